@@ -1,0 +1,281 @@
+"""The plan and what comes back from it: the only bridge between compiler and runtime.
+
+In: what compile.py decided. Out: PLAN.json, all the runtime ever needs; and `Observation`, all the compiler
+ever learns. Imports nothing of ours. FLOP, seconds, bytes, currency units; accuracies in [0, 1].
+
+Numbers in a spec that must stay exact (8/255) are strings "8/255"; `exact` reads them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any, Literal
+
+import orjson
+
+FORMAT = "isoloss.plan/1"
+
+#: A registered thing as JSON: {"kind": "pgd", "norm": "linf", "eps": "8/255", "steps": 10, ...}.
+Component = Mapping[str, Any]
+
+#: Bumped when a kind's meaning changes, so that old results are not taken for new ones.
+KIND_VERSIONS: Mapping[str, int] = {"generate": 1, "fid": 1, "train": 1, "evaluate": 1}
+
+
+def exact(value: str | int | float) -> float:
+    """A spec's number as a float: `"8/255"` or a plain number. Raises ValueError for other text."""
+    return float(Fraction(value)) if isinstance(value, str) else float(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """A 95 % interval around `mid`, low <= mid <= high."""
+
+    low: float
+    mid: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    file: str = ""
+    line: int = 0
+    column: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """None means not estimated, and `unknown` says why."""
+
+    flops: float | None = None
+    seconds: Range | None = None
+    usd: Range | None = None
+    memory_bytes: float | None = None
+    storage_bytes: float | None = None
+    unknown: tuple[str, ...] = ()
+
+
+# Specs, one per kind. Everything in a spec is identity: change it and the job is another job.
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateSpec:
+    """Make images [start, stop) of a generator; image i depends on (seed, i) alone.
+    Writes `images.npy` uint8 (n, H, W, C) and `labels.npy` int64 (n,)."""
+
+    dataset: Component
+    sampler: Component
+    denoiser: Component
+    start: int
+    stop: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class FidSpec:
+    """Fréchet distance of generated images to the dataset's training split, in the space of `features`."""
+
+    dataset: Component
+    features: Component
+    samples: tuple[str, ...]  # ids of generate jobs, in order
+    images: int  # the first so many of them
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrainSpec:
+    """Train one network on `train_steps` batches.
+
+    `data` has `{"kind": "generated", "shards": [ids of generate jobs, in order], "images": unique images
+    available}`, `{"kind": "real"}`, or a mix of both. `recipe` has loss, attack, optimizer, schedule, average,
+    augment, normalize, batchnorm (Components), batch (int), lr (float), clip (float | None)."""
+
+    dataset: Component
+    model: Component
+    data: Component
+    recipe: Component
+    train_steps: int
+    steps_per_epoch: int
+    evaluation: Component | None  # {"attack": Component, "weights": ..., "images": ..., "every": fraction}
+    seed: int
+    numerics: Component  # {"dtype": "fp32", "tf32": false, "deterministic": true, "batchnorm_group": int}
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateSpec:
+    """Attack a trained network on the test split. Writes sample images, clean and attacked."""
+
+    dataset: Component
+    network: str  # id of a train job
+    model: Component
+    normalize: Component
+    attack: Component
+    weights: str  # average | live
+    images: int | None
+    seed: int
+
+
+Spec = GenerateSpec | FidSpec | TrainSpec | EvaluateSpec
+Kind = Literal["generate", "fid", "train", "evaluate"]
+State = Literal["done", "ready", "provisional"]
+
+
+def job_id(kind: str, spec: Spec) -> str:
+    """The id a job has because of what it means: 20 hex digits of SHA-256 over kind, version and spec.
+    Ids of inputs are in the spec, so a changed input changes every id downstream."""
+    text = orjson.dumps([kind, KIND_VERSIONS[kind], spec], option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(text).hexdigest()[:20]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the plan knows about a job's run and its observations repeat; not identity."""
+
+    params: int | None = None  # N, all trainable weights
+    images: int | None = None  # D, images drawn over the whole training
+    flops_per_image: float | None = None  # the rule count: passes x forward FLOPs
+    generator: str | None = None
+    fid: float | None = None  # stated, or measured before this plan was made; None: unknown
+    grid: str | None = None  # the grid this run belongs to; None for runs of an `allocate`
+    allocation: str | None = None
+    evaluation: str | None = None  # name of the evaluation an `evaluate` job performs
+    metric: str | None = None  # typed name, e.g. "trades(5) @ pgd(40, cw, linf, 8/255)"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    id: str
+    kind: Kind
+    name: str
+    needs: tuple[str, ...]
+    spec: Spec
+    origin: Origin
+    cost: Cost
+    state: State
+    reason: str
+    facts: Facts = Facts()
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """A candidate that was not chosen: what it would cost and would have bought."""
+
+    id: str
+    name: str
+    spec: Spec
+    origin: Origin
+    cost: Cost
+    reason: str
+    gain: float | None  # expected relative variance reduction of the answers; None: not estimated
+    facts: Facts = Facts()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a question of the study is answered with, so far. Estimates are Range or None (not estimated)."""
+
+    name: str
+    kind: Literal["fit", "forecast", "allocate"]
+    status: Literal["answered", "pending", "unanswerable"]
+    laws: tuple[str, ...]
+    values: Mapping[str, Range | None]  # params, images, flops, loss, accuracy
+    notes: tuple[str, ...]
+    origin: Origin
+    job: str | None = None  # an allocate's train job
+    measured: Mapping[str, Range | None] = field(default_factory=dict)  # its loss, accuracy once evaluated
+
+
+@dataclass(frozen=True, slots=True)
+class Warn:
+    """A diagnostic that does not stop the plan."""
+
+    code: str
+    message: str
+    help: str = ""
+    origin: Origin = Origin()
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceProfile:
+    """What a device achieves on this kind of work. `provenance` is "measured" or "assumed", with the source.
+
+    flops_per_second counts rule FLOPs per device and kind of job; startup_seconds is paid by every job."""
+
+    device: str
+    flops_per_second: Mapping[str, Range]  # keys: job kinds
+    startup_seconds: Range
+    memory_bytes: float | None
+    watts: Range | None
+    provenance: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    format: str
+    study: Mapping[str, Any]  # the complete resolved Study as JSON
+    digest: str  # of the study's meaning
+    revision: int  # number of observations' jobs it knows: grows through the loop
+    laws: Mapping[str, Any]  # fit name (or "name/generator" with per) -> LawFit JSON
+    answers: tuple[Answer, ...]
+    jobs: tuple[Job, ...]
+    dropped: tuple[Dropped, ...]
+    totals: Mapping[str, Cost]  # per kind, and "all"
+    budget: Mapping[str, Any]
+    warnings: tuple[Warn, ...]
+
+    def job(self, id: str) -> Job:
+        """The job with this id. Raises KeyError."""
+        return next(j for j in self.jobs if j.id == id)
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One measured point of one job. `value` has the 95 % interval [low, high] where one is known.
+
+    `metric` is typed: "loss trades(5) @ pgd(40, cw, linf, 8/255)", "accuracy @ clean",
+    "accuracy @ autoattack(linf, 8/255)", "fid @ pixels", "images". `run` is the train job the point belongs to
+    (its own id for train jobs, None for generate and fid jobs)."""
+
+    job: str
+    kind: Kind
+    metric: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    count: int | None = None  # images behind the value
+    run: str | None = None
+    params: int | None = None
+    images: int | None = None  # D, images seen so far
+    fid: float | None = None
+    flops: float | None = None  # rule count so far
+    fraction: float | None = None  # of that run's training, in (0, 1]
+    seed: int | None = None
+    seconds: float | None = None  # wall seconds of the job so far
+    device: str | None = None
+    flags: tuple[str, ...] = ()
+
+
+def plan_to_json(plan: Plan) -> bytes:
+    """PLAN.json, keys sorted, two-space indent: same plan, same bytes."""
+    return orjson.dumps(plan, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+def plan_from_json(text: bytes | str) -> Plan:
+    """Read and validate a plan. Raises pydantic.ValidationError (a ValueError) with the place of each fault."""
+    # pydantic loads only where a plan crosses a file boundary.
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Plan).validate_json(text)
+
+
+def observations_to_json(observations: tuple[Observation, ...]) -> bytes:
+    return orjson.dumps(observations, option=orjson.OPT_SORT_KEYS)
+
+
+def observations_from_json(text: bytes | str) -> tuple[Observation, ...]:
+    """Read and validate observations. Raises pydantic.ValidationError (a ValueError)."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(tuple[Observation, ...]).validate_json(text)

@@ -1,0 +1,7 @@
+"""Diagnostic codes of the stage: law."""
+
+from __future__ import annotations
+
+from isoloss.dsl.codes.row import Code
+
+CODES: tuple[Code, ...] = ()

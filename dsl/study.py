@@ -1,0 +1,245 @@
+"""The checked meaning of a study file: names resolved, units converted, every default explicit.
+
+In: the AST, after checks.py. Out: what the compiler plans from. Pure data, no behaviour.
+Units: compute in FLOP, time in seconds, sizes in bytes, money in the stated currency, percentages
+and accuracies in [0, 1]. Pixel fractions stay exact (`Fraction`) until a tensor is made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a thing was declared. Never part of identity: two equal things are equal wherever they stand."""
+
+    file: str = ""
+    line: int = 0
+    column: int = 0
+
+
+NOWHERE = Origin()
+
+
+def _origin() -> Origin:
+    return field(default=NOWHERE, compare=False, repr=False)  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A registered thing with every parameter explicit: `pgd(norm = linf, eps = 8/255, ...)`.
+
+    `arguments` follow the vocabulary's order, so equal calls are equal values."""
+
+    kind: str
+    arguments: tuple[tuple[str, Value], ...] = ()
+
+    def get(self, name: str) -> Value:
+        """The argument `name`. Raises KeyError if the vocabulary gives this kind no such parameter."""
+        return dict(self.arguments)[name]
+
+
+Value = bool | int | float | Fraction | str | None | Call | tuple["Value", ...]
+
+
+# Expressions over derived quantities (params, images, fid, flops, epochs, seed), grid axes and names.
+
+
+@dataclass(frozen=True, slots=True)
+class Const:
+    value: Value
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """A name known per cell: `params`, `images`, `fid`, `flops`, `epochs`, `seed`, `model`, `generator`, or
+    a field of the cell's generator: `generator.images`, `generator.fid`."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """`operator` is one of: + - * / ** neg, == != < <= > >= in, and or not."""
+
+    operator: str
+    operands: tuple[Expr, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Conditional:
+    """`then if test else otherwise`; otherwise None is a gap, an error for a cell that falls into it."""
+
+    test: Expr
+    then: Expr
+    otherwise: Expr | None
+
+
+Expr = Const | Quantity | Operation | Conditional
+
+
+# Declarations.
+
+
+@dataclass(frozen=True, slots=True)
+class Generator:
+    """A source of training images. `fid` None: measured by a job. `images` None: unlimited unique images."""
+
+    name: str
+    sampler: Call
+    denoiser: Call | None
+    fid: float | None
+    images: int | None
+    origin: Origin = _origin()
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """`evaluation` at every `every` (a fraction in (0, 1]) of training."""
+
+    evaluation: str
+    every: float
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a network is trained. `batch` and `lr` may depend on the cell; the rest is fixed."""
+
+    name: str
+    loss: Call
+    attack: Call
+    optimizer: Call
+    schedule: Call
+    average: Call
+    batch: Expr
+    lr: Expr
+    augment: Call
+    normalize: Call
+    batchnorm: Call  # attack mode (train | eval), momentum, group: see vocabulary
+    clip: float | None  # gradient-norm bound; None: no clipping, as published
+    precision: str  # fp32 | bf16
+    evaluate: Schedule | None
+    origin: Origin = _origin()
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """A test of a trained network on the whole test split, with the averaged weights unless stated."""
+
+    name: str
+    attack: Call
+    weights: str  # average | live
+    images: int | None  # None: the whole split
+    origin: Origin = _origin()
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """`names` has several entries for a zip axis; each entry of `values` then has as many."""
+
+    names: tuple[str, ...]  # of: model, generator, images, recipe, seed, batch, lr
+    values: tuple[tuple[Value, ...], ...]
+    origin: Origin = _origin()
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """The candidate cells: product of `axes`, filtered by every expression in `where`."""
+
+    name: str
+    axes: tuple[Axis, ...]  # always includes model, generator, images, recipe, seed (single-valued if fixed)
+    where: tuple[Expr, ...]
+    origin: Origin = _origin()
+
+
+@dataclass(frozen=True, slots=True)
+class Devices:
+    count: int
+    kind: str  # a row of the device table: cpu, v100, a100, h100, h200 ...
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Bounds all jobs of the study. None: unbounded."""
+
+    compute_flops: float | None
+    devices: Devices
+    walltime_seconds: float | None
+    price_per_device_hour: float | None
+    currency: str  # "USD"
+    storage_bytes: float | None
+    choose: str  # design | all | cheapest
+    origin: Origin = _origin()
+
+
+@dataclass(frozen=True, slots=True)
+class RunSet:
+    """The runs of a grid, or those where the expression holds."""
+
+    grid: str
+    where: Expr | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """A law fitted to runs. `base` and `quality` are the stages of approach2; None: all of `to`."""
+
+    name: str
+    law: str  # a row of the law registry: approach1, approach2, approach3, chinchilla, powerlaw
+    to: RunSet
+    base: RunSet | None
+    quality: RunSet | None
+    per: str | None  # "generator": one fit per generator
+    metric: str  # "loss" (the evaluation's TRADES value) or "accuracy"
+    points: str  # "best" (one point per run: lowest loss at or after `floor`), "final", or "curve"
+    floor: float  # train-fraction floor, in [0, 1]
+    delta: float  # Huber threshold on log residuals
+    resamples: int
+    origin: Origin = _origin()
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """A question: what loss and accuracy does compute buy. `laws` has several entries for any(...)."""
+
+    name: str
+    laws: tuple[str, ...]  # names of fits
+    fid: float | None  # None with `generator`: that generator's fid
+    generator: str | None
+    compute_flops: float
+    within: float | None  # wanted half-width, relative
+    origin: Origin = _origin()
+
+
+@dataclass(frozen=True, slots=True)
+class Allocate:
+    """A run the study then trains: the compute-optimal cell under a law."""
+
+    name: str
+    laws: tuple[str, ...]
+    compute_flops: float
+    generator: str
+    recipe: str
+    overhead: float  # extra training FLOPs allowed for a smaller network (Eq. 6), in [0, inf)
+    evaluate: tuple[Evaluation, ...]
+    seed: int
+    origin: Origin = _origin()
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """Everything the compiler needs. `dataset` is a Call: `digits`, `cifar10`, ..."""
+
+    name: str
+    dataset: Call
+    generators: tuple[Generator, ...]
+    recipes: tuple[Recipe, ...]
+    evaluations: tuple[Evaluation, ...]
+    grids: tuple[Grid, ...]
+    budget: Budget
+    fits: tuple[Fit, ...]
+    forecasts: tuple[Forecast, ...]
+    allocations: tuple[Allocate, ...]
+    profile: str | None = None
+    origin: Origin = _origin()

@@ -1,0 +1,88 @@
+"""The command line: argv -> a command module -> an exit code. The only place where errors become text."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from importlib import import_module
+
+from isoloss.dsl.diagnostics import as_data, render
+from isoloss.errors import INTERRUPTED, UserError
+
+#: command -> what it does; `isoloss/commands/<command>.py` does it.
+COMMANDS: dict[str, str] = {
+    "check": "parse, resolve, type-check and count the cells of studies",
+    "fmt": "lay studies out canonically; comments stay",
+    "plan": "compile a study: jobs, costs, choices, answers",
+    "explain": "say why a job exists and what its cost is made of",
+    "graph": "draw the plan's DAG",
+    "run": "compile and run until nothing is left",
+    "status": "show what is done, running and failed",
+    "report": "write one HTML file of figures and tables",
+    "fit": "fit a law to a table of runs",
+    "optimum": "N*, D*, L* for a compute budget under a law",
+    "forecast": "loss and accuracy for a compute budget under laws",
+    "verify": "recompute a paper's claims",
+    "import": "turn a published table of runs into ours",
+    "help": "explain a word of the language or a diagnostic code",
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command. Returns the exit code of design §3; never lets a traceback reach a user for their mistake."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    chosen = next((a for a in arguments if not a.startswith("-")), None)
+    parser = _parser(chosen)
+    parsed = parser.parse_args(arguments)
+    if parsed.command is None:
+        parser.print_help()
+        return 0
+    try:
+        return int(parsed.run(parsed))
+    except UserError as error:
+        show(error.diagnostics, parsed)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("\ninterrupted; finished jobs are kept, the same command goes on from here", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our pipe went away (`isoloss plan … | head`): not a mistake.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def show(diagnostics: object, parsed: argparse.Namespace) -> None:
+    """Print diagnostics to stderr, or as JSON to stdout when the command was asked for JSON."""
+    items = list(diagnostics)  # type: ignore[call-overload]
+    wants_json = getattr(parsed, "json", False) or getattr(parsed, "format", None) == "json"
+    if wants_json:
+        import orjson
+
+        payload = {"diagnostics": [as_data(d) for d in items]}
+        sys.stdout.write(orjson.dumps(payload, option=orjson.OPT_INDENT_2).decode() + "\n")
+    elif items:
+        colour = sys.stderr.isatty() and "NO_COLOR" not in os.environ
+        print(render(items, colour=colour), file=sys.stderr)
+
+
+def _parser(chosen: str | None) -> argparse.ArgumentParser:
+    """Only the chosen command's module is imported: start-up stays at what the command needs."""
+    parser = argparse.ArgumentParser(
+        prog="isoloss", description="Studies of adversarial robustness: write, plan, run.", allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version="%(prog)s 0.1.0")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND")
+    for name, summary in COMMANDS.items():
+        sub = subparsers.add_parser(
+            name,
+            help=summary,
+            description=summary,
+            allow_abbrev=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        if name == chosen:
+            module = import_module(f"isoloss.commands.{name.replace('import', 'import_')}")
+            module.add_arguments(sub)
+            sub.set_defaults(run=module.run)
+    return parser

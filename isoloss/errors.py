@@ -1,0 +1,24 @@
+"""What the front door tells a user instead of a traceback: diagnostics and an exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from isoloss.dsl.diagnostics import Diagnostic
+
+# Exit codes, design §3.
+FINE, WRONG_INPUT, WRONG_USAGE, JOB_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
+
+
+class UserError(Exception):
+    """A mistake of the user's, to be shown and not traced. `exit_code` is one of the constants above."""
+
+    def __init__(self, diagnostics: Iterable[Diagnostic], exit_code: int = WRONG_INPUT) -> None:
+        self.diagnostics = tuple(diagnostics)
+        self.exit_code = exit_code
+        super().__init__("; ".join(d.headline for d in self.diagnostics))
+
+
+def fault(code: str, headline: str, *help: str, exit_code: int = WRONG_INPUT) -> UserError:
+    """One diagnostic without a place in a file, ready to raise."""
+    return UserError([Diagnostic(code, headline, help=help)], exit_code)
