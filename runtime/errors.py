@@ -1,0 +1,16 @@
+"""What goes wrong while running, as a value a person can act on.
+
+Raised anywhere below the worker; the worker stores it with the job's origin line; the front door prints it
+with its code (rows of `dsl/codes/runtime.py`)."""
+
+from __future__ import annotations
+
+
+class JobError(Exception):
+    """A job can't go on. `code` is an R code; `help` says what to do."""
+
+    def __init__(self, code: str, message: str, *help: str) -> None:
+        self.code = code
+        self.message = message
+        self.help = help
+        super().__init__(message)
