@@ -1,0 +1,47 @@
+# The doors of the project. Each sets up what it needs; all are quick the second time.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+STUDY  ?= examples/quickstart.study
+
+# One OpenMP thread: the runtime gives every device slot its own, and tests must not fight over cores.
+export OMP_NUM_THREADS ?= 1
+export DS_ACCELERATOR ?= $(shell command -v nvidia-smi >/dev/null 2>&1 || echo cpu)
+
+.PHONY: run test lint unit test-faults bench docs clean help
+
+help:                    ## say what the doors are
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+run: $(READY)            ## set up, then run the quickstart study end to end
+	$(BIN)/isoloss run $(STUDY)
+
+test: lint unit          ## set up, lint, type-check, test
+
+lint: $(READY)           ## ruff, mypy, import rules
+	$(BIN)/ruff check -q .
+	$(BIN)/ruff format -q --check .
+	$(BIN)/mypy --no-error-summary
+	$(BIN)/lint-imports --no-cache > $(VENV)/import-linter.log 2>&1 || { cat $(VENV)/import-linter.log; exit 1; }
+
+unit: $(READY)           ## the tests, two processes
+	$(BIN)/python -m pytest -n 2 --dist loadscope --durations 10
+
+test-faults: $(READY)    ## the long fault-injection runs: 100 kills
+	ISOLOSS_KILLS=100 $(BIN)/python -m pytest tests/faults
+
+bench: $(READY)          ## every benchmark, with its peers, figures to stdout
+	for b in benchmarks/*.py; do echo "== $$b"; $(BIN)/python $$b || exit 1; done
+
+docs: $(READY)           ## regenerate the generated pages
+	$(BIN)/python -m isoloss.dsl.docs
+
+$(READY): pyproject.toml
+	@echo "setting up $(VENV): a minute or two the first time"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+clean:                   ## remove the environment and caches; stores stay
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
