@@ -7,7 +7,6 @@ STUDY  ?= examples/quickstart.study
 
 # One OpenMP thread: the runtime gives every device slot its own, and tests must not fight over cores.
 export OMP_NUM_THREADS ?= 1
-export DS_ACCELERATOR ?= $(shell command -v nvidia-smi >/dev/null 2>&1 || echo cpu)
 
 .PHONY: run test lint unit test-faults bench docs clean help
 
