@@ -105,13 +105,16 @@ class TrainSpec:
 
 @dataclass(frozen=True, slots=True)
 class EvaluateSpec:
-    """Attack a trained network on the test split. Writes sample images, clean and attacked."""
+    """Attack a trained network on the test split. Writes sample images, clean and attacked.
+
+    `loss` is the loss the adversarial images are scored with: `trades(beta)` gives CE(clean) + beta KL."""
 
     dataset: Component
     network: str  # id of a train job
     model: Component
     normalize: Component
     attack: Component
+    loss: Component  # the recipe's loss; label smoothing never enters an evaluation
     weights: str  # average | live
     images: int | None
     seed: int
