@@ -13,9 +13,14 @@ from isoloss.compiler.plan import Job, Observation
 
 
 class MetricLog(Protocol):
-    """Append one point of a curve to the journal: microseconds, never a network call."""
+    """Append one point of a curve to the journal: microseconds, never a network call.
+
+    Points are buffered; `flush` writes them. Flush before a checkpoint is made: what a killed job had logged
+    before its checkpoint is never logged again."""
 
     def __call__(self, metric: str, value: float, step: int) -> None: ...
+
+    def flush(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,9 @@ class JobContext:
     progress: Callable[[float], None]  # fraction of the job done, in [0, 1]
     rank: int = 0
     world_size: int = 1
+    # Asked to stop (Ctrl-C, walltime)? Then save a checkpoint and raise errors.Stopped. `progress` raises it
+    # too: a job without state to save needs nothing else.
+    stopping: Callable[[], bool] = lambda: False
 
 
 JobFunction = Callable[[JobContext], tuple[Observation, ...]]

@@ -14,3 +14,7 @@ class JobError(Exception):
         self.message = message
         self.help = help
         super().__init__(message)
+
+
+class Stopped(Exception):  # noqa: N818 - not an error: the job did as it was asked
+    """The job was asked to stop, has saved what it needs to go on later, and did not finish."""

@@ -1,15 +1,32 @@
-"""One module per job kind; `JOBS` is the worker's table. Modules load when a job of their kind runs."""
+"""Job kinds -> the functions that run them. A kind's module is imported only by the worker that runs it.
+
+In: a kind's name. Out: its `run(context) -> observations`. Tests and third parties register their own."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
+from typing import cast
 
 from isoloss.runtime.context import JobFunction
+from isoloss.runtime.errors import JobError
 
-MODULES = {"generate": "generate", "fid": "fid", "train": "train", "evaluate": "evaluate"}
+#: kind -> "module:function". Names, so that listing the kinds loads no torch.
+JOBS: dict[str, str] = {
+    "generate": "isoloss.runtime.jobs.generate:run",
+    "fid": "isoloss.runtime.jobs.fid:run",
+    "train": "isoloss.runtime.jobs.train:run",
+    "evaluate": "isoloss.runtime.jobs.evaluate:run",
+}
 
 
-def job_function(kind: str) -> JobFunction:
-    """The function that performs jobs of `kind`: `run` of `runtime/jobs/<kind>.py`. Raises KeyError."""
-    function: JobFunction = import_module(f"isoloss.runtime.jobs.{MODULES[kind]}").run
-    return function
+def job_function(kind: str, table: Mapping[str, str] = JOBS) -> JobFunction:
+    """The function that runs jobs of `kind`. Raises JobError R208 if there is none.
+
+    `table` maps kinds to "module:function"; it comes from our registry or a test, never from a plan."""
+    place = table.get(kind)
+    if place is None:
+        known = ", ".join(sorted(table))
+        raise JobError("R208", f"no job function for kind `{kind}`", f"known kinds: {known}")
+    module, _, name = place.partition(":")
+    return cast(JobFunction, getattr(import_module(module), name))
