@@ -1,0 +1,42 @@
+"""What the compiler must know of a dataset: shapes and sizes. Data in: a name. Data out: a row of one table.
+
+The loaders are the runtime's; a test holds the two tables equal. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from isoloss.compiler.plan import Component
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetShape:
+    """`epoch_images` is E, the declared epoch size by which images drawn are counted (ARCHITECTURE.md);
+    `test_images` is the size of the split that evaluations use; `features` is the space of its FID."""
+
+    channels: int
+    height: int
+    width: int
+    classes: int
+    epoch_images: int
+    test_images: int
+    features: Component
+
+    @property
+    def image_bytes(self) -> int:
+        """One stored uint8 image with its int64 label."""
+        return self.channels * self.height * self.width + 8
+
+
+#: digits: scikit-learn's UCI digits, 897 images for generators, 900 for tests; its epoch of 1,000 is our
+#: convention. cifar10: the published split; FID in Inception features, as the papers measure it.
+SHAPES: Mapping[str, DatasetShape] = {
+    "digits": DatasetShape(1, 8, 8, 10, 1_000, 900, {"kind": "pixels"}),
+    "cifar10": DatasetShape(3, 32, 32, 10, 50_000, 10_000, {"kind": "inception"}),
+}
+
+
+def shape(dataset: Component) -> DatasetShape:
+    """The row of `dataset["kind"]`. Raises KeyError for a dataset without a row."""
+    return SHAPES[dataset["kind"]]
