@@ -47,7 +47,10 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """None means not estimated, and `unknown` says why."""
+    """None means not estimated, and `unknown` says why.
+
+    A train job's `flops` is the rule count of its training, the C of the laws; what its evaluations on the way
+    cost is `evaluation_flops`. Both are in `seconds`, `usd` and the totals."""
 
     flops: float | None = None
     seconds: Range | None = None
@@ -55,6 +58,7 @@ class Cost:
     memory_bytes: float | None = None
     storage_bytes: float | None = None
     unknown: tuple[str, ...] = ()
+    evaluation_flops: float = 0.0
 
 
 # Specs, one per kind. Everything in a spec is identity: change it and the job is another job.
@@ -204,7 +208,9 @@ class Warn:
 class DeviceProfile:
     """What a device achieves on this kind of work. `provenance` is "measured" or "assumed", with the source.
 
-    flops_per_second counts rule FLOPs per device and kind of job; startup_seconds is paid by every job."""
+    flops_per_second counts rule FLOPs per device and kind of job; startup_seconds is paid by every job;
+    launch_seconds by every layer of every pass over a batch, however small the network. seconds =
+    startup + launches x launch_seconds + flops / flops_per_second."""
 
     device: str
     flops_per_second: Mapping[str, Range]  # keys: job kinds
@@ -212,6 +218,7 @@ class DeviceProfile:
     memory_bytes: float | None
     watts: Range | None
     provenance: str
+    launch_seconds: Mapping[str, Range] = field(default_factory=dict)  # keys: job kinds
 
 
 @dataclass(frozen=True, slots=True)
