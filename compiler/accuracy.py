@@ -128,8 +128,8 @@ def fit_accuracy(
     resamples: int = 1000,
     seed: int = 0,
 ) -> AccuracyFit | None:
-    """Fit the line through `loss` > 0 and `accuracy` in [0, 1] (arrays [n]; nan pairs left out), resampling whole
-    runs (`run`, group ids [n]; None: every point is its own). `count`: test images per accuracy.
+    """Fit the line through `loss` > 0 and `accuracy` in [0, 1] (arrays [n]; nan pairs left out), resampling
+    whole runs (`run`, group ids [n]; None: every point is its own). `count`: test images per accuracy.
 
     None if fewer than three points differ in loss: no line, hence no accuracy, can be stated."""
     x, y = np.asarray(loss, dtype=np.float64), np.asarray(accuracy, dtype=np.float64)
