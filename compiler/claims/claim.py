@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 #: agrees: equal at the printed digits, or to what "about" can mean (the note says so). differs: we get
-#: another number from the same inputs. not reproducible: what it takes is not printed or not public. finding: nothing
-#: is printed; the number is ours and bears on the paper's conclusions.
+#: another number from the same inputs. not reproducible: what it takes is not printed or not public.
+#: finding: nothing is printed; the number is ours and bears on the paper's conclusions.
 Verdict = Literal["agrees", "differs", "not reproducible", "finding"]
 
 

@@ -110,7 +110,7 @@ def _csv_sheet(lines: Iterator[str], name: str) -> Sheet:
     delimiter = "," if "," in first else next((d for d in ";\t" if d in first), ",")
     reader = csv.reader(_again(first, lines), delimiter=delimiter, strict=True)
     rows = _numbered(reader, name)
-    _, cells = next(rows)
+    _, cells = next(rows, (0, ()))  # Nothing but separators: an empty header, which lacks every column.
     header = tuple(str(cell).strip() for cell in cells)
     _check_header(header, name)
     return Sheet(name, header, _same_width(rows, header, name), "line")

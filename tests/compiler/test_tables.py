@@ -254,9 +254,16 @@ CELLS = st.one_of(
     st.floats().map(str),
 )
 HEADERS = st.sampled_from(
-    ["params,images,loss", "N,D,L", "run,params,images,fid,flops,fraction,loss,accuracy",
-     "params,images,accuracy", "params,data,data_precise,train_fraction,CW_test_loss,FID", "Model Size,Training FLOP,loss", ""]
-)  # fmt: skip
+    [
+        "params,images,loss",
+        "N,D,L",
+        "run,params,images,fid,flops,fraction,loss,accuracy",
+        "params,images,accuracy",
+        "params,data,data_precise,train_fraction,CW_test_loss,FID",
+        "Model Size,Training FLOP,loss",
+        "",
+    ]
+)
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
