@@ -1,0 +1,47 @@
+"""What a law's interval must hold besides the resamples: misfit that grows beyond the data, and the error of
+the one test set that all runs share.
+
+In: the domain of the points and scales estimated from held-out runs. Out: log-loss deviations per resample."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from isoloss.compiler.laws.arrays import Floats, Inputs
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """Ranges (low, high) of the points a law was fitted to; nan where unknown."""
+
+    params: tuple[float, float]
+    images: tuple[float, float]
+    flops: tuple[float, float]
+    fid: tuple[float, float]
+
+    def beyond(self, x: Inputs) -> Floats:
+        """How far outside each point lies, in e-folds: [3, n] for N, D and 1 + FID; 0 inside, inf at limits."""
+        axes = ((x.lnN, np.log(self.params)), (x.lnD, np.log(self.images)), (x.lnQ, np.log1p(self.fid)))
+        rows = [np.maximum(np.maximum(low - v, v - high), 0.0) for v, (low, high) in axes]
+        return np.nan_to_num(np.stack(np.broadcast_arrays(*rows)), nan=0.0, posinf=np.inf)
+
+
+#: Beyond this many e-folds in N or D the misfit grows no more: past a factor of 1e4 a law is at its floor.
+FAR = float(np.log(1e4))
+
+
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """Scales of log loss. `base`: lack of fit inside the data, which replicates can't average away.
+    `slope`: drift per e-fold outside, an independent one for each axis. `shared`: test-set error."""
+
+    base: float = 0.0
+    slope: float = 0.0
+    shared: float = 0.0
+
+    def scale(self, domain: Domain, x: Inputs) -> Floats:
+        """Standard deviation [n] of the misfit in log loss."""
+        beyond = np.minimum(domain.beyond(x), FAR)
+        return np.sqrt(self.base**2 + self.slope**2 * np.sum(beyond**2, axis=0))
