@@ -1,0 +1,224 @@
+"""A store -> `Material`: all the report shows, read once.
+
+In: a store folder. Out: the latest plan, observations by run, the forecast ledger, how jobs went. Missing parts
+stay empty, for a report on a study that has just begun; a folder that is no store raises the store's JobError."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from isoloss.compiler.plan import Facts, Job, Observation, Plan, plan_from_json
+from isoloss.runtime import journal
+from isoloss.runtime.disk import storage
+from isoloss.runtime.result import Result
+from isoloss.runtime.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One evaluation of a run. `value` with its 95 % interval where one is known."""
+
+    fraction: float
+    images: float
+    flops: float | None
+    value: float
+    low: float | None
+    high: float | None
+    count: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One trained network and what was measured of it; `loss` and `accuracy` map a metric to its points in
+    order of fraction."""
+
+    id: str
+    name: str
+    params: int
+    images: int
+    facts: Facts
+    loss: Mapping[str, tuple[Point, ...]]
+    accuracy: Mapping[str, tuple[Point, ...]]
+
+    def best(self, metric: str, floor: float = 0.5) -> Point | None:
+        """The lowest loss at or after `floor` of training: the point a law is fitted to by default."""
+        points = [p for p in self.loss.get(metric, ()) if p.fraction >= floor]
+        return min(points, key=lambda p: p.value, default=None)
+
+    def final(self, metric: str) -> Point | None:
+        """The last point of a loss or accuracy metric."""
+        points = self.loss.get(metric) or self.accuracy.get(metric) or ()
+        return points[-1] if points else None
+
+
+@dataclass(frozen=True)
+class Material:
+    """`origin` is "measured", "simulated" or "" (unknown)."""
+
+    path: Path
+    plan: Plan | None
+    results: Mapping[str, Result]
+    ledger: tuple[Mapping[str, Any], ...]
+    failures: Mapping[str, str]  # job id -> message of its last failure, for jobs without a result
+    origin: str
+
+    @cached_property
+    def observations(self) -> tuple[Observation, ...]:
+        return tuple(o for r in self.results.values() for o in r.observations)
+
+    @cached_property
+    def jobs(self) -> Mapping[str, Job]:
+        return {job.id: job for job in self.plan.jobs} if self.plan else {}
+
+    @cached_property
+    def runs(self) -> tuple[Run, ...]:
+        """Runs of the plan with at least one measured point, by N, then D, then name."""
+        return _runs(self.jobs, self.observations, self.plan is None)
+
+    @cached_property
+    def loss_metric(self) -> str | None:
+        """The loss most points are of: what the figures and laws are about."""
+        return _commonest(o.metric for o in self.observations if o.metric.startswith("loss "))
+
+    @cached_property
+    def accuracy_metric(self) -> str | None:
+        """The robust accuracy of the same attack as `loss_metric`; else the commonest that is not clean."""
+        robust = [
+            o.metric
+            for o in self.observations
+            if o.metric.startswith("accuracy ") and "@ clean" not in o.metric
+        ]
+        attack = self.loss_metric.partition("@")[2].strip() if self.loss_metric else ""
+        same = [m for m in robust if attack and m.partition("@")[2].strip() == attack]
+        return _commonest(iter(same or robust))
+
+    @cached_property
+    def generators(self) -> tuple[str, ...]:
+        """Names of generators that runs used, worst measured or stated quality first; then by name."""
+        quality = self.quality
+        names = {run.facts.generator for run in self.runs if run.facts.generator}
+        return tuple(sorted(names, key=lambda n: (-quality.get(n, float("-inf")), n)))
+
+    @cached_property
+    def quality(self) -> Mapping[str, float]:
+        """generator -> its FID: stated in the study, or measured by a job."""
+        found = {
+            j.facts.generator: j.facts.fid
+            for j in self.jobs.values()
+            if j.facts.generator and j.facts.fid is not None
+        }
+        for o in self.observations:
+            job = self.jobs.get(o.job)
+            if o.metric.startswith("fid ") and job is not None and job.facts.generator:
+                found[job.facts.generator] = o.value
+        return {k: v for k, v in found.items() if k is not None and v is not None}
+
+    def seconds(self, job: str) -> float | None:
+        """Wall seconds a finished job took."""
+        result = self.results.get(job)
+        return result.run.seconds if result else None
+
+    def state(self, job: Job) -> str:
+        """done, failed, ready or provisional: what the store has, then what the plan says."""
+        if job.id in self.results:
+            return "done"
+        if job.id in self.failures:
+            return "failed"
+        return job.state if job.state != "done" else "ready"
+
+
+def gather(path: Path) -> Material:
+    """Read a store. Raises JobError (R101, R102, R105, R108) where `path` is none or can't be read."""
+    store = Store(path, create=False)
+    results = {result.job: result for result in store.results()}
+    return Material(
+        path=store.path,
+        plan=_latest_plan(store.path / "plans"),
+        results=results,
+        ledger=tuple(journal.read(store.path / "forecasts.jsonl")[0]),
+        failures=_failures(store.path / "journal.jsonl", results),
+        origin=_origin(store.path / "origin"),
+    )
+
+
+def _latest_plan(folder: Path) -> Plan | None:
+    """The highest revision of the study that ran last; None where no plan (or no readable one) is kept."""
+    with storage("reading the plans"):
+        files = sorted(folder.glob("*.json"), key=lambda f: (f.stat().st_mtime_ns, f.name), reverse=True)
+        heads = []
+        for file in files:
+            try:
+                data = orjson.loads(file.read_bytes())
+                heads.append((data["digest"], int(data["revision"]), file))
+            except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+                continue  # a plan that was damaged: an older one serves
+    if not heads:
+        return None
+    newest = max((h for h in heads if h[0] == heads[0][0]), key=lambda h: h[1])
+    try:
+        return plan_from_json(newest[2].read_bytes())
+    except ValueError:
+        return None
+
+
+def _failures(path: Path, results: Mapping[str, Result]) -> dict[str, str]:
+    failed: dict[str, str] = {}
+    for event in journal.read(path)[0]:
+        job = event.get("job")
+        if event.get("event") == "failed" and isinstance(job, str) and job not in results:
+            failed[job] = str(event.get("message") or event.get("why") or "")
+    return failed
+
+
+def _origin(path: Path) -> str:
+    try:
+        return str(orjson.loads(path.read_bytes()).get("origin", ""))
+    except (OSError, orjson.JSONDecodeError, AttributeError):
+        return ""
+
+
+def _commonest(metrics: Any) -> str | None:
+    counts = Counter(metrics)
+    return min(counts, key=lambda m: (-counts[m], m)) if counts else None
+
+
+def _runs(jobs: Mapping[str, Job], observations: tuple[Observation, ...], any_job: bool) -> tuple[Run, ...]:
+    points: dict[str, dict[str, dict[float, Point]]] = {}
+    shape: dict[str, tuple[int, int]] = {}
+    for o in observations:
+        if o.run is None or o.fraction is None or not re.match(r"(loss|accuracy) ", o.metric):
+            continue
+        if not any_job and o.run not in jobs:
+            continue  # of another study in the same store
+        images = o.images or 0
+        point = Point(o.fraction, images, o.flops, o.value, o.low, o.high, o.count)
+        # Evaluations come after training: at the same fraction the evaluate job's point stands.
+        known = points.setdefault(o.run, {}).setdefault(o.metric, {})
+        if o.fraction not in known or o.kind == "evaluate":
+            known[o.fraction] = point
+        params, most = shape.get(o.run, (0, 0))
+        shape[o.run] = (o.params or params, max(most, round(images / o.fraction) if o.fraction else images))
+    runs = [_run(id, jobs.get(id), metrics, shape[id]) for id, metrics in points.items()]
+    return tuple(sorted(runs, key=lambda r: (r.params, r.images, r.name, r.id)))
+
+
+def _run(id: str, job: Job | None, metrics: dict[str, dict[float, Point]], shape: tuple[int, int]) -> Run:
+    facts = job.facts if job else Facts()
+    curves = {m: tuple(p for _, p in sorted(points.items())) for m, points in metrics.items()}
+    return Run(
+        id=id,
+        name=job.name if job else id,
+        params=facts.params or shape[0],
+        images=facts.images or shape[1],
+        facts=facts,
+        loss={m: c for m, c in curves.items() if m.startswith("loss ")},
+        accuracy={m: c for m, c in curves.items() if m.startswith("accuracy ")},
+    )

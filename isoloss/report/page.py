@@ -1,0 +1,98 @@
+"""Material -> one HTML page, and its way to the disk.
+
+In: a store folder. Out: a file that needs nothing else: no network, no script, images and style inside."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from isoloss.report.gather import Material, gather
+from isoloss.report.html import text
+from isoloss.report.sections.answers import answers
+from isoloss.report.sections.cost import cost
+from isoloss.report.sections.jobs import jobs, provenance, recipe
+from isoloss.report.sections.method import method
+from isoloss.report.sections.samples import samples
+from isoloss.report.sections.scaling import scaling
+from isoloss.report.style import CSS
+
+#: Nothing may load: not even what a hostile name might try to smuggle in.
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+
+_NAVIGATION = (
+    ("answers", "Answers"),
+    ("scaling", "Scaling"),
+    ("cost", "Cost"),
+    ("samples", "Samples"),
+    ("jobs", "Jobs"),
+    ("recipe", "Recipe"),
+    ("provenance", "Provenance"),
+    ("method", "Method"),
+)
+
+
+def write_report(store: Path, out: Path | None = None) -> Path:
+    """Write the report of a store to `out` (default: report.html in the store) and return its path.
+
+    Raises runtime.errors.JobError (R101, R102, R105, R108) where `store` is none, and OSError where `out`
+    can't be written."""
+    material = gather(Path(store))
+    target = Path(out) if out is not None else material.path / "report.html"
+    content = render(material).encode()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # Renamed into place: a reader (or a browser reloading) never meets half a page.
+    draft = target.with_name(f".{target.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    try:
+        draft.write_bytes(content)
+        draft.replace(target)
+    finally:
+        draft.unlink(missing_ok=True)
+    return target
+
+
+def render(material: Material) -> str:
+    """The page. Same material, same bytes."""
+    name = str(material.plan.study.get("name", "study")) if material.plan else material.path.name
+    body = [
+        answers(material),
+        scaling(material),
+        cost(material),
+        samples(material),
+        jobs(material),
+        recipe(material),
+        provenance(material),
+        method(material),
+    ]
+    links = "".join(f'<a href="#{anchor}">{label}</a>' for anchor, label in _NAVIGATION)
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        '<meta name="color-scheme" content="light dark">'
+        f"<title>{text(name)} · isoloss report</title><style>{CSS}</style></head><body>"
+        f"<header><h1>{text(name)}</h1>{_subtitle(material)}{_banner(material)}</header>"
+        f'<nav aria-label="Sections"><div>{links}</div></nav><main>{"".join(body)}</main>'
+        "<footer>Written by isoloss from stored plans and observations. Every number stands in the markup in full "
+        "precision (<code>&lt;data value&gt;</code>). Intervals are 95 %.</footer></body></html>\n"
+    )
+
+
+def _subtitle(material: Material) -> str:
+    if material.plan is None:
+        return '<p class="sub">No plan is kept in this store.</p>'
+    plan = material.plan
+    profile = plan.study.get("profile")
+    parts = [f"profile {text(profile)}"] if profile else []
+    parts += [f'study <span class="id">{text(plan.digest[:12])}</span>', f"plan revision {plan.revision}"]
+    return f'<p class="sub">{" · ".join(parts)}</p>'
+
+
+def _banner(material: Material) -> str:
+    if material.origin == "simulated" or any(r.run.simulated for r in material.results.values()):
+        return (
+            '<p class="banner"><strong>Simulated results.</strong> The observations in this store were drawn from a stated '
+            "law by the simulate executor; no network was trained. Nothing here is evidence about real networks.</p>"
+        )
+    return ""

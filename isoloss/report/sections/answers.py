@@ -1,0 +1,166 @@
+"""What was asked and what is answered so far: plan.answers -> sentences, cards, tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from isoloss.compiler.plan import Answer, Range
+from isoloss.report import format as write
+from isoloss.report.gather import Material
+from isoloss.report.html import facts, note, section, state, text
+
+#: How a value of an answer is called on the page.
+LABELS = {"params": "N*", "images": "D*", "flops": "compute", "loss": "loss", "accuracy": "robust accuracy"}
+
+
+def answers(material: Material) -> str:
+    """The opening section: one paragraph, then a card per question."""
+    plan = material.plan
+    if plan is None:
+        return section(
+            "answers",
+            "Answers",
+            "<p>No plan is kept in this store, so no question is known.</p>",
+            _tiles(material),
+        )
+    asked = [a for a in plan.answers if a.kind != "fit"]
+    sentences = " ".join(_sentence(a, material) for a in asked)
+    opening = f"<p>{_opening(material)} {sentences}</p>"
+    cards = "".join(_card(a, material) for a in asked)
+    return section(
+        "answers", "Answers", opening, _tiles(material), f'<div class="cards">{cards}</div>' if cards else ""
+    )
+
+
+def declared(material: Material, kind: str, name: str) -> Mapping[str, Any]:
+    """The declaration behind an answer in the plan's study: {} where the study JSON has none of that name."""
+    if material.plan is None:
+        return {}
+    items = (
+        material.plan.study.get({"forecast": "forecasts", "allocate": "allocations", "fit": "fits"}[kind])
+        or ()
+    )
+    return next((i for i in items if isinstance(i, Mapping) and i.get("name") == name), {})
+
+
+def verdict(answer: Answer, quantity: str = "loss") -> tuple[str, str]:
+    """(words, tone) on a forecast that was measured: inside or outside its 95 % interval."""
+    expected, found = answer.values.get(quantity), answer.measured.get(quantity)
+    if found is None:
+        return "not yet measured", "wait"
+    if expected is None:
+        return "measured, was not forecast", "wait"
+    if expected.low <= found.mid <= expected.high:
+        return "inside its interval", "good"
+    return "outside its interval", "bad"
+
+
+def _opening(material: Material) -> str:
+    plan = material.plan
+    assert plan is not None
+    trained = sum(1 for j in plan.jobs if j.kind == "train" and material.state(j) == "done")
+    total = sum(1 for j in plan.jobs if j.kind == "train")
+    dataset = plan.study.get("dataset") or {}
+    kind = dataset.get("kind") if isinstance(dataset, Mapping) else None
+    on = f" on {text(kind)}" if kind else ""
+    name = text(plan.study.get("name", "the study"))
+    generators = len(material.generators)
+    sources = f", with training images from {generators} generators" if generators > 1 else ""
+    return (
+        f"The study <strong>{name}</strong> trains networks against adversarial examples{on}{sources}, and asks how the "
+        f"adversarial loss falls with network size N, training images D and their quality (FID). "
+        f"{trained} of {total} planned trainings are done."
+    )
+
+
+def _sentence(answer: Answer, material: Material) -> str:
+    name = f"<em>{text(answer.name)}</em>"
+    ask = _question(answer, material)
+    if answer.status != "answered":
+        why = f": {text(answer.notes[0])}" if answer.notes else ""
+        word = "still open" if answer.status == "pending" else "not answerable with this data"
+        return f"{name} {ask} is {word}{why}."
+    loss, accuracy = answer.values.get("loss"), answer.values.get("accuracy")
+    said = f"{name} {ask}: loss {write.interval(loss, 'loss')}"
+    if accuracy is not None:
+        said += f", robust accuracy {write.interval(accuracy, 'accuracy')}"
+    if answer.kind == "allocate":
+        measured = answer.measured.get("loss")
+        if measured is None:
+            return f"{said}; its network is not yet measured."
+        return (
+            f"{said}; the trained network measured {write.interval(measured, 'loss')}, {verdict(answer)[0]}."
+        )
+    return said + "."
+
+
+def _question(answer: Answer, material: Material) -> str:
+    declaration = declared(material, answer.kind, answer.name)
+    compute = declaration.get("compute_flops")
+    flops = write.data(float(compute), "flops") if isinstance(compute, int | float) else "the stated compute"
+    source = ""
+    if declaration.get("generator"):
+        source = f" with images of {text(declaration['generator'])}"
+    elif declaration.get("fid") is not None:
+        source = f" at FID {text(declaration['fid'])}"
+    asks = "(what does it buy:" if answer.kind == "forecast" else "(the compute-optimal network for"
+    return f"{asks} {flops}{source})"
+
+
+def _card(answer: Answer, material: Material) -> str:
+    tone = {"answered": "good", "pending": "wait", "unanswerable": "bad"}[answer.status]
+    words = {"answered": "answered", "pending": "pending", "unanswerable": "not answerable"}[answer.status]
+    badge = state(words, tone)
+    if answer.measured.get("loss") is not None:
+        badge += " " + state(*verdict(answer))
+    rows = [("law", text(" and ".join(answer.laws)))]
+    rows += [(LABELS.get(q, q), write.interval(v, q)) for q, v in _ordered(answer.values)]
+    rows += [(f"measured {LABELS.get(q, q)}", write.interval(v, q)) for q, v in _ordered(answer.measured)]
+    notes = "".join(note(text(n)) for n in answer.notes)
+    job = (
+        f'<p class="note">job <a href="#job-{text(answer.job)}" class="id">{text(answer.job)}</a></p>'
+        if answer.job
+        else ""
+    )
+    title = f"{text(answer.kind)} {text(answer.name)}"
+    return f'<div class="card"><h3>{title}<span>{badge}</span></h3>{facts(rows)}{notes}{job}</div>'
+
+
+def _ordered(values: Mapping[str, Range | None]) -> list[tuple[str, Range | None]]:
+    order = {q: i for i, q in enumerate(LABELS)}
+    return sorted(values.items(), key=lambda item: (order.get(item[0], len(order)), item[0]))
+
+
+def _tiles(material: Material) -> str:
+    """A few numbers at a glance, all counted from the store."""
+    tiles = []
+    if material.plan is not None:
+        done = sum(material.state(j) == "done" for j in material.plan.jobs)
+        tiles.append((f"{done} of {len(material.plan.jobs)}", "jobs done"))
+    tiles.append((str(len(material.runs)), "networks measured"))
+    metric = material.loss_metric
+    ends = [(p.value, run) for run in material.runs if metric and (p := run.final(metric))]
+    if ends:
+        best, run = min(ends, key=lambda e: e[0])
+        tiles.append(
+            (
+                write.data(best, "loss"),
+                f"lowest final loss, N = {write.count(run.params)}, D = {write.count(run.images)}",
+            )
+        )
+    flops = [o.flops for o in material.observations if o.kind == "train" and o.flops is not None]
+    if flops:
+        spent: dict[str, float] = {}
+        for o in material.observations:
+            if o.kind == "train" and o.flops is not None:
+                spent[o.job] = max(spent.get(o.job, 0.0), o.flops)
+        tiles.append((write.data(sum(spent.values()), "flops"), "spent on training (rule count)"))
+    seconds = [r.run.seconds for r in material.results.values()]
+    if seconds:
+        tiles.append((write.data(sum(seconds), "seconds"), "of job time"))
+    return (
+        '<div class="tiles">'
+        + "".join(f'<div class="tile"><b>{b}</b><span>{s}</span></div>' for b, s in tiles)
+        + "</div>"
+    )

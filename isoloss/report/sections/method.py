@@ -1,0 +1,71 @@
+"""How to read the report: what each figure shows, what is counted how, what is assumed."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from isoloss.report import format as write
+from isoloss.report.gather import Material
+from isoloss.report.html import section, text
+
+
+def method(material: Material) -> str:
+    items = [
+        ("Loss", _loss(material)),
+        ("Accuracy", _accuracy(material)),
+        ("Test images", _images(material)),
+        (
+            "N and D",
+            "N counts all trainable weights, batch-norm and head included. D counts training images drawn, with repeats.",
+        ),
+        (
+            "FLOPs",
+            "The rule count: forward-equivalent passes of the loss and its attack × forward FLOPs of the network × images "
+            "drawn, whatever faster kernels may execute.",
+        ),
+        (
+            "Intervals",
+            "95 % throughout. An interval of a measurement covers the sampling of test images, not the choice of seed; "
+            "one seed per cell unless the job table shows more.",
+        ),
+        (
+            "Time",
+            "Wall time of a job's process over all its attempts, start-up included; planned times come from the plan's "
+            "device profile and, once jobs have finished, from their measured speed.",
+        ),
+    ]
+    body = "".join(f"<h3>{text(title)}</h3><p>{content}</p>" for title, content in items)
+    return section("method", "Method notes", body)
+
+
+def _loss(material: Material) -> str:
+    if material.loss_metric is None:
+        return "No loss has been measured yet."
+    others = sorted(
+        {o.metric for o in material.observations if o.metric.startswith("loss ")} - {material.loss_metric}
+    )
+    rest = f" Also measured, not drawn: {text('; '.join(others))}." if others else ""
+    return (
+        f"Figures show <code>{text(material.loss_metric)}</code>: the loss before the @, on adversarial images made by the "
+        f"attack after it; for <code>trades(β)</code> that is cross-entropy of the clean image (no label smoothing) plus "
+        f"β times the KL divergence from the clean to the attacked prediction, averaged over test images.{rest}"
+    )
+
+
+def _accuracy(material: Material) -> str:
+    metrics = Counter(o.metric for o in material.observations if o.metric.startswith("accuracy "))
+    if not metrics:
+        return "No accuracy has been measured yet."
+    names = ", ".join(f"<code>{text(m)}</code>" for m in sorted(metrics))
+    return (
+        f"Measured: {names}. Robust accuracy is the share of test images that keep their right label under the attack; "
+        "a stronger attack can only lower it. Accuracies under different attacks are never mixed in one figure."
+    )
+
+
+def _images(material: Material) -> str:
+    counts = Counter(o.count for o in material.observations if o.kind == "evaluate" and o.count is not None)
+    if not counts:
+        return "No evaluation has been stored yet."
+    said = ", ".join(f"{write.data(n, 'plain')} ({times} values)" for n, times in sorted(counts.items()))
+    return f"Images behind each evaluated value: {said}. They come from the dataset's test split, which no generator saw."
