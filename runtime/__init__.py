@@ -3,4 +3,6 @@
 Import it as `isoloss.runtime`; the folder name is for people, not for Python."""
 
 if __name__ == "runtime":
-    raise ImportError("import isoloss.runtime, not runtime: a second copy of our classes would compare unequal")
+    raise ImportError(
+        "import isoloss.runtime, not runtime: a second copy of our classes would compare unequal"
+    )

@@ -1,0 +1,100 @@
+"""What an executor is: ready jobs in, an outcome out, events on the way.
+
+Implemented by local.py (processes on this machine) and simulate.py (draws from a law); a cluster fits too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+from isoloss.compiler.plan import Job
+from isoloss.runtime.store import Store
+from isoloss.runtime.worker import Failure
+
+What = Literal["started", "progress", "finished", "failed", "skipped", "stopped", "elsewhere", "stopping"]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to a job, for whoever watches. `text` says why it was skipped or who runs
+    it."""
+
+    what: What
+    job: Job | None
+    fraction: float = 0.0
+    seconds: float = 0.0
+    text: str = ""
+    failure: Failure | None = None
+
+
+Watcher = Callable[[Event], None]
+
+
+@dataclass
+class Outcome:
+    """What became of the jobs given. `done` are in the store, whoever ran them."""
+
+    done: set[str] = field(default_factory=set)
+    failed: dict[str, Failure] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)  # id -> why
+    stopped: set[str] = field(default_factory=set)
+    interrupted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What the study's budget allows: a device kind ("cpu", "h100", ...) and how many of it."""
+
+    kind: str = "cpu"
+    count: int = 1
+    data_root: Path | None = None
+
+
+class Executor(Protocol):
+    """Runs jobs, needs before users. Never raises for what goes wrong in a job."""
+
+    #: "measured" or "simulated": what its results are, and which store they may enter.
+    origin: str
+
+    def run(self, jobs: Sequence[Job], store: Store, study: str, watch: Watcher) -> Outcome:
+        """Run `jobs` (ready, not in the store) under the study with digest `study`. Raises JobError where
+        nothing can be run at all (R104, R204, R209)."""
+        ...
+
+    def close(self) -> None:
+        """End helper processes. Safe to call twice."""
+        ...
+
+
+def urgency(jobs: Sequence[Job]) -> Mapping[str, float]:
+    """Seconds from a job's start to the end of the longest chain that begins with it, by id: jobs with more
+    come first (longest path first keeps slots busy to the end). Unestimated jobs count by FLOPs at 1
+    GFLOP/s."""
+    users: dict[str, list[str]] = {}
+    for job in jobs:
+        for need in job.needs:
+            users.setdefault(need, []).append(job.id)
+    ranks: dict[str, float] = {}
+    for job in reversed(in_order(jobs)):
+        ranks[job.id] = _seconds(job) + max((ranks[u] for u in users.get(job.id, ())), default=0.0)
+    return ranks
+
+
+def in_order(jobs: Sequence[Job]) -> list[Job]:
+    """Needs before users, else as given. Needs outside `jobs` don't matter. Raises ValueError on a cycle."""
+    from graphlib import CycleError, TopologicalSorter
+
+    by_id = {job.id: job for job in jobs}
+    sorter = TopologicalSorter({job.id: [n for n in job.needs if n in by_id] for job in jobs})
+    try:
+        return [by_id[id] for id in sorter.static_order()]
+    except CycleError as error:
+        raise ValueError("the plan's jobs need each other in a circle") from error
+
+
+def _seconds(job: Job) -> float:
+    if job.cost.seconds is not None:
+        return job.cost.seconds.mid
+    return (job.cost.flops or 0.0) / 1e9

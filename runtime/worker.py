@@ -1,0 +1,336 @@
+"""Run one job: lease, inputs, the job function, the result. What happens inside a worker process.
+
+In: a `Task`. Out: a `Report`, and in the store a result or the story of a failure. Nothing is raised:
+whatever goes wrong becomes a Failure with a code, and a traceback goes to a file and never to the user."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import orjson
+
+from isoloss.compiler.plan import Job, Observation
+from isoloss.runtime.context import JobContext
+from isoloss.runtime.disk import storage_fault
+from isoloss.runtime.errors import JobError, Stopped
+from isoloss.runtime.jobs import JOBS, job_function
+from isoloss.runtime.journal import Journal, MetricBuffer
+from isoloss.runtime.leases import HEARTBEAT_SECONDS, Holder, Lease
+from isoloss.runtime.result import Run
+from isoloss.runtime.store import Store
+
+Outcome = Literal["done", "failed", "stopped", "taken"]
+_PROGRESS_SECONDS = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a job failed. `details` is the path of a traceback or log; `retry`: an input was damaged and set
+    aside, the plan that makes it again is worth another look."""
+
+    code: str
+    message: str
+    help: tuple[str, ...] = ()
+    details: str | None = None
+    retry: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    outcome: Outcome
+    seconds: float = 0.0
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One job for one worker. `study` is the digest it runs under, for the journal; `device` a torch
+    device."""
+
+    job: Job
+    store: Path
+    study: str
+    device: str
+    threads: int
+    data_root: Path | None = None
+    functions: Mapping[str, str] = field(default_factory=lambda: JOBS)
+
+
+class StopFlag:
+    """Set by SIGTERM; read by jobs at their checkpoints."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def ask(self, *_: object) -> None:
+        self.asked = True
+
+
+def run_task(task: Task, stop: StopFlag, tell: Callable[[float], None] = lambda fraction: None) -> Report:
+    """Run one job to its end. `tell` gets the fraction done a few times a second."""
+    began = time.monotonic()
+    try:
+        store = Store(task.store)
+        lease = store.leases.acquire(task.job.id)
+        if isinstance(lease, Holder):
+            return Report("taken")
+    except JobError as error:
+        return Report("failed", 0.0, _failure(error))
+    try:
+        if store.has(task.job.id):
+            return Report("done")
+        return _Attempt(task, store, lease, stop, tell, began).run()
+    finally:
+        lease.release()
+        store.journal.close()
+
+
+@dataclass
+class _Attempt:
+    task: Task
+    store: Store
+    lease: Lease
+    stop: StopFlag
+    tell: Callable[[float], None]
+    began: float
+
+    def run(self) -> Report:
+        job = self.task.job
+        try:
+            work = self.store.work_folder(job.id)
+            before_seconds, attempts = _past(work)
+            started = time.time()
+            self._note("started", attempt=attempts + 1, pid=os.getpid(), host=socket.gethostname())
+            pulse = _Pulse(self.lease, work, before_seconds, attempts + 1, self.began, self.stop)
+            pulse.start()
+            try:
+                observations, draft = self._perform(work)
+            finally:
+                pulse.end()
+            seconds = before_seconds + time.monotonic() - self.began
+            run = Run(
+                seconds=seconds,
+                started=started,
+                ended=time.time(),
+                device=device_name(self.task.device),
+                threads=self.task.threads,
+                host=socket.gethostname(),
+                attempts=attempts + 1,
+                versions=versions(),
+            )
+            if not self.lease.held():
+                raise JobError("R206", "another process took this job while this one was asleep")
+            self.store.commit(job, draft, _completed(observations, run), run)
+            self._note("finished", seconds=seconds)
+            return Report("done", seconds)
+        except Stopped:
+            return self._ended("stopped", None)
+        except Exception as error:
+            return self._ended("failed", self._explain(error))
+
+    def _perform(self, work: Path) -> tuple[tuple[Observation, ...], Path]:
+        job, task = self.task.job, self.task
+        function = job_function(job.kind, task.functions)
+        inputs = {need: self._input(need) for need in job.needs}
+        _set_threads(task.threads)
+        draft = self.store.begin(job.id)
+        # A journal end of its own: the buffer lives in the job's thread, notes come from ours.
+        log = MetricBuffer(Journal(self.store.journal.path), job.id)
+        context = JobContext(
+            job=job,
+            output=draft,
+            work=work,
+            inputs=inputs,
+            device=task.device,
+            threads=task.threads,
+            data_root=task.data_root,
+            log=log,
+            progress=_Progress(self.tell, self.stop),
+            stopping=lambda: self.stop.asked,
+        )
+        try:
+            observations = function(context)
+            check_observations(job, observations)
+            log.flush()
+        except BaseException:
+            shutil.rmtree(draft, ignore_errors=True)
+            with suppress(JobError):
+                log.flush()
+            raise
+        finally:
+            log.journal.close()
+        return observations, draft
+
+    def _input(self, need: str) -> Path:
+        try:
+            return self.store.open_result(need).folder
+        except KeyError:
+            raise JobError(
+                "R207", f"an input has no result: {need}", "run the study again: it will be made"
+            ) from None
+
+    def _ended(self, outcome: Literal["failed", "stopped"], failure: Failure | None) -> Report:
+        seconds = time.monotonic() - self.began
+        facts = {} if failure is None else {"code": failure.code, "message": failure.message}
+        # The disk may be full: the report still reaches the executor through its pipe.
+        with suppress(JobError):
+            self._note(outcome, seconds=seconds, **facts)
+        return Report(outcome, seconds, failure)
+
+    def _note(self, state: str, **facts: object) -> None:
+        job = self.task.job
+        self.store.journal.append(
+            {
+                "event": "job",
+                "state": state,
+                "job": job.id,
+                "name": job.name,
+                "study": self.task.study,
+                **facts,
+            }
+        )
+
+    def _explain(self, error: Exception) -> Failure:
+        if isinstance(error, JobError):
+            return _failure(error)
+        if isinstance(error, OSError) and error.errno is not None:
+            return _failure(storage_fault(error, f"running {self.task.job.name}"), self._keep_traceback())
+        if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+            help = "a smaller batch or network needs less; `isoloss explain` shows the planned memory"
+            return Failure("R203", "out of memory", (help,), self._keep_traceback())
+        what = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+        return Failure(
+            "R299",
+            f"internal error: {what}",
+            ("please report it with the file named here",),
+            self._keep_traceback(),
+        )
+
+    def _keep_traceback(self) -> str | None:
+        path = self.store.path / "logs" / f"{self.task.job.id}.traceback.txt"
+        try:
+            path.write_text(traceback.format_exc())
+        except OSError:
+            return None
+        return str(path)
+
+
+class _Progress:
+    """The job's `progress`: passes on a few calls a second; raises Stopped once the job was asked to stop."""
+
+    def __init__(self, tell: Callable[[float], None], stop: StopFlag) -> None:
+        self._tell, self._stop, self._last = tell, stop, 0.0
+
+    def __call__(self, fraction: float) -> None:
+        if self._stop.asked:
+            raise Stopped
+        now = time.monotonic()
+        if now - self._last >= _PROGRESS_SECONDS:
+            self._last = now
+            self._tell(min(1.0, max(0.0, fraction)))
+
+
+class _Pulse(threading.Thread):
+    """Renews the lease and notes the time spent, so that a resumed job knows what its earlier attempts
+    cost."""
+
+    def __init__(
+        self, lease: Lease, work: Path, before_seconds: float, attempt: int, began: float, stop: StopFlag
+    ) -> None:
+        super().__init__(daemon=True)
+        self._lease, self._stop_flag = lease, stop
+        self._past, self._before, self._attempt, self._began = work / ".past", before_seconds, attempt, began
+        self._over = threading.Event()
+
+    def run(self) -> None:
+        while True:
+            spent = self._before + time.monotonic() - self._began
+            with suppress(OSError):
+                draft = self._past.with_name(".past.new")
+                draft.write_bytes(orjson.dumps({"seconds": spent, "attempts": self._attempt}))
+                draft.rename(self._past)
+            if self._over.wait(HEARTBEAT_SECONDS):
+                return
+            if not self._lease.beat():
+                self._stop_flag.ask()
+
+    def end(self) -> None:
+        self._over.set()
+        self.join()
+
+
+def _past(work: Path) -> tuple[float, int]:
+    """Seconds and number of the attempts before this one."""
+    try:
+        data = orjson.loads((work / ".past").read_bytes())
+        return float(data["seconds"]), int(data["attempts"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0.0, 0
+
+
+def check_observations(job: Job, observations: object) -> None:
+    """Raises JobError R205 unless they are what `job` may report: at least one, its own, finite."""
+    if not isinstance(observations, tuple) or not observations:
+        raise JobError("R205", f"`{job.kind}` gave no observations")
+    for seen in observations:
+        if not isinstance(seen, Observation) or seen.job != job.id or seen.kind != job.kind:
+            raise JobError("R205", f"`{job.kind}` gave an observation that is not its own: {seen!r:.200}")
+        if not math.isfinite(seen.value):
+            raise JobError("R205", f"`{seen.metric}` of {job.name} is {seen.value}, not a number")
+
+
+def _completed(observations: tuple[Observation, ...], run: Run) -> tuple[Observation, ...]:
+    """Where a job said nothing about time and device, what the worker knows."""
+    from dataclasses import replace
+
+    return tuple(
+        replace(o, seconds=run.seconds if o.seconds is None else o.seconds, device=o.device or run.device)
+        for o in observations
+    )
+
+
+def _failure(error: JobError, details: str | None = None) -> Failure:
+    # R107: an input was damaged. It is set aside, so a new plan makes it again.
+    return Failure(
+        error.code, error.message, tuple(error.help), details, retry=error.code in ("R107", "R207")
+    )
+
+
+def _set_threads(threads: int) -> None:
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(threads)
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Versions that a result depends on; read from package metadata, nothing is imported."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {"python": ".".join(map(str, sys.version_info[:3]))}
+    for package in ("isoloss", "torch", "deepspeed", "numpy", "scikit-learn"):
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
+
+
+def device_name(device: str) -> str:
+    """What people call the device: "cpu" or the accelerator's name ("NVIDIA H200")."""
+    torch = sys.modules.get("torch")
+    if device.startswith("cuda") and torch is not None and torch.cuda.is_initialized():
+        return str(torch.cuda.get_device_name(device))
+    return device
