@@ -6,12 +6,13 @@ Filters are the caller's; selection of points per run is `FitOptions.points`."""
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Protocol, cast
 
 import numpy as np
 
 from isoloss.compiler.laws.arrays import Floats, Inputs, Ints
 from isoloss.compiler.laws.descend import Solution, descend
-from isoloss.compiler.laws.fitted import LawFit, Note
+from isoloss.compiler.laws.fitted import LawFit, Note, unfit
 from isoloss.compiler.laws.kernel import Kernel, kernel_for
 from isoloss.compiler.laws.law import Law
 from isoloss.compiler.laws.options import FitOptions, Status
@@ -19,7 +20,8 @@ from isoloss.compiler.laws.points import Points
 from isoloss.compiler.laws.registry import LAWS
 from isoloss.compiler.laws.review import review
 from isoloss.compiler.laws.rolling import held_out_score, misfit_from
-from isoloss.compiler.laws.spread import Domain
+from isoloss.compiler.laws.spread import domain_of
+from isoloss.compiler.laws.weights import compact, run_weights
 
 __all__ = ["FitOptions", "LawFit", "Status", "fit_law"]
 
@@ -31,6 +33,13 @@ AGREE = 1e-6
 EXACT = 1e-20
 
 
+class FitsItself(Protocol):
+    """A law that is no least-squares problem of single runs (approach1)."""
+
+    def fit(self, points: Points, options: FitOptions) -> LawFit:
+        """As fit_law."""
+
+
 def fit_law(law: str | Law, points: Points, options: FitOptions | None = None) -> LawFit:
     """Fit `law` (a name of the registry) to `points`.
 
@@ -40,7 +49,7 @@ def fit_law(law: str | Law, points: Points, options: FitOptions | None = None) -
     options = options or FitOptions()
     _check(options)
     if not form.pointwise:
-        return form.fit(points, options)  # type: ignore[attr-defined, no-any-return]
+        return cast(FitsItself, form).fit(points, options)
     chosen, notes = select(form, points, options)
     return _fit_chosen(form, chosen, options, notes)
 
@@ -77,7 +86,8 @@ def _fit_chosen(law: Law, points: Points, options: FitOptions, notes: list[Note]
     free = len(law.parameters) - len(fixed)
     if len(points) < free + 1 or np.unique(points.run).size < 2:
         message = f"{law.name} has {free} free parameters, {len(points)} points are too few to fit it"
-        return unfit(law, points, domain, [*notes, Note("too_few_points", message)])
+        runs = int(np.unique(points.run).size)
+        return unfit(law, len(points), runs, domain, (*notes, Note("too_few_points", message)))
     problem = Problem(law, x, y, points.weight, fixed, options)
     best, share, starts = problem.solve()
     samples = problem.resample(best, points.run)
@@ -110,29 +120,6 @@ def inputs_of(law: Law, points: Points, options: FitOptions) -> Inputs:
     if law.uses_fid and np.isnan(x.fid).all():
         x = Inputs(x.lnN, x.lnD, np.zeros_like(x.fid), x.lnX)
     return x
-
-
-def domain_of(points: Points) -> Domain:
-    def ends(values: Floats) -> tuple[float, float]:
-        known = values[np.isfinite(values)]
-        return (float(known.min()), float(known.max())) if known.size else (float("nan"), float("nan"))
-
-    return Domain(ends(points.params), ends(points.images), ends(points.flops), ends(points.fid))
-
-
-def unfit(law: Law, points: Points, domain: Domain, notes: list[Note]) -> LawFit:
-    """A fit that isn't: every prediction is None."""
-    p = len(law.parameters)
-    return LawFit(
-        law=law,
-        theta=np.full(p, np.nan),
-        samples=np.empty((0, p)),
-        status=Status.TOO_FEW_POINTS,
-        domain=domain,
-        points=len(points),
-        runs=int(np.unique(points.run).size),
-        notes=tuple(notes),
-    )
 
 
 class Problem:
@@ -184,16 +171,3 @@ class Problem:
         width = self.upper - self.lower
         touching = (theta <= self.lower + 1e-9 * width) | (theta >= self.upper - 1e-9 * width)
         return tuple(n for n, t, w in zip(self.law.parameters, touching, width, strict=True) if t and w > 0)
-
-
-def compact(samples: Floats, theta: Floats) -> Floats:
-    """Resamples as they are kept on disk: float32 deviations from theta (relative error 6e-8 of a deviation)."""
-    return np.asarray((samples - theta).astype(np.float32).astype(np.float64) + theta)
-
-
-def run_weights(run: Ints, resamples: int, seed: int) -> Floats:
-    """How often each point's run was drawn, [resamples, n]: runs, never single checkpoints, are the unit."""
-    groups, index = np.unique(run, return_inverse=True)
-    rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(len(groups), np.full(len(groups), 1.0 / len(groups)), size=resamples)
-    return drawn.astype(np.float64)[:, index]

@@ -164,7 +164,7 @@ class LawFit:
         """ln L [r, n] over resamples with misfit and shared error; nan where the law can't say."""
         draws = self.law.log_prediction(self.samples, self._seen(x))
         z = self.noise
-        draws = draws + z[:, :1] * self.misfit.scale(self.domain, x) + z[:, 3:4] * self.misfit.shared
+        draws = draws + z[:, :1] * self.misfit.scale(self.domain.beyond(x)) + z[:, 3:4] * self.misfit.shared
         if new_run and np.isfinite(self.residual_sigma):
             draws = draws + z[:, 4:5] * self.residual_sigma
         return np.asarray(np.where(self._speechless(x), np.nan, draws))
@@ -226,16 +226,18 @@ class LawFit:
         blank = np.full(len(theta), np.nan)
         if not self.usable or {"alpha", "beta"} & set(self.unidentified):
             return blank, blank, blank
-        if self._quality_fixed and np.isfinite(self.domain.fid[0]):
-            if not abs(fid - self.domain.fid[0]) <= 1e-6 * (1 + fid):
-                return blank, blank, blank
+        if self._quality_fixed and abs(fid - self.domain.fid[0]) > 1e-6 * (1 + fid):
+            return blank, blank, blank
         fid = self.seen_fid(fid)
         lnN, lnD, lnL = solve.optimum(self.law, theta, flops, fid, flops_per_image)
         if mid or not np.isfinite(lnN).any():
             return lnN, lnD, lnL
         z = self.noise
-        x = Inputs(lnN, lnD, np.full_like(lnN, fid), lnD)
-        lnL = lnL + z[:, 0] * self.misfit.scale(self.domain, x) + z[:, 3] * self.misfit.shared
+        if self.law.pointwise:
+            beyond = self.domain.beyond(Inputs(lnN, lnD, np.full_like(lnN, fid), lnD))
+        else:
+            beyond = np.abs(np.log(flops / np.clip(flops, *self.domain.flops)))[None, None]
+        lnL = lnL + z[:, 0] * self.misfit.scale(beyond) + z[:, 3] * self.misfit.shared
         return lnN, lnD, lnL
 
     @property
@@ -282,6 +284,21 @@ class LawFit:
         from isoloss.compiler.laws.fit_json import fit_from_json
 
         return fit_from_json(data)
+
+
+def unfit(law: Law, points: int, runs: int, domain: Domain, notes: tuple[Note, ...]) -> LawFit:
+    """A fit that isn't: every prediction is None."""
+    p = len(law.parameters)
+    return LawFit(
+        law=law,
+        theta=np.full(p, np.nan),
+        samples=np.empty((0, p)),
+        status=Status.TOO_FEW_POINTS,
+        domain=domain,
+        points=points,
+        runs=runs,
+        notes=notes,
+    )
 
 
 def _none() -> Floats:

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from isoloss.compiler.laws.arrays import Bools, Floats, Inputs
+from isoloss.compiler.laws.arrays import Floats, Inputs
 
 
 class Law(ABC):

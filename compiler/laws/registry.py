@@ -8,8 +8,12 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.metadata import entry_points
 
+from isoloss.compiler.laws.approach1 import Approach1
+from isoloss.compiler.laws.approach2 import Approach2
+from isoloss.compiler.laws.approach3 import Approach3
 from isoloss.compiler.laws.chinchilla import Chinchilla
 from isoloss.compiler.laws.law import Law
+from isoloss.compiler.laws.powerlaw import PowerLaw
 
 
 class _Registry(Mapping[str, Law]):
@@ -29,7 +33,7 @@ class _Registry(Mapping[str, Law]):
 
 @cache
 def _ours() -> dict[str, Law]:
-    laws: tuple[Law, ...] = (Chinchilla(),)
+    laws: tuple[Law, ...] = (Chinchilla(), Approach1(), Approach2(), Approach3(), PowerLaw())
     return {law.name: law for law in laws}
 
 

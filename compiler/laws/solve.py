@@ -4,10 +4,21 @@ In: theta [r, p], a compute budget, FLOP per image as a function of N. Out: ln N
 
 from __future__ import annotations
 
+from typing import Protocol, runtime_checkable
+
 import numpy as np
 
 from isoloss.compiler.laws.arrays import FLOPS_PER_IMAGE_AND_PARAMETER, Floats, FlopsPerImage, Inputs
 from isoloss.compiler.laws.law import Law
+
+
+@runtime_checkable
+class Frontier(Protocol):
+    """A law of the compute frontier itself (approach1): no search, and no rule of FLOP per image."""
+
+    def frontier(self, theta: Floats, ln_flops: float) -> tuple[Floats, Floats, Floats]:
+        """ln N*, ln D*, ln L*."""
+
 
 #: Search range of N: from 10 parameters to 1e16.
 LOW, HIGH = float(np.log(10.0)), float(np.log(1e16))
@@ -23,9 +34,11 @@ def optimum(
 ) -> tuple[Floats, Floats, Floats]:
     """ln N*, ln D*, ln L*, each [r]. nan where the best network lies outside [10, 1e16] parameters or would
     see less than one image."""
+    if isinstance(law, Frontier):
+        return law.frontier(theta, float(np.log(flops)))
     if flops_per_image is None:
         ln_compute = np.log(flops / FLOPS_PER_IMAGE_AND_PARAMETER)
-        lnN = law.closed_form_lnN(theta, np.float64(ln_compute), fid)
+        lnN = law.closed_form_lnN(theta, np.asarray(ln_compute), fid)
         if lnN is not None:
             lnD = ln_compute - lnN
             inside = (lnN >= LOW) & (lnN <= HIGH) & (lnD >= 0)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from isoloss.compiler.laws.arrays import Floats, Inputs
+from isoloss.compiler.laws.points import Points
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,17 @@ class Domain:
         """How far outside each point lies, in e-folds: [3, n] for N, D and 1 + FID; 0 inside, inf at limits."""
         axes = ((x.lnN, np.log(self.params)), (x.lnD, np.log(self.images)), (x.lnQ, np.log1p(self.fid)))
         rows = [np.maximum(np.maximum(low - v, v - high), 0.0) for v, (low, high) in axes]
-        return np.nan_to_num(np.stack(np.broadcast_arrays(*rows)), nan=0.0, posinf=np.inf)
+        return np.asarray(np.nan_to_num(np.stack(np.broadcast_arrays(*rows)), nan=0.0, posinf=np.inf))
+
+
+def domain_of(points: Points) -> Domain:
+    """The ranges of these points."""
+
+    def ends(values: Floats) -> tuple[float, float]:
+        known = values[np.isfinite(values)]
+        return (float(known.min()), float(known.max())) if known.size else (float("nan"), float("nan"))
+
+    return Domain(ends(points.params), ends(points.images), ends(points.flops), ends(points.fid))
 
 
 #: Beyond this many e-folds in N or D the misfit grows no more: past a factor of 1e4 a law is at its floor.
@@ -41,7 +52,7 @@ class Misfit:
     slope: float = 0.0
     shared: float = 0.0
 
-    def scale(self, domain: Domain, x: Inputs) -> Floats:
-        """Standard deviation [n] of the misfit in log loss."""
-        beyond = np.minimum(domain.beyond(x), FAR)
-        return np.sqrt(self.base**2 + self.slope**2 * np.sum(beyond**2, axis=0))
+    def scale(self, beyond: Floats) -> Floats:
+        """Standard deviation [n] of the misfit in log loss, at distances [axes, n] outside the data."""
+        far = np.minimum(beyond, FAR)
+        return np.asarray(np.sqrt(self.base**2 + self.slope**2 * np.sum(far**2, axis=0)))
