@@ -1,0 +1,133 @@
+"""Merged declarations -> Study + diagnostics: names, units, types, values, defaults.
+
+Runs after layers.py, once for the study as it stands and once for every profile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from isoloss.dsl import declarations
+from isoloss.dsl.diagnostics import Span
+from isoloss.dsl.layers import Merged, MergedBlock
+from isoloss.dsl.report import Report
+from isoloss.dsl.scope import BAD, Bad, Scope
+from isoloss.dsl.settings import origin_of
+from isoloss.dsl.study import Call, Conditional, Const, Expr, Generator, Operation, Study
+from isoloss.dsl.values import check_value
+from isoloss.dsl.vocabulary import ROWS, Slot
+
+T = TypeVar("T")
+
+DATASET = Slot("dataset", "call", "The data that the study is about.", "cifar10", family="dataset")
+
+
+def check_study(merged: Merged, name: str, span: Span, profile: str | None, report: Report) -> Study | None:
+    """Everything that can be said about the declarations together. None if anything is wrong."""
+    declared = {row.name: {b.name: b.span for b in merged.of(row.name)} for row in ROWS}
+    scope = Scope(report, merged.lets, declared)
+    for let in merged.lets.values():
+        scope.unfold(let.value)
+    dataset = _dataset(merged, span, scope)
+    scope = scope.within(dataset=dataset.kind if isinstance(dataset, Call) else "")
+    evaluations = _each(merged, "evaluate", declarations.declare_evaluation, scope)
+    scope = replace(scope, evaluations={e.name: e for e in evaluations if not isinstance(e, Bad)})
+
+    generators = _each(merged, "generator", declarations.declare_generator, scope)
+    recipes = _each(merged, "recipe", declarations.declare_recipe, scope)
+    grids = _each(merged, "grid", declarations.declare_grid, scope)
+    budget = declarations.declare_budget(_budget(merged, span), scope)
+    fits = _each(merged, "fit", declarations.declare_fit, scope)
+    forecasts = _each(merged, "forecast", declarations.declare_forecast, scope)
+    allocations = _each(merged, "allocate", declarations.declare_allocation, scope)
+
+    parts: list[list[Any]] = [evaluations, generators, recipes, grids, fits, forecasts, allocations]
+    if (
+        isinstance(dataset, Bad)
+        or isinstance(budget, Bad)
+        or any(isinstance(x, Bad) for p in parts for x in p)
+    ):
+        return None
+    study = Study(
+        name=name,
+        dataset=dataset,
+        generators=_good(generators),
+        recipes=_good(recipes),
+        evaluations=_good(evaluations),
+        grids=_good(grids),
+        budget=budget,
+        fits=_good(fits),
+        forecasts=_good(forecasts),
+        allocations=_good(allocations),
+        profile=profile,
+        origin=origin_of(span),
+    )
+    return study if profile is None else _without_unused(study, merged)
+
+
+def _each(
+    merged: Merged, kind: str, declare: Callable[[MergedBlock, Scope], T | Bad], scope: Scope
+) -> list[T | Bad]:
+    return [declare(block, scope) for block in merged.of(kind)]
+
+
+def _good(found: list[T | Bad]) -> tuple[T, ...]:
+    return tuple(x for x in found if not isinstance(x, Bad))
+
+
+def _dataset(merged: Merged, span: Span, scope: Scope) -> Call | Bad:
+    if merged.dataset is None:
+        scope.report.add(
+            "V103", "the study has no `dataset`", span, "incomplete", "for example `dataset cifar10`"
+        )
+        return BAD
+    found = check_value(DATASET, merged.dataset.value, scope)
+    assert isinstance(found, Call | Bad)
+    return found
+
+
+def _budget(merged: Merged, span: Span) -> MergedBlock:
+    """The declared budget, or an empty one that takes every default."""
+    return next(iter(merged.of("budget")), MergedBlock("budget", "", span, 0))
+
+
+def _without_unused(study: Study, merged: Merged) -> Study:
+    """A profile's study without the generators that it has replaced: those of earlier layers that nothing
+    names any more. Without a profile all stay: an unused one is then the author's wish."""
+    used = set(_generators_named(study))
+    newest = max((b.layer for b in merged.blocks.values()), default=0)
+
+    def stays(generator: Generator) -> bool:
+        return generator.name in used or merged.blocks["generator", generator.name].layer == newest
+
+    return replace(study, generators=tuple(g for g in study.generators if stays(g)))
+
+
+def _generators_named(study: Study) -> Iterator[str]:
+    for grid in study.grids:
+        for axis in grid.axes:
+            if "generator" in axis.names:
+                index = axis.names.index("generator")
+                yield from (str(values[index]) for values in axis.values)
+        for condition in grid.where:
+            yield from _texts(condition)
+    for fit in study.fits:
+        for runs in (fit.to, fit.base, fit.quality):
+            if runs is not None and runs.where is not None:
+                yield from _texts(runs.where)
+    yield from (f.generator for f in study.forecasts if f.generator is not None)
+    yield from (a.generator for a in study.allocations)
+
+
+def _texts(expr: Expr) -> Iterator[str]:
+    match expr:
+        case Const(value=str(text)):
+            yield text
+        case Operation(operands=operands):
+            for operand in operands:
+                yield from _texts(operand)
+        case Conditional(test=test, then=then, otherwise=otherwise):
+            for part in (test, then, otherwise):
+                if part is not None:
+                    yield from _texts(part)

@@ -1,0 +1,233 @@
+"""Checked settings of blocks -> the Study's declarations, and what settings mean together.
+
+Each function takes one merged block and gives its declaration, or BAD when anything in it was reported."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from isoloss.dsl.layers import MergedBlock
+from isoloss.dsl.rules import check_condition
+from isoloss.dsl.scope import BAD, Bad, Scope
+from isoloss.dsl.settings import Missing, check_settings, check_zips, origin_of
+from isoloss.dsl.study import (
+    Allocate,
+    Axis,
+    Budget,
+    Call,
+    Devices,
+    Evaluation,
+    Fit,
+    Forecast,
+    Generator,
+    Grid,
+    Recipe,
+    RunSet,
+)
+from isoloss.dsl.vocabulary import BLOCKS, find_term
+
+
+def _complete(block: MergedBlock, values: dict[str, Any], scope: Scope) -> bool:
+    """Whether nothing is BAD or MISSING; what is missing is reported here, in one message."""
+    missing = [name for name, value in values.items() if isinstance(value, Missing)]
+    if missing:
+        report_missing(block, missing, scope)
+    return not missing and not any(isinstance(v, Bad) for v in values.values())
+
+
+def report_missing(block: MergedBlock, names: list[str], scope: Scope) -> None:
+    row = BLOCKS[block.kind]
+    words = " and ".join(f"`{n}`" for n in names)
+    slots = [slot for n in names if (slot := row.slot(n))]
+    scope.report.add(
+        "V103",
+        f"`{block.kind}{' ' + block.name if block.name else ''}` has no {words}",
+        block.span,
+        "incomplete",
+        *(f"for example `{s.name} {s.form} {s.example}`: {s.doc}" for s in slots),
+    )
+
+
+def declare_generator(block: MergedBlock, scope: Scope) -> Generator | Bad:
+    values = check_settings(block, scope)
+    if not _complete(block, values, scope):
+        return BAD
+    return Generator(block.name, **values, origin=origin_of(block.span))
+
+
+def declare_evaluation(block: MergedBlock, scope: Scope) -> Evaluation | Bad:
+    values = check_settings(block, scope.within(loss="evaluate"))
+    if not _complete(block, values, scope):
+        return BAD
+    return Evaluation(block.name, **values, origin=origin_of(block.span))
+
+
+def declare_recipe(block: MergedBlock, scope: Scope) -> Recipe | Bad:
+    values = check_settings(block, scope)
+    if not _complete(block, values, scope) or not _attack_fits(block, values, scope):
+        return BAD
+    return Recipe(block.name, **values, origin=origin_of(block.span))
+
+
+def _attack_fits(block: MergedBlock, values: dict[str, Any], scope: Scope) -> bool:
+    loss, attack = values["loss"], values["attack"]
+    place = block.settings.get("attack") or block.settings["loss"]
+    term = find_term("attack", attack.kind)
+    if term is not None and not term.trains:
+        scope.report.add(
+            "V110",
+            f"`{attack.kind}` can't be a recipe's inner attack",
+            place.value.span,
+            "for evaluations only",
+            "train with `pgd(…)` and test with this",
+        )
+        return False
+    if loss.kind == "natural" and attack.kind != "none":
+        scope.report.add(
+            "V110",
+            "`natural` trains on clean images, and an attack is given",
+            place.value.span,
+            "would never run",
+            "write `attack = none`, or `loss = pgd_at()` to train on attacked images",
+        )
+        return False
+    if loss.kind in ("trades", "pgd_at") and attack.kind == "none":
+        scope.report.add(
+            "V110",
+            f"`{loss.kind}` needs attacked images, and the attack is `none`",
+            place.value.span,
+            "no attack",
+            "write `attack = pgd(eps = 8/255)`, or `loss = natural()`",
+        )
+        return False
+    return True
+
+
+def declare_grid(block: MergedBlock, scope: Scope) -> Grid | Bad:
+    values = check_settings(block, scope)
+    zips = check_zips(block, scope)
+    zipped = {name for axis in zips if isinstance(axis, Axis) for name in axis.names}
+    zipped |= {path.text for setting in block.zips for path in setting.paths}
+    where = [check_condition(w.test, scope) for w in block.wheres]
+    for name in ("batch", "lr"):
+        if isinstance(values[name], Missing):
+            del values[name]
+    for name in zipped & set(values):
+        del values[name]
+    if isinstance(values.get("recipe"), Missing) and len(scope.names("recipe")) == 1:
+        values["recipe"] = Axis(("recipe",), ((scope.names("recipe")[0],),))
+    bad = any(isinstance(w, Bad) for w in (*where, *zips))
+    if not _complete(block, values, scope) or bad:
+        return BAD
+    order = [slot.name for slot in BLOCKS["grid"].slots]
+    axes = [*values.values(), *(z for z in zips if isinstance(z, Axis))]
+    axes.sort(key=lambda axis: order.index(axis.names[0]))
+    conditions = tuple(w for w in where if not isinstance(w, Bad))
+    return Grid(block.name, tuple(axes), conditions, origin=origin_of(block.span))
+
+
+def declare_budget(block: MergedBlock, scope: Scope) -> Budget | Bad:
+    values = check_settings(block, scope)
+    if not _complete(block, values, scope):
+        return BAD
+    price, currency = values["price"] or (None, "USD")
+    devices: Devices = values["devices"]
+    return Budget(
+        values["compute"],
+        devices,
+        values["walltime"],
+        price,
+        currency,
+        values["storage"],
+        values["choose"],
+        origin=origin_of(block.span),
+    )
+
+
+def declare_fit(block: MergedBlock, scope: Scope) -> Fit | Bad:
+    values = check_settings(block, scope)
+    if isinstance(values["to"], Missing):
+        base, grids = values["base"], scope.names("grid")
+        if isinstance(base, RunSet):
+            values["to"] = RunSet(base.grid)
+        elif isinstance(base, Bad):
+            values["to"] = BAD
+        elif len(grids) == 1:
+            values["to"] = RunSet(grids[0])
+    if not _complete(block, values, scope):
+        return BAD
+    return Fit(block.name, **values, origin=origin_of(block.span))
+
+
+def declare_forecast(block: MergedBlock, scope: Scope) -> Forecast | Bad:
+    values = check_settings(block, scope)
+    has = {name: not isinstance(values[name], Missing) for name in ("fid", "generator")}
+    if all(has.values()):
+        place = block.settings["generator"].paths[0].span
+        scope.report.add(
+            "V105",
+            "`fid` and `generator` both say the quality",
+            place,
+            "one too many",
+            "leave one of them out",
+        )
+        return BAD
+    if not any(has.values()):
+        scope.report.add(
+            "V103",
+            f"`forecast {block.name}` has neither `fid` nor `generator`",
+            block.span,
+            "for which quality?",
+            "for example `fid = 0` for real data, or `generator = edm20`",
+        )
+        values["fid"] = values["generator"] = BAD
+    for name, present in has.items():
+        if not present and not isinstance(values[name], Bad):
+            values[name] = None
+    if not _complete(block, values, scope):
+        return BAD
+    return Forecast(
+        block.name,
+        values["law"],
+        values["fid"],
+        values["generator"],
+        values["compute"],
+        values["within"],
+        origin=origin_of(block.span),
+    )
+
+
+def declare_allocation(block: MergedBlock, scope: Scope) -> Allocate | Bad:
+    values = check_settings(block, scope)
+    recipes, evaluations = scope.names("recipe"), scope.names("evaluate")
+    if isinstance(values["recipe"], Missing) and len(recipes) == 1:
+        values["recipe"] = recipes[0]
+    if isinstance(values["evaluate"], Missing) and evaluations:
+        known = [scope.evaluations.get(name, BAD) for name in sorted(evaluations)]
+        values["evaluate"] = BAD if any(isinstance(e, Bad) for e in known) else tuple(known)
+    if not _complete(block, values, scope):
+        return BAD
+    return Allocate(
+        block.name,
+        values["law"],
+        values["compute"],
+        values["generator"],
+        values["recipe"],
+        values["overhead"],
+        values["evaluate"],
+        values["seed"],
+        origin=origin_of(block.span),
+    )
+
+
+__all__ = [
+    "Call",
+    "declare_allocation",
+    "declare_budget",
+    "declare_evaluation",
+    "declare_fit",
+    "declare_forecast",
+    "declare_generator",
+    "declare_grid",
+    "declare_recipe",
+]

@@ -1,0 +1,155 @@
+"""Text -> StudyAst + diagnostics. Only syntax is decided here.
+
+A syntax error is reported once per top-level block: the block is blanked and the rest is read again, so that
+one mistake makes no noise further down and a second one is still found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from lark import Lark, Token
+from lark.exceptions import UnexpectedCharacters, UnexpectedInput
+
+from isoloss.dsl import ast
+from isoloss.dsl.build import Builder
+from isoloss.dsl.diagnostics import Span
+from isoloss.dsl.report import Report
+from isoloss.dsl.syntax_errors import report_syntax_error
+from isoloss.dsl.units import UNITS
+
+#: Deeper expressions are refused: nobody writes them, and the checks walk them recursively.
+MAX_DEPTH = 60
+#: Syntax errors shown for one file.
+MAX_ERRORS = 20
+#: The largest study that is read, in bytes.
+MAX_BYTES = 2_000_000
+
+
+@cache
+def parser(strict: bool = False) -> Lark:
+    """The LALR(1) parser. `strict` also proves the absence of conflicts; it needs interegular and is slow."""
+    return Lark(
+        files("isoloss.dsl").joinpath("grammar.lark").read_text(encoding="utf-8"),
+        parser="lalr",
+        # The basic lexer knows nothing of the grammar's state: a reserved word is reserved everywhere.
+        lexer="basic",
+        start=["start", "_expression", "_value"],
+        propagate_positions=True,
+        maybe_placeholders=False,
+        strict=strict,
+        lexer_callbacks={"NAME": _as_unit},
+    )
+
+
+def _as_unit(token: Token) -> Token:
+    return Token.new_borrow_pos("UNIT", token.value, token) if token.value in UNITS else token
+
+
+def parse_study(text: str, file: str, report: Report) -> ast.StudyAst | None:
+    """Read one file. Returns None and reports S codes where it is not a study."""
+    report.add_source(file, text)
+    remaining, failed = text, False
+    for _ in range(MAX_ERRORS):
+        try:
+            tree = parser().parse(remaining, start="start")
+        except UnexpectedInput as error:
+            failed = True
+            report_syntax_error(error, text, file, report)
+            blanked = _without_block_at(remaining, error.pos_in_stream or 0)
+            if blanked is None:
+                return None
+            remaining = blanked
+            continue
+        study: ast.StudyAst = Builder(file).transform(tree)
+        too_deep = _report_depth(study, report)
+        return None if failed or too_deep else study
+    return None
+
+
+def parse_value(text: str, file: str, report: Report) -> ast.Expression | None:
+    """Read the value of a `--set` or a default of the vocabulary."""
+    report.add_source(file, text)
+    try:
+        tree = parser().parse(text, start="_value")
+    except UnexpectedInput as error:
+        report_syntax_error(error, text, file, report)
+        return None
+    node: ast.Expression = Builder(file).transform(tree).children[0]
+    if _depth(node) > MAX_DEPTH:
+        report.add("S105", "an expression is nested too deeply", node.span, f"deeper than {MAX_DEPTH} levels")
+        return None
+    return node
+
+
+def tokens(text: str) -> Iterator[Token]:
+    """The tokens of a text, comments and blanks left out. Stops at the first character that is none."""
+    try:
+        yield from parser().lex(text)
+    except UnexpectedCharacters:
+        return
+
+
+def _without_block_at(text: str, position: int) -> str | None:
+    """The text with the study's own statement around `position` blanked, or None where that is not clear."""
+    depth, start = 0, None
+    for token in tokens(text):
+        opens, closes = token.type == "LBRACE", token.type == "RBRACE"
+        if depth == 1 and not opens and not closes and (start is None or _begins_block(text, token)):
+            start = token.start_pos
+        depth += opens - closes
+        if closes and depth == 1 and token.end_pos is not None and token.end_pos > position:
+            if start is None or start > position:
+                return None
+            return _blank(text, start, token.end_pos)
+        if closes and depth == 1:
+            start = None
+        if depth == 0 and closes:
+            return None
+    return None
+
+
+def _begins_block(text: str, token: Token) -> bool:
+    """A word of the vocabulary's blocks at the start of a line begins a statement: errors end there."""
+    from isoloss.dsl.vocabulary import BLOCKS
+
+    start = token.start_pos or 0
+    return token.value in BLOCKS and not text[text.rfind("\n", 0, start) + 1 : start].strip()
+
+
+def _blank(text: str, start: int, end: int) -> str:
+    return text[:start] + "".join(c if c == "\n" else " " for c in text[start:end]) + text[end:]
+
+
+def _report_depth(study: ast.StudyAst, report: Report) -> bool:
+    found = False
+    for node in _expressions(study.study.body):
+        if _depth(node) > MAX_DEPTH:
+            span = Span(
+                node.span.file, node.span.line, node.span.column, node.span.line, node.span.column + 1
+            )
+            report.add("S105", "an expression is nested too deeply", span, f"deeper than {MAX_DEPTH} levels")
+            found = True
+    return found
+
+
+def _expressions(body: tuple[ast.Statement, ...]) -> Iterator[ast.Expression]:
+    pending: list[Any] = list(body)
+    while pending:
+        statement = pending.pop()
+        if isinstance(statement, ast.Block):
+            pending.extend(statement.body)
+        else:
+            yield statement.test if isinstance(statement, ast.Where) else statement.value
+
+
+def _depth(root: ast.Expression) -> int:
+    """Levels of nesting, found without recursion: it guards the code that recurses."""
+    deepest, pending = 0, [(root, 1)]
+    while pending:
+        node, level = pending.pop()
+        deepest = max(deepest, level)
+        pending.extend((child, level + 1) for child in ast.children(node))
+    return deepest

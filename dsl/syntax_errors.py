@@ -1,0 +1,209 @@
+"""lark's errors -> S diagnostics a person can act on."""
+
+from __future__ import annotations
+
+from lark import Token
+from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
+
+from isoloss.dsl.diagnostics import Span
+from isoloss.dsl.report import Report
+from isoloss.dsl.units import UNITS
+
+_OPENING = {"LBRACE": "{", "LPAR": "(", "LSQB": "["}
+_CLOSING = {"RBRACE": "{", "RPAR": "(", "RSQB": "["}
+_PAIR = {"{": "}", "(": ")", "[": "]"}
+
+#: character that is no part of the language -> what to write instead.
+_INSTEAD = {
+    ";": "nothing separates statements: leave it out",
+    ":": "settings are written `name = value`",
+    "'": 'texts stand in double quotes: `"base.study"`',
+    "!": "write `not`, or `!=`",
+    "&": "write `and`",
+    "|": "write `or`",
+    "≤": "write `<=`",
+    "≥": "write `>=`",
+    "≠": "write `!=`",
+    "×": "write `*`",
+    "−": "write `-`",
+    "–": "write `-`, or `..` for a range",
+    "^": "write `**`",
+    "ε": "write `eps`",
+    "“": 'write `"`',
+    "”": 'write `"`',
+    "…": "write `..` for a range",
+    "$": "names have letters, digits and `_`",
+    "\ufeff": "save the file without a byte order mark",
+}
+
+#: terminals that begin or join expressions are said in one word.
+_WORDS = {
+    "NAME": "a name",
+    "LBRACE": "`{`",
+    "RBRACE": "`}`",
+    "RPAR": "`)`",
+    "RSQB": "`]`",
+    "COMMA": "`,`",
+    "EQUAL": "`=`",
+    "STRING": 'a text in `"`',
+    "STUDY": "`study`",
+    "IMPORT": "`import`",
+    "IN": "`in`",
+    "LE": "`<=`",
+    "DOT": "`.`",
+    "ELSE": "`else`",
+    "EVERY": "`every`",
+    "WHERE": "`where`",
+    "EXTENDS": "`extends`",
+    "__ANON_0": "`..`",
+    "$END": "the end of the file",
+}
+_VALUE_STARTS = frozenset({"NUMBER", "STRING", "TRUE", "FALSE", "LSQB", "MINUS", "UNIT"})
+_OPERATORS = frozenset(
+    {"PLUS", "MINUS", "TIMES", "DIVIDE", "POWER", "EQ", "NE", "LT", "GE", "GT", "AND", "OR", "IF"}
+)
+
+
+def report_syntax_error(error: UnexpectedInput, text: str, file: str, report: Report) -> None:
+    """One diagnostic for one error."""
+    if isinstance(error, UnexpectedCharacters):
+        _character(error, text, file, report)
+    elif isinstance(error, UnexpectedToken):
+        _token(error, text, file, report)
+    else:
+        report.add("S102", "this can't be read", Span(file, 1, 1, 1, 2), "here")
+
+
+def _character(error: UnexpectedCharacters, text: str, file: str, report: Report) -> None:
+    position = error.pos_in_stream
+    character = text[position] if position is not None and position < len(text) else "?"
+    span = Span(file, error.line, error.column, error.line, error.column + 1)
+    if character == '"':
+        report.add(
+            "S104", "this text is not closed", span, "opened here", 'close it with `"` on the same line'
+        )
+        return
+    shown = f"`{character}`" if character.isprintable() else f"U+{ord(character):04X}"
+    help = _INSTEAD.get(character)
+    report.add(
+        "S101", f"unexpected character {shown}", span, "not part of the language", *([help] if help else [])
+    )
+
+
+def _token(error: UnexpectedToken, text: str, file: str, report: Report) -> None:
+    token = error.token
+    unclosed = _unclosed(text, file, None if token.type == "$END" else token)
+    if token.type == "$END":
+        if unclosed is not None:
+            _report_unclosed(unclosed, report)
+        elif not text.strip() or not _has_study(text):
+            span = Span(file, 1, 1, 1, 2)
+            report.add("S108", "this file holds no study", span, "expected `study NAME { … }`",
+                       "begin with `study my_study {`")  # fmt: skip
+        else:
+            line, column = _end(text)
+            span = Span(file, line, column, line, column + 1)
+            report.add("S102", "the file ends too early", span, "end", _expected(error))
+        return
+    span = _span(token, file)
+    if token.type in _CLOSING and unclosed is not None and unclosed[0] != _CLOSING[token.type]:
+        _report_unclosed(unclosed, report)
+        return
+    expected = error.accepts or error.expected
+    if "NAME" in expected and token.type == "UNIT" and "NUMBER" not in expected:
+        report.add(
+            "S109", f"`{token}` is a unit and can't be a name", span, "reserved", "choose a longer name"
+        )
+        return
+    if "NAME" in expected and "NUMBER" not in expected and token.isidentifier() and token.type != "NAME":
+        report.add("S109", f"`{token}` is a word of the language and can't be a name", span, "reserved",
+                   "choose another name")  # fmt: skip
+        return
+    previous = error.token_history[-1] if error.token_history else None
+    if token.type in ("EQUAL",) and _follows_number(text, token):
+        report.add("S102", f"unexpected `{token}`", span, "not expected here", _units())
+        return
+    help = [_expected(error)]
+    if previous is not None and previous.type == "NUMBER":
+        help.append(_units())
+    report.add("S102", f"unexpected `{_short(token)}`", span, "not expected here", *help)
+
+
+def _follows_number(text: str, token: Token) -> bool:
+    return False
+
+
+def _units() -> str:
+    return "units: " + ", ".join(u for u in UNITS if u != "%") + "; `%`; `k M B` end a number"
+
+
+def _short(token: Token) -> str:
+    return str(token) if len(token) <= 40 else f"{token[:37]}…"
+
+
+def _expected(error: UnexpectedToken) -> str:
+    expected = set(error.accepts or error.expected)
+    words: list[str] = []
+    if "NUMBER" in expected:
+        words.append("a value")
+        expected -= _VALUE_STARTS | {"NAME", "LPAR", "NUMBER", "NOT"}
+    if len(expected & _OPERATORS) > 2:
+        words.append("an operator")
+        expected -= _OPERATORS | {
+            "IN",
+            "LE",
+            "ELSE",
+            "__ANON_0",
+            "DOT",
+            "LPAR",
+            "OF",
+            "AT",
+            "PERCENT",
+            "UNIT",
+        }
+    if {"LET", "DATASET"} <= expected:
+        words.append("a statement (a setting, a block, `let`, `where`)")
+        expected -= {"LET", "DATASET", "ZIP", "WHERE", "NAME"}
+    words += [_WORDS.get(t, f"`{t.lower()}`") for t in sorted(expected)]
+    return "expected " + (
+        " or ".join(words) if len(words) < 3 else ", ".join(words[:-1]) + " or " + words[-1]
+    )
+
+
+def _span(token: Token, file: str) -> Span:
+    line, column = token.line or 1, token.column or 1
+    return Span(file, line, column, token.end_line or line, token.end_column or column + 1)
+
+
+def _unclosed(text: str, file: str, until: Token | None) -> tuple[str, Span] | None:
+    """The innermost bracket that is open at `until`, or at the end of the text."""
+    # Late: parse.py imports this module.
+    from isoloss.dsl.parse import tokens
+
+    open_: list[tuple[str, Span]] = []
+    for token in tokens(text):
+        if until is not None and (token.start_pos or 0) >= (until.start_pos or 0):
+            break
+        if token.type in _OPENING:
+            open_.append((_OPENING[token.type], _span(token, file)))
+        elif token.type in _CLOSING and open_ and open_[-1][0] == _CLOSING[token.type]:
+            open_.pop()
+    return open_[-1] if open_ else None
+
+
+def _report_unclosed(unclosed: tuple[str, Span], report: Report) -> None:
+    bracket, span = unclosed
+    report.add(
+        "S103", f"this `{bracket}` is never closed", span, "opened here", f"close it with `{_PAIR[bracket]}`"
+    )
+
+
+def _has_study(text: str) -> bool:
+    from isoloss.dsl.parse import tokens
+
+    return any(token.type == "STUDY" for token in tokens(text))
+
+
+def _end(text: str) -> tuple[int, int]:
+    lines = text.rstrip().split("\n")
+    return len(lines), len(lines[-1]) + 1

@@ -1,0 +1,317 @@
+"""One setting: its Slot in the vocabulary and what was written -> a value of the Study, or BAD.
+
+Every check of a single value is here; what several settings mean together is in declarations.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+from isoloss.dsl import ast, units
+from isoloss.dsl.amounts import describe, evaluate_amount, show
+from isoloss.dsl.calls import check_call
+from isoloss.dsl.names import did_you_mean
+from isoloss.dsl.rules import check_condition, check_rule
+from isoloss.dsl.scope import BAD, Bad, Scope
+from isoloss.dsl.study import Devices, Evaluation, RunSet, Schedule
+from isoloss.dsl.units import PHRASES, Amount
+from isoloss.dsl.vocabulary import DEVICES, TYPES, Slot, find_term, law_names
+
+#: name of a value's checker -> the checker: (slot, unfolded node, scope) -> value or BAD.
+Checker = Callable[[Slot, ast.Expression, Scope], Any]
+
+
+def check_value(slot: Slot, node: ast.Expression, scope: Scope) -> Any:
+    """The value of one setting; None where it says that there is none."""
+    if slot.absent and isinstance(node, ast.Path) and node.text == slot.absent:
+        return None
+    unfolded = scope.unfold(node)
+    if isinstance(unfolded, Bad):
+        return BAD
+    return _CHECKERS[slot.type](slot, unfolded, scope)
+
+
+def written(slot: Slot) -> str:
+    """An example of the setting as it is written."""
+    return f"`{slot.name} {slot.form} {slot.example}`"
+
+
+def wrong_type(slot: Slot, node: ast.Expression, scope: Scope) -> Bad:
+    found = describe(node)
+    scope.report.add(
+        "U101",
+        f"`{slot.name}` is {TYPES[slot.type]}, found {found}",
+        node.span,
+        found,
+        f"for example {written(slot)}",
+    )
+    return BAD
+
+
+# Numbers.
+
+
+def check_number(slot: Slot, node: ast.Expression, scope: Scope) -> Any:
+    if not isinstance(node, ast.Number | ast.Unit | ast.Path | ast.Unary | ast.Binary):
+        return wrong_type(slot, node, scope)
+    found = evaluate_amount(node, scope, slot.name)
+    if isinstance(found, Bad) or not fits(slot, found, node, scope):
+        return BAD
+    return finished(slot, found)
+
+
+def fits(slot: Slot, found: Amount, node: ast.Expression, scope: Scope) -> bool:
+    """Dimension, range and wholeness of a number; reports the first that fails."""
+    if not units.accepts(slot.dimension, found.dimension):
+        phrase, label = PHRASES[found.dimension]
+        scope.report.add(
+            "U102",
+            f"`{slot.name}` is {PHRASES[slot.dimension][0]}, found {phrase}",
+            node.span,
+            label,
+            _unit_help(slot),
+        )
+        return False
+    if not in_range(slot, found.value):
+        scope.report.add(
+            "V101",
+            f"`{slot.name}` {range_text(slot)}, found {show(found.value)}",
+            node.span,
+            "out of range",
+            f"for example {written(slot)}",
+        )
+        return False
+    if slot.type == "integer" and found.value.denominator != 1:
+        scope.report.add(
+            "V107", f"`{slot.name}` is a whole number, found {show(found.value)}", node.span, "not whole"
+        )
+        return False
+    if slot.residue and found.value % slot.residue[1] != slot.residue[0]:
+        rest, modulus = slot.residue
+        below = (int(found.value) - rest) // modulus * modulus + rest
+        scope.report.add(
+            "V101",
+            f"`{slot.name}` is {modulus}n + {rest}, found {show(found.value)}",
+            node.span,
+            "no such network",
+            f"near: {max(below, rest + modulus)}, {below + modulus}",
+        )
+        return False
+    return True
+
+
+def finished(slot: Slot, found: Amount) -> Any:
+    """The number as the Study holds it: exact for pixels, int for counts, else float in canonical units."""
+    if slot.dimension == "pixels":
+        return found.value
+    if slot.type == "integer":
+        return int(found.value)
+    if slot.dimension == "price":
+        return (float(found.value * 3600), found.currency)
+    return float(found.value)
+
+
+def in_range(slot: Slot, value: Fraction) -> bool:
+    if slot.low is not None:
+        low = Fraction(slot.low)
+        if value < low or (slot.exclusive and value == low):
+            return False
+    return slot.high is None or value <= Fraction(slot.high)
+
+
+def range_text(slot: Slot) -> str:
+    parts = []
+    if slot.low is not None:
+        parts.append(f"{'above' if slot.exclusive else 'at least'} {show(Fraction(slot.low))}")
+    if slot.high is not None:
+        parts.append(f"at most {show(Fraction(slot.high))}")
+    return "must be " + " and ".join(parts)
+
+
+def _unit_help(slot: Slot) -> str:
+    if slot.dimension in ("pixels", "fraction"):
+        return f"write it as a fraction: {written(slot)}"
+    if slot.dimension in ("plain", "images"):
+        return f"write it without a unit: {written(slot)}"
+    return f"write it with its unit: {written(slot)}"
+
+
+def _numbers(slot: Slot, node: ast.Expression, scope: Scope) -> Any:
+    if not isinstance(node, ast.Sequence):
+        return wrong_type(slot, node, scope)
+    values = [check_number(slot, item, scope) for item in node.items]
+    if not values:
+        scope.report.add("V108", f"`{slot.name}` is empty", node.span, "no values")
+        return BAD
+    return BAD if any(isinstance(v, Bad) for v in values) else tuple(values)
+
+
+# Words and names.
+
+
+def _boolean(slot: Slot, node: ast.Expression, scope: Scope) -> Any:
+    return node.value if isinstance(node, ast.Boolean) else wrong_type(slot, node, scope)
+
+
+def _choice(slot: Slot, node: ast.Expression, scope: Scope) -> Any:
+    if not isinstance(node, ast.Path):
+        return wrong_type(slot, node, scope)
+    allowed = law_names() if slot.name == "law" else slot.choices
+    if node.text in allowed:
+        return node.text
+    words = (*allowed, slot.absent) if slot.absent else allowed
+    scope.report.add(
+        "V102",
+        f"`{slot.name}` can't be `{node.text}`",
+        node.span,
+        "not one of the allowed words",
+        did_you_mean(node.text, words),
+    )
+    return BAD
+
+
+def _reference(slot: Slot, node: ast.Expression, scope: Scope) -> Any:
+    if not isinstance(node, ast.Path):
+        return wrong_type(slot, node, scope)
+    return reference(slot.family, node, scope)
+
+
+def reference(kind: str, node: ast.Path, scope: Scope) -> str | Bad:
+    """The name of a declared block of one kind."""
+    if node.text in scope.names(kind):
+        return node.text
+    scope.report.add(
+        "N104",
+        f"no `{kind}` is called `{node.text}`",
+        node.span,
+        "not declared",
+        did_you_mean(node.text, scope.names(kind), f"declare it: `{kind} {node.parts[0].text} {{ … }}`"),
+    )
+    return BAD
+
+
+def _call(slot: Slot, node: ast.Expression, scope: Scope) -> Any:
+    return check_call(slot, node, scope)
+
+
+def _rule(slot: Slot, node: ast.Expression, scope: Scope) -> Any:
+    return check_rule(slot, node, scope)
+
+
+# What only studies have.
+
+
+def _devices(slot: Slot, node: ast.Expression, scope: Scope) -> Any:
+    if not isinstance(node, ast.DeviceCount):
+        return wrong_type(slot, node, scope)
+    count = check_number(
+        Slot("devices", "integer", "", "32 of h100", low="1", high="1000000"), node.count, scope
+    )
+    if node.device.text not in DEVICES:
+        scope.report.add(
+            "V102",
+            f"unknown device `{node.device.text}`",
+            node.device.span,
+            "not a device that is known",
+            did_you_mean(node.device.text, DEVICES),
+        )
+        return BAD
+    return BAD if isinstance(count, Bad) else Devices(count, node.device.text)
+
+
+def _runs(slot: Slot, node: ast.Expression, scope: Scope) -> Any:
+    if isinstance(node, ast.Filtered):
+        grid = reference("grid", ast.Path((node.grid,), node.grid.span), scope)
+        condition = check_condition(node.test, scope)
+        bad = isinstance(grid, Bad) or isinstance(condition, Bad)
+        return BAD if bad else RunSet(grid, condition)
+    if not isinstance(node, ast.Path):
+        return wrong_type(slot, node, scope)
+    grid = reference("grid", node, scope)
+    return BAD if isinstance(grid, Bad) else RunSet(grid)
+
+
+def _laws(slot: Slot, node: ast.Expression, scope: Scope) -> Any:
+    if isinstance(node, ast.Path):
+        name = reference("fit", node, scope)
+        return BAD if isinstance(name, Bad) else (name,)
+    if not isinstance(node, ast.CallExpression) or node.name.text != "any" or not node.arguments:
+        return wrong_type(slot, node, scope)
+    names: list[str | Bad] = []
+    for argument in node.arguments:
+        if argument.name is not None or not isinstance(argument.value, ast.Path):
+            names.append(wrong_type(slot, argument.value, scope))
+        elif argument.value.text in names:
+            scope.report.add("N105", f"`{argument.value.text}` is in `any(…)` twice", argument.span, "again")
+            names.append(BAD)
+        else:
+            names.append(reference("fit", argument.value, scope))
+    return BAD if any(isinstance(n, Bad) for n in names) else tuple(names)
+
+
+def _evaluations(slot: Slot, node: ast.Expression, scope: Scope) -> Any:
+    items = node.items if isinstance(node, ast.Sequence) else (node,)
+    found = [_evaluation(slot, item, scope) for item in items]
+    if any(isinstance(e, Bad) for e in found):
+        return BAD
+    names = [e.name for e in found]
+    for name, item in zip(names, items, strict=True):
+        if names.count(name) > 1:
+            scope.report.add(
+                "N105",
+                f"two evaluations are called `{name}`",
+                item.span,
+                "one of them",
+                "declare an `evaluate` block for each, under names of their own",
+            )
+            return BAD
+    return tuple(found)
+
+
+def _evaluation(slot: Slot, node: ast.Expression, scope: Scope) -> Any:
+    unfolded = scope.unfold(node)
+    if isinstance(unfolded, Bad):
+        return BAD
+    name = unfolded.text if isinstance(unfolded, ast.Path) else None
+    if isinstance(unfolded, ast.CallExpression) or (
+        name is not None and name not in scope.names("evaluate") and find_term("attack", name)
+    ):
+        attack_slot = Slot("attack", "call", "", "pgd(eps = 8/255)", family="attack")
+        attack = check_call(attack_slot, unfolded, scope.within(loss="evaluate"))
+        if isinstance(attack, Bad):
+            return BAD
+        kind = "clean" if attack.kind == "none" else attack.kind
+        return Evaluation(kind, attack, "average", None)
+    if not isinstance(unfolded, ast.Path):
+        return wrong_type(slot, unfolded, scope)
+    declared = reference("evaluate", unfolded, scope)
+    # A block that is declared but wrong has been reported at its own place.
+    return BAD if isinstance(declared, Bad) else scope.evaluations.get(declared, BAD)
+
+
+def _periodic(slot: Slot, node: ast.Expression, scope: Scope) -> Any:
+    if not isinstance(node, ast.Every) or not isinstance(node.evaluation, ast.Path):
+        return wrong_type(slot, node, scope)
+    name = reference("evaluate", node.evaluation, scope)
+    period_slot = Slot("every", "number", "", "2.5%", dimension="fraction", low="0.0001", high="1")
+    period = check_value(period_slot, node.period, scope)
+    bad = isinstance(name, Bad) or isinstance(period, Bad)
+    return BAD if bad else Schedule(name, period)
+
+
+_CHECKERS: dict[str, Checker] = {
+    "number": check_number,
+    "integer": check_number,
+    "numbers": _numbers,
+    "boolean": _boolean,
+    "choice": _choice,
+    "reference": _reference,
+    "call": _call,
+    "rule": _rule,
+    "devices": _devices,
+    "runs": _runs,
+    "laws": _laws,
+    "evaluations": _evaluations,
+    "periodic": _periodic,
+}

@@ -1,0 +1,251 @@
+"""The blocks of a study and their settings; derived quantities; reserved words."""
+
+from __future__ import annotations
+
+from isoloss.dsl.vocabulary.row import BlockRow, By, QuantityRow, Slot, WordRow
+from isoloss.dsl.vocabulary.terms import PUBLISHED
+
+DEVICES = ("cpu", "t4", "v100", "a100", "l40s", "h100", "h200", "b200")
+LAWS = ("approach1", "approach2", "approach3", "chinchilla", "powerlaw")
+
+_ONE_RECIPE = "the study has one recipe"
+_ONE_GRID = "`base` is given, or the study has one grid"
+
+
+def _term(name: str, doc: str, example: str, default: str | By | None = None, **more: str) -> Slot:
+    family = more.pop("family", name)
+    return Slot(name, "call", doc, example, default, family=family, **more)  # type: ignore[arg-type]
+
+
+GENERATOR = BlockRow(
+    "generator",
+    "A source of training images of one quality.",
+    "generator edm20 { sampler = edm(steps = 20)  fid = 1.82  images = 100M }",
+    (
+        _term("sampler", "How images are drawn.", "edm(steps = 20)"),
+        _term(
+            "denoiser",
+            "The model that the sampler follows. `none`: images come from published files.",
+            "mixture(components = 4)",
+            By("dataset", {"digits": "mixture(components = 4)", "*": "none"}),
+            absent="none",
+            source="ours",
+        ),
+        Slot("fid", "number", "Quality: Fréchet distance to real data; `measured` makes it a job.", "1.82",
+             "measured", low="0", absent="measured"),
+        Slot("images", "integer", "Unique images there are.", "100M", "unlimited", dimension="images", low="1",
+             high="1e15", absent="unlimited"),
+    ),
+    plural="generators",
+)  # fmt: skip
+
+RECIPE = BlockRow(
+    "recipe",
+    "How a network is trained.",
+    "recipe trades { loss = trades()  attack = pgd(eps = 8/255)  batch = 1024  lr = 0.3 }",
+    (
+        _term("loss", "What training minimises.", "trades(beta = 5)"),
+        _term("attack", "The inner attack.", "pgd(eps = 8/255, steps = 10)", By("loss", {"natural": "none"}),
+              optional_when="the loss is `natural`"),
+        _term("optimizer", "How weights move.", "sgd(momentum = 0.9)", "sgd()", source=PUBLISHED),
+        _term("schedule", "How the learning rate moves.", "cosine(warmup = 2.5%)", "cosine()", source=PUBLISHED),
+        _term("average", "Average of the weights, which evaluations use.", "ema(decay = 0.995)", "ema()",
+              source=PUBLISHED),
+        Slot("batch", "rule", "Images per step.", "1024 if images <= 10M else 2048", dimension="images", low="1",
+             high="1e7"),
+        Slot("lr", "rule", "Peak learning rate.", "0.3 if images <= 10M else 0.2", low="0", high="1000",
+             exclusive=True),
+        _term("augment", "What is done to training images.", "pad_crop_flip(4)",
+              By("dataset", {"cifar10": "pad_crop_flip(4)", "*": "none"}), source=PUBLISHED),
+        _term("normalize", "Scaling of pixels inside the network.", "cifar10",
+              By("dataset", {"cifar10": "cifar10", "*": "none"}), source=PUBLISHED),
+        _term("batchnorm", "Batch normalisation in training.", "batchnorm(attack = train)", "batchnorm()",
+              source=PUBLISHED),
+        Slot("clip", "number", "Bound on the gradient's norm; `none`: no clipping.", "1", "none", low="0",
+             exclusive=True, absent="none", source=PUBLISHED),
+        Slot("precision", "choice", "Number format of the forward and backward passes.", "fp32", "fp32",
+             choices=("fp32", "bf16"), source=PUBLISHED),
+        Slot("evaluate", "periodic", "An evaluation repeated during training; the curves of approach 1.",
+             "robust at every 2.5%", "none", absent="none"),
+    ),
+    plural="recipes",
+)  # fmt: skip
+
+EVALUATE = BlockRow(
+    "evaluate",
+    "A test of trained networks on the test split.",
+    "evaluate robust { attack = pgd(eps = 8/255, steps = 40, loss = cw) }",
+    (
+        _term("attack", "The attack, or `none` for clean images.", "pgd(eps = 8/255, steps = 40, loss = cw)"),
+        Slot("weights", "choice", "Which weights are tested.", "average", "average", choices=("average", "live"),
+             source=PUBLISHED),
+        Slot("images", "integer", "Test images used, the first so many; `all` of the split.", "1000", "all",
+             dimension="images", low="1", high="1e9", absent="all"),
+    ),
+    plural="evaluations",
+)  # fmt: skip
+
+GRID = BlockRow(
+    "grid",
+    "Candidate runs: the product of its axes, filtered by every `where`.",
+    "grid runs { model in [wrn(28, 4), wrn(28, 10)]  generator in [edm5, edm20]  images in [5M, 10M]  recipe = trades }",
+    (
+        _term("model", "Networks.", "[wrn(28, 4), wrn(28, 10)]", form="in"),
+        Slot("generator", "reference", "Sources of training images.", "[edm5, edm20]", family="generator", form="in"),
+        Slot("images", "integer", "Images drawn over a whole training.", "[5M, 10M, 30M]", dimension="images",
+             low="1", high="1e15", form="in"),
+        Slot("recipe", "reference", "Recipes.", "trades", family="recipe", form="in", optional_when=_ONE_RECIPE),
+        Slot("seed", "integer", "Seeds of initialisation, order and noise.", "1..3", "0", low="0", high="4e9",
+             form="in", source="ours"),
+        Slot("batch", "integer", "Batch sizes, instead of the recipe's rule.", "[512, 1024]", dimension="images",
+             low="1", high="1e7", form="in", optional_when="the recipe's `batch` rule then holds"),
+        Slot("lr", "number", "Learning rates, instead of the recipe's rule.", "[0.1, 0.2]", low="0", high="1000",
+             exclusive=True, form="in", optional_when="the recipe's `lr` rule then holds"),
+    ),
+    plural="grids",
+)  # fmt: skip
+
+BUDGET = BlockRow(
+    "budget",
+    "Bounds on all jobs of the study together.",
+    "budget { compute = 1e22 FLOP  devices = 32 of h100  walltime = 12 h }",
+    (
+        Slot("compute", "number", "FLOPs of all jobs.", "1e22 FLOP", "unlimited", dimension="compute", low="0",
+             exclusive=True, absent="unlimited"),
+        Slot("devices", "devices", "How many of which device.", "32 of h100", "1 of cpu"),
+        Slot("walltime", "number", "Longest a job may run at a time; longer ones become chains.", "12 h",
+             "unlimited", dimension="time", low="0", exclusive=True, absent="unlimited"),
+        Slot("price", "number", "Money per device and hour.", "2.40 USD/h", "none", dimension="price", low="0",
+             absent="none"),
+        Slot("storage", "number", "Bytes in the store.", "500 GB", "unlimited", dimension="storage", low="0",
+             exclusive=True, absent="unlimited"),
+        Slot("choose", "choice", "Which cells to run: every one (all), those that tell most about the questions "
+             "(design), or the cheapest first.", "design", "all", choices=("all", "design", "cheapest")),
+    ),
+    named=False,
+)  # fmt: skip
+
+FIT = BlockRow(
+    "fit",
+    "A law fitted to runs.",
+    "fit quality { law = approach2  base = (runs where generator == edm20)  quality = runs }",
+    (
+        Slot("law", "choice", "Form and procedure.", "approach2", choices=LAWS),
+        Slot("to", "runs", "Runs it is fitted to.", "(runs where fid < 10)", optional_when=_ONE_GRID),
+        Slot("base", "runs", "Runs of the first stage, which fixes the law at one quality; `none`: all of `to`.",
+             "(runs where generator == edm20)", "none", absent="none"),
+        Slot("quality", "runs", "Runs of the second stage, which adds quality; `none`: all of `to`.",
+             "(runs where generator in [edm7, edm10])", "none", absent="none"),
+        Slot("per", "choice", "One fit for each of these.", "generator", "none", choices=("generator",), absent="none"),
+        Slot("metric", "choice", "What is fitted.", "loss", "loss", choices=("loss", "accuracy")),
+        Slot("points", "choice", "Points of a run: its best at or after `floor`, its last, or its curve.", "best",
+             By("law", {"approach1": "curve", "*": "best"}), choices=("best", "final", "curve"), source=PUBLISHED),
+        Slot("floor", "number", "Share of training before which a run's points don't count.", "0.5", "0.5",
+             dimension="fraction", low="0", high="1", source=PUBLISHED),
+        Slot("delta", "number", "Huber threshold on residuals of the log.", "1e-3", "1e-3", low="0", exclusive=True,
+             source="Hoffmann et al. 2022, §3.3; published code"),
+        Slot("resamples", "integer", "Bootstrap resamples, by run.", "1000", "1000", low="0", high="1000000",
+             source="ours"),
+    ),
+    plural="fits",
+)  # fmt: skip
+
+_LAW = Slot("law", "laws", "The fits that answer.", "any(quality, bottleneck)")
+
+FORECAST = BlockRow(
+    "forecast",
+    "A question: what loss and accuracy does this much compute buy?",
+    "forecast limit { law = any(quality, bottleneck)  fid = 0  compute = 1e25 FLOP  within = 2% }",
+    (
+        _LAW,
+        Slot("fid", "number", "Quality of the data it is asked for; 0 is real data.", "0", low="0",
+             optional_when="`generator` is given"),
+        Slot("generator", "reference", "Ask for this generator's quality.", "edm20", family="generator",
+             optional_when="`fid` is given"),
+        Slot("compute", "number", "Training FLOPs.", "1e25 FLOP", dimension="compute", low="0", exclusive=True),
+        Slot("within", "number", "Wanted relative half-width of the answer.", "2%", "none", dimension="fraction",
+             low="0", high="1", exclusive=True, absent="none"),
+    ),
+    plural="forecasts",
+)  # fmt: skip
+
+ALLOCATE = BlockRow(
+    "allocate",
+    "The compute-optimal run under a law, which the study then trains and tests.",
+    "allocate best { law = quality  compute = 1e21 FLOP  generator = edm20  overhead <= 10%  evaluate = [robust] }",
+    (
+        _LAW,
+        Slot("compute", "number", "Training FLOPs.", "1e21 FLOP", dimension="compute", low="0", exclusive=True),
+        Slot("generator", "reference", "Where its images come from.", "edm20", family="generator"),
+        Slot("recipe", "reference", "How it is trained.", "trades", family="recipe", optional_when=_ONE_RECIPE),
+        Slot("overhead", "number", "Extra training FLOPs allowed for a smaller network.", "10%", "0",
+             dimension="fraction", low="0", high="100", form="<=", source="Bartoldson et al. 2024, eq. 6"),
+        Slot("evaluate", "evaluations", "How it is tested.", "[robust, autoattack(eps = 8/255)]",
+             optional_when="every `evaluate` block of the study is then used"),
+        Slot("seed", "integer", "Seed of its training.", "0", "0", low="0", high="4e9", source="ours"),
+    ),
+    plural="allocations",
+)  # fmt: skip
+
+ROWS = (GENERATOR, RECIPE, EVALUATE, GRID, BUDGET, FIT, FORECAST, ALLOCATE)
+BLOCKS = {row.name: row for row in ROWS} | {
+    "profile": BlockRow(
+        "profile",
+        "A variant of the study, chosen by `--profile`: it sets paths and declares what it needs.",
+        "profile laptop { dataset digits  grid.runs.images in [4k, 8k]  budget.compute = 20 TFLOP }",
+        (),
+    )
+}
+
+#: Blocks that the language will have; naming one now gets a message of its own.
+LATER = {
+    "measure": "ε-curves, loss landscapes, transfer matrices",
+    "search": "architecture search",
+    "review": "human studies",
+}
+
+QUANTITIES = {
+    row.name: row
+    for row in (
+        QuantityRow("params", "plain", "N, all trainable weights of the cell's network.", "params < 100M"),
+        QuantityRow("images", "plain", "D, images drawn over the cell's training, as the grid says it.", "images <= 10M"),
+        QuantityRow("fid", "plain", "Quality of the cell's generator, stated or measured.", "fid < 10"),
+        QuantityRow("flops", "compute", "Training FLOPs of the cell by the rule count.", "flops <= 1e20 FLOP"),
+        QuantityRow("epochs", "plain", "Images drawn over the dataset's declared epoch size.", "epochs >= 100"),
+        QuantityRow("seed", "plain", "The cell's seed.", "seed == 0"),
+        QuantityRow("model", "model", "The cell's network.", "model == wrn(28, 10)"),
+        QuantityRow("generator", "generator", "The cell's generator.", "generator in [edm5, edm20]"),
+        QuantityRow("generator.images", "plain", "Unique images the cell's generator has.", "images <= generator.images"),
+        QuantityRow("generator.fid", "plain", "The same as `fid`.", "generator.fid < 2"),
+        QuantityRow("recipe", "recipe", "The cell's recipe.", "recipe == trades"),
+    )
+}  # fmt: skip
+
+WORDS = {
+    row.name: row
+    for row in (
+        WordRow("study", "The study of a file; `extends` starts from another one, imported.",
+                "study mine extends robustness_limits { … }"),
+        WordRow("extends", "Start from an imported study; what is declared again replaces its part.",
+                "study mine extends robustness_limits { … }"),
+        WordRow("import", "Read another study file below this one's folder.", 'import "base.study"'),
+        WordRow("let", "Give a value a name.", "let eps = 8/255"),
+        WordRow("dataset", "The data that the study is about.", "dataset cifar10"),
+        WordRow("where", "Keep the cells or runs for which a condition holds.", "where images <= generator.images"),
+        WordRow("in", "Declare an axis, or test membership.", "images in [5M, 10M]"),
+        WordRow("zip", "Let several axes move together.", "zip (model, batch) in [(cnn(1), 64), (cnn(2), 128)]"),
+        WordRow("log", "Values evenly spaced in the logarithm.", "images in log(1M .. 100M, 5)"),
+        WordRow("if", "Choose by a condition; without `else` some cells may have no value, which is an error.",
+                "0.3 if images <= 10M else 0.2"),
+        WordRow("else", "The value where the condition of `if` fails.", "0.3 if images <= 10M else 0.2"),
+        WordRow("and", "Both conditions hold.", "params < 100M and fid < 10"),
+        WordRow("or", "At least one condition holds.", "params < 100M or fid < 10"),
+        WordRow("not", "The condition fails.", "not (params < 100M)"),
+        WordRow("of", "So many of a device.", "32 of h100"),
+        WordRow("at", "When an evaluation is repeated: `at every`.", "robust at every 2.5%"),
+        WordRow("every", "The share of training between two evaluations.", "robust at every 2.5%"),
+        WordRow("true", "Yes.", "nesterov = true"),
+        WordRow("false", "No.", "nesterov = false"),
+        WordRow("any", "A portfolio of fits: answers carry their disagreement.", "law = any(quality, bottleneck)"),
+    )
+}  # fmt: skip
