@@ -1,0 +1,171 @@
+"""`isoloss fit`: a table of runs and a law -> parameters with intervals, lint, and the fit as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from isoloss.errors import WRONG_USAGE, UserError, fault
+
+if TYPE_CHECKING:
+    from isoloss.compiler.laws.fitted import LawFit
+    from isoloss.compiler.laws.law import Law
+    from isoloss.compiler.tables import RunTable
+    from isoloss.dsl.diagnostics import Diagnostic
+
+EXAMPLE = """
+examples:
+  isoloss fit runs.csv --law chinchilla
+  isoloss fit runs.csv --law approach3 --where 'not (params < 100M and images > 10M and fid < 10)' -o fit.json
+  isoloss fit theirs.csv --law chinchilla --columns 'params=N*1e6,images=D,loss=L'
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = EXAMPLE
+    parser.add_argument("table", metavar="RUNS", help="CSV or Parquet, one row per observation")
+    parser.add_argument("--law", required=True, help="chinchilla, approach1, approach2, approach3, powerlaw")
+    parser.add_argument("--columns", metavar="Q=COLUMN,…", help="which column is what: 'params=N*1e6,loss=L'")
+    parser.add_argument("--where", metavar="EXPR", help="keep the runs for which this holds, as in a study")
+    parser.add_argument(
+        "--points",
+        choices=("best", "final", "curve"),
+        help="one point per run (lowest loss, or last), or all; default: the law's published protocol",
+    )
+    parser.add_argument(
+        "--floor", type=float, help="least fraction of training, in [0, 1]; default: the law's"
+    )
+    parser.add_argument("--delta", type=float, default=1e-3, help="Huber threshold on log residuals (1e-3)")
+    parser.add_argument("--resamples", type=int, default=1000, help="bootstrap refits over runs (1000)")
+    parser.add_argument("--test-images", type=int, help="images behind each loss and accuracy")
+    parser.add_argument("--x", default="images", choices=("images", "params", "flops"), help="of a powerlaw")
+    parser.add_argument("--json", action="store_true", help="print the fit as JSON")
+    parser.add_argument("-o", "--output", metavar="FIT.json", help="write the fit as JSON")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    law = _law(arguments)
+    table, warnings = _table(arguments)
+    fit, data, lint = _fit(arguments, law, table)
+    warnings = [*warnings, *lint]
+    data["warnings"] = [{"code": d.code, "message": d.headline, "help": list(d.help)} for d in warnings]
+    if arguments.output:
+        _write(arguments.output, data)
+    if arguments.json:
+        sys.stdout.write(_json(data))
+        return 0
+    from isoloss.commands.fit_screen import fit_screen
+    from isoloss.dsl.diagnostics import render
+
+    print(fit_screen(fit, table, data))
+    if warnings:
+        colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+        print("\n" + render(warnings, colour=colour))
+    if arguments.output:
+        print(f"\nwritten: {arguments.output}; next: isoloss optimum {arguments.output} --compute 1e21")
+    return 0
+
+
+def _law(arguments: argparse.Namespace) -> Law:
+    """Also checks the numbers that argparse can't."""
+    from isoloss.compiler.laws.registry import LAWS
+
+    if arguments.law not in LAWS:
+        listed = ", ".join(f"`{name}`" for name in LAWS)
+        raise fault("L201", f"unknown law `{arguments.law}`", f"of: {listed}", exit_code=WRONG_USAGE)
+    for name, ok, rule in (
+        ("floor", arguments.floor is None or 0 <= arguments.floor <= 1, "in [0, 1]"),
+        ("delta", 0 < arguments.delta <= 10, "above 0, at most 10"),
+        ("resamples", 0 <= arguments.resamples <= 100_000, "from 0 to 100,000"),
+        ("test-images", arguments.test_images is None or arguments.test_images > 0, "above 0"),
+    ):
+        if not ok:
+            shown = getattr(arguments, name.replace("-", "_"))
+            raise fault("L211", f"`--{name} {shown}` must be {rule}", exit_code=WRONG_USAGE)
+    return LAWS[arguments.law]
+
+
+def _table(arguments: argparse.Namespace) -> tuple[RunTable, list[Diagnostic]]:
+    from isoloss.commands.tables import load_table
+
+    table, warnings = load_table(arguments.table, arguments.columns)
+    if table.has_loss:
+        return table, warnings
+    from isoloss.compiler.tables.suits import error_as_loss
+
+    replaced, found = error_as_loss(table)
+    if replaced is None:
+        raise UserError(found)
+    return replaced, [*warnings, *found]
+
+
+def _fit(
+    arguments: argparse.Namespace, law: Law, table: RunTable
+) -> tuple[LawFit, dict[str, Any], list[Diagnostic]]:
+    from isoloss.commands.tables import filter_table
+    from isoloss.compiler import lint
+    from isoloss.compiler.accuracy import fit_accuracy
+    from isoloss.compiler.fit import FitOptions, fit_law
+    from isoloss.compiler.tables.suits import check_suits, flops_rule, rule_warnings
+
+    kept = filter_table(table, arguments.where) if arguments.where else table
+    rule = arguments.points or law.points_rule
+    floor = law.floor if arguments.floor is None else arguments.floor
+    errors = check_suits(kept, law, floor)
+    if errors:
+        raise UserError(errors)
+    options = FitOptions(
+        delta=arguments.delta,
+        resamples=arguments.resamples,
+        points=rule,
+        floor=floor,
+        x=arguments.x,
+        test_images=arguments.test_images,
+    )
+    points = kept.to_points()
+    fit = fit_law(law, points, options)
+    if not fit.usable:
+        raise UserError([_failed(fit, kept)])
+    found = [*lint.lint_fit(fit), *rule_warnings(kept), *lint.lint_selection(points, rule, floor)]
+    if len(kept) < len(table):
+        everything = fit_law(law, table.to_points(), _without_resamples(options))
+        found += lint.lint_exclusions(fit, everything, len(table) - len(kept))
+    chosen = points.best_per_run(floor) if rule == "best" else points.curves(floor)
+    line = fit_accuracy(chosen.loss, chosen.accuracy, chosen.run, arguments.test_images)
+    constant = flops_rule(kept)
+    data = fit.to_json()
+    data["accuracy"] = line.to_json() if line is not None and table.has_loss else None
+    data["flops_rule"] = {"constant": constant.constant, "spread": constant.spread, "given": constant.given}
+    data["source"] = arguments.table
+    data["protocol"] = {"points": rule, "floor": floor, "where": arguments.where, "rows": len(kept)}
+    return fit, data, lint.lints(found)
+
+
+def _without_resamples(options: Any) -> Any:
+    from dataclasses import replace
+
+    return replace(options, resamples=0, rolling=False)
+
+
+def _failed(fit: LawFit, table: RunTable) -> Diagnostic:
+    from isoloss.dsl.diagnostics import Diagnostic
+
+    reasons = fit.warnings or (f"law `{fit.law.name}` can't be fitted: {fit.status.value}",)
+    help = (*reasons[1:], f"`{table.source}` has {fit.points} points of {fit.runs} runs for it")
+    return Diagnostic("L202", reasons[0], help=help)
+
+
+def _json(data: dict[str, Any]) -> str:
+    import orjson
+
+    return orjson.dumps(data, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode()
+
+
+def _write(output: str, data: dict[str, Any]) -> None:
+    try:
+        Path(output).write_text(_json(data), encoding="utf-8")
+    except OSError as error:
+        raise fault("L214", f"`{output}` can't be written: {error.strerror}") from None

@@ -1,0 +1,64 @@
+"""`isoloss import`: a published or private table of runs -> our canonical CSV."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from isoloss.errors import fault
+
+EXAMPLE = """
+examples:
+  isoloss import AT_scaling_law_data.csv -o runs.csv
+  isoloss import theirs.parquet --columns 'params=N*1e6,images=D,loss=L' --where 'params > 1M' -o runs.csv
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = EXAMPLE
+    parser.add_argument("table", metavar="RUNS", help="CSV or Parquet")
+    parser.add_argument("-o", "--output", required=True, metavar="OUT.csv", help="the canonical table")
+    parser.add_argument("--columns", metavar="Q=COLUMN,…", help="which column is what: 'params=N*1e6,loss=L'")
+    parser.add_argument("--where", metavar="EXPR", help="keep the runs for which this holds")
+    parser.add_argument("--json", action="store_true", help="say what was read as JSON")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from isoloss.commands.tables import filter_table, load_table
+    from isoloss.compiler.tables.write import table_to_csv
+
+    table, warnings = load_table(arguments.table, arguments.columns)
+    if arguments.where:
+        table = filter_table(table, arguments.where)
+    output = Path(arguments.output)
+    if output.exists() and output.samefile(arguments.table):
+        raise fault(
+            "L214", f"`{output}` is the table itself", "write to another file: nothing is overwritten"
+        )
+    try:
+        output.write_text(table_to_csv(table), encoding="utf-8")
+    except OSError as error:
+        raise fault("L214", f"`{output}` can't be written: {error.strerror}") from None
+    if arguments.json:
+        import orjson
+
+        from isoloss.dsl.diagnostics import as_data
+
+        data = {
+            "rows": len(table),
+            "runs": table.num_runs,
+            "layout": table.layout,
+            "notes": list(table.notes),
+            "output": str(output),
+            "warnings": [as_data(d) for d in warnings],
+        }
+        sys.stdout.write(orjson.dumps(data, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode())
+        return 0
+    from isoloss.commands.answers import show_warnings
+
+    print(f"{len(table)} rows of {table.num_runs} runs: {arguments.table} -> {output}")
+    for note in table.notes:
+        print(f"  note: {note}")
+    show_warnings(warnings)
+    return 0

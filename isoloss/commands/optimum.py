@@ -1,0 +1,81 @@
+"""`isoloss optimum`: a law and a compute budget -> N*, D*, loss, accuracy, and what another size costs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from isoloss.compiler.laws.fitted import Optimum, Tradeoff
+
+EXAMPLE = """
+examples:
+  isoloss optimum bartoldson2024.approach2 --compute 1e21 --fid 1.65
+  isoloss optimum fit.json --compute '1 ZFLOP' --json
+"""
+
+#: Sizes of the trade-off table, times N*. The paper's example is 0.5 (Appendix H.5, Eq. 6).
+SIZES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = EXAMPLE
+    parser.add_argument(
+        "law", metavar="LAW", help="a fit's JSON, or a published law: bartoldson2024.approach2"
+    )
+    parser.add_argument("--compute", required=True, metavar="C", help="training budget: 1e21, '1 ZFLOP'")
+    parser.add_argument(
+        "--fid", help="quality of the training data, 0 = real; default 0, or the fit's only FID"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from isoloss.commands.answers import answer, fid_for, show_warnings
+    from isoloss.commands.arguments import compute_flops
+    from isoloss.lawfile import load_law
+
+    flops = compute_flops(arguments.compute)
+    law = load_law(arguments.law)
+    fid = fid_for([law], arguments.fid)
+    result = answer([law], flops, fid)
+    tradeoffs = [law.fit.tradeoff(size, flops, fid, result.rule) for size in SIZES]
+    if arguments.json:
+        import orjson
+
+        data = {**result.to_json(), "tradeoff": [_tradeoff_json(t) for t in tradeoffs if t is not None]}
+        sys.stdout.write(orjson.dumps(data, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode())
+        return 0
+    print(result.screen())
+    print(_tradeoff_table(tradeoffs, result.optimum))
+    show_warnings(result.warnings)
+    return 0
+
+
+def _tradeoff_json(tradeoff: Tradeoff) -> dict[str, Any]:
+    from isoloss.commands.answers import ends
+
+    return {
+        "size": tradeoff.size,
+        "images": tradeoff.images.mid,
+        "overhead": tradeoff.overhead.mid,
+        "overhead_interval": ends(tradeoff.overhead),
+    }
+
+
+def _tradeoff_table(tradeoffs: list[Tradeoff | None], optimum: Optimum) -> str:
+    """The same loss with another size (Eq. 6)."""
+    from isoloss.commands.numbers import magnitude
+
+    if optimum.params is None or optimum.images is None:
+        return ""
+    lines = ["", "  the same loss with another size", "    size     params     images   training FLOPs"]
+    for size, found in zip(SIZES, tradeoffs, strict=True):
+        params = magnitude(optimum.params.mid * size)
+        if found is None:
+            lines.append(f"    {size:>4g}x {params:>10}   out of reach: no number of images makes up for it")
+            continue
+        images = magnitude(optimum.images.mid * found.images.mid)
+        lines.append(f"    {size:>4g}x {params:>10} {images:>10}   {100 * found.overhead.mid:+.1f}%")
+    return "\n".join(lines)
