@@ -17,7 +17,7 @@ from typing import Any
 
 import orjson
 
-from isoloss.runtime.disk import storage, write_all
+from isoloss.runtime.disk import storage, storage_fault, write_all
 
 #: A buffer this long, or a point this long after the last write, is written: what a kill can lose of a curve.
 _BUFFERED_POINTS = 1000
@@ -31,8 +31,9 @@ class Journal:
         self.path = path
         self._descriptor: int | None = None
 
-    def append(self, event: Mapping[str, Any]) -> None:
-        """Write one event, stamped with the time. Raises JobError R103, R104, R105."""
+    def append(self, event: Mapping[str, Any], *, durable: bool = False) -> None:
+        """Write one event, stamped with the time; `durable`: on the disk before this returns. Raises JobError
+        R103, R104, R105."""
         line = orjson.dumps({"time": round(time.time(), 3), **event}) + b"\n"
         with storage("writing the journal"):
             if self._descriptor is None:
@@ -40,6 +41,8 @@ class Journal:
             # One write per line; a retry after a short write would let another process's line in between,
             # which readers survive, as they survive any torn line.
             write_all(self._descriptor, b"\n" + line if self._torn() else line)
+            if durable:
+                os.fsync(self._descriptor)
 
     def _torn(self) -> bool:
         assert self._descriptor is not None
@@ -79,9 +82,10 @@ class MetricBuffer:
         self._written = time.monotonic()
 
 
-def read(path: Path, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
+def read(path: Path, offset: int = 0, *, metrics: bool = True) -> tuple[list[dict[str, Any]], int]:
     """Events from byte `offset` on, and the offset to go on from. A last line without its end waits for the
-    next call; a line that is no JSON object was torn by a kill and is passed over. No journal: no events."""
+    next call; a line that is no JSON object was torn by a kill and is passed over. No journal: no events.
+    `metrics` False: curves, most of a long journal, are not even parsed."""
     try:
         with path.open("rb") as file:
             file.seek(offset)
@@ -89,12 +93,12 @@ def read(path: Path, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
     except FileNotFoundError:
         return [], offset
     except OSError as error:
-        from isoloss.runtime.disk import storage_fault
-
         raise storage_fault(error, "reading the journal") from error
     whole = data.rfind(b"\n") + 1
     events = []
     for line in data[:whole].splitlines():
+        if not metrics and b'"event":"metrics"' in line[:64]:
+            continue
         try:
             event = orjson.loads(line)
         except orjson.JSONDecodeError:

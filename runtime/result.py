@@ -40,6 +40,7 @@ class Run:
     world_size: int = 1
     attempts: int = 1
     simulated: bool = False
+    planned_seconds: tuple[float, float, float] | None = None  # low, mid, high of the plan it ran under
     versions: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -54,6 +55,7 @@ class Result:
     observations: tuple[Observation, ...]
     artefacts: Mapping[str, tuple[int, str]]
     run: Run
+    spec: Mapping[str, Any] = field(default_factory=dict)
 
 
 def write_result(folder: Path, job: Job, observations: Sequence[Observation], run: Run) -> None:
@@ -120,6 +122,7 @@ def _result(folder: Path, body: Mapping[str, Any]) -> Result:
         observations=observations_from_json(orjson.dumps(body["observations"])),
         artefacts=artefacts,
         run=Run(**body["run"]),
+        spec=body["spec"],
     )
 
 

@@ -129,6 +129,7 @@ class _Attempt:
                 threads=self.task.threads,
                 host=socket.gethostname(),
                 attempts=attempts + 1,
+                planned_seconds=planned_seconds(job),
                 versions=versions(),
             )
             if not self.lease.held():
@@ -326,6 +327,12 @@ def versions() -> dict[str, str]:
         with suppress(PackageNotFoundError):
             found[package] = version(package)
     return found
+
+
+def planned_seconds(job: Job) -> tuple[float, float, float] | None:
+    """What the plan said: low, mid, high."""
+    seconds = job.cost.seconds
+    return None if seconds is None else (seconds.low, seconds.mid, seconds.high)
 
 
 def device_name(device: str) -> str:

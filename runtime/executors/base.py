@@ -13,7 +13,9 @@ from isoloss.compiler.plan import Job
 from isoloss.runtime.store import Store
 from isoloss.runtime.worker import Failure
 
-What = Literal["started", "progress", "finished", "failed", "skipped", "stopped", "elsewhere", "stopping"]
+What = Literal[
+    "started", "progress", "finished", "failed", "skipped", "stopped", "elsewhere", "stopping", "tick"
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,6 +121,7 @@ class _Run:
                 )
             for message in messages:
                 self._hear(message)
+            self.watch(Event("tick", None))
         self.outcome.interrupted = self.interrupts > 0
 
     # Starting.

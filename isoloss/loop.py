@@ -1,0 +1,191 @@
+"""The compile-run loop: file and store -> answers. Decides when to compile again, and nothing else.
+
+Load; compile with what the store knows; run what is ready; again, until nothing is. A job with a result is
+not run, so that pilots, follow-ups, resuming and caching are all this one loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from isoloss import ledger
+from isoloss.compiler.plan import DeviceProfile, Job, Observation, Plan, plan_from_json, plan_to_json
+from isoloss.dsl.diagnostics import Diagnostic
+from isoloss.dsl.study import Study
+from isoloss.errors import FINE, INTERRUPTED, JOB_FAILED, UserError, fault
+from isoloss.knowledge import device_profile
+from isoloss.progress import Progress
+from isoloss.runtime.errors import JobError
+from isoloss.runtime.executors.base import Executor, Outcome, in_order
+from isoloss.runtime.recovery import recover
+from isoloss.runtime.store import Store
+from isoloss.runtime.worker import Failure
+
+Loader = Callable[[], tuple[Study, tuple[Diagnostic, ...]]]
+Compiler = Callable[[Study, Sequence[Observation], DeviceProfile], tuple[Plan | None, list[Diagnostic]]]
+
+
+@dataclass
+class Ended:
+    """How a study's run ended. `plan` is the last one; `ran` counts jobs that this call brought to their
+    end."""
+
+    study: Study
+    plan: Plan
+    store: Store
+    diagnostics: tuple[Diagnostic, ...]
+    ran: int = 0
+    failed: dict[str, tuple[Job, Failure]] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    interrupted: bool = False
+    scores: list[ledger.Score] = field(default_factory=list)
+
+    @property
+    def exit_code(self) -> int:
+        if self.interrupted:
+            return INTERRUPTED
+        return JOB_FAILED if self.failed or self.skipped else FINE
+
+
+def load(path: str, profile: str | None, overrides: Sequence[str]) -> tuple[Study, tuple[Diagnostic, ...]]:
+    """The study in a `.study` file or in a PLAN.json, and its warnings. Raises UserError with all
+    mistakes."""
+    if path.endswith(".json"):
+        return _from_plan(path, profile, overrides), ()
+    from isoloss.dsl.load import load_study
+
+    study, diagnostics = load_study(path, profile=profile, overrides=tuple(overrides))
+    if study is None:
+        raise UserError(diagnostics)
+    return study, tuple(diagnostics)
+
+
+def _from_plan(path: str, profile: str | None, overrides: Sequence[str]) -> Study:
+    from isoloss.dsl.study_json import study_from_json
+
+    if profile is not None or overrides:
+        raise fault(
+            "R109",
+            "`--profile` and `--set` change a study; a plan has its study resolved already",
+            "give the .study file with them, or the plan without",
+        )
+    try:
+        plan = plan_from_json(Path(path).read_bytes())
+        return study_from_json(dict(plan.study))
+    except OSError as error:
+        raise fault("R110", f"`{path}` can't be read: {error.strerror}") from error
+    except ValueError as error:
+        reason = str(error).splitlines()[0]
+        raise fault(
+            "R110", f"`{path}` is not a plan: {reason}", "make it with `isoloss plan FILE -o PLAN.json`"
+        ) from error
+
+
+def run_study(
+    study: Study,
+    store: Store,
+    make_executor: Callable[[Study], Executor],
+    *,
+    compiler: Compiler | None = None,
+    progress: Progress | None = None,
+    warnings: Sequence[Diagnostic] = (),
+) -> Ended:
+    """Run `study` to its fixed point in `store`.
+
+    Raises UserError where it can't be planned, JobError where nothing can be run (R1xx, R204, R209); failed
+    jobs are in what it returns."""
+    if compiler is None:
+        from isoloss.compiler.compile import compile_study
+
+        compiler = compile_study
+    progress = progress or Progress()
+    executor = make_executor(study)
+    try:
+        store.claim(executor.origin)
+        recover(store)
+        return _Loop(study, store, executor, compiler, progress, tuple(warnings)).run()
+    finally:
+        progress.close()
+        executor.close()
+
+
+@dataclass
+class _Loop:
+    study: Study
+    store: Store
+    executor: Executor
+    compiler: Compiler
+    progress: Progress
+    warnings: tuple[Diagnostic, ...]
+
+    def run(self) -> Ended:
+        ended = self._compile()
+        self._journal("running", ended.plan)
+        # Failed once in this call, not tried again in it: the next call does.
+        tried: set[str] = set()
+        while not ended.interrupted:
+            ready = _startable(ended.plan, self.store, tried)
+            if not ready:
+                break
+            self._announce(ended.plan, ready)
+            ledger.record(self.store.path / "forecasts.jsonl", ended.plan, {job.id for job in ready})
+            outcome = self.executor.run(ready, self.store, ended.plan.digest, self.progress)
+            self._take(outcome, ready, ended, tried)
+            if not outcome.interrupted:
+                again = self._compile()
+                ended.plan, ended.diagnostics = again.plan, again.diagnostics
+        ended.scores = ledger.score(self.store.path / "forecasts.jsonl", ended.plan)
+        state = {FINE: "finished", JOB_FAILED: "failed", INTERRUPTED: "stopped"}[ended.exit_code]
+        self._journal(state, ended.plan)
+        return ended
+
+    def _compile(self) -> Ended:
+        results = list(self.store.results())
+        observations = [o for result in results for o in result.observations]
+        profile = device_profile(self.study.budget.devices.kind, results)
+        plan, diagnostics = self.compiler(self.study, observations, profile)
+        if plan is None:
+            raise UserError(diagnostics)
+        self.store.save_plan(f"{plan.digest[:20]}-{plan.revision:05d}.json", plan_to_json(plan))
+        return Ended(self.study, plan, self.store, (*self.warnings, *diagnostics))
+
+    def _announce(self, plan: Plan, ready: Sequence[Job]) -> None:
+        left = [job for job in plan.jobs if not self.store.has(job.id)]
+        self.progress.expect(left, len(plan.jobs) - len(left))
+        done = f"; {len(plan.jobs) - len(left)} have a result" if len(left) < len(plan.jobs) else ""
+        self.progress.say(f"plan {plan.revision}: {len(ready)} jobs to run of {len(plan.jobs)}{done}")
+
+    def _take(self, outcome: Outcome, ready: Sequence[Job], ended: Ended, tried: set[str]) -> None:
+        by_id = {job.id: job for job in ready}
+        ended.ran += len(outcome.done)
+        ended.interrupted = outcome.interrupted
+        for id, failure in outcome.failed.items():
+            # An input was damaged and set aside: the next plan makes that again, so the job gets one more
+            # try.
+            if not failure.retry or id in ended.failed:
+                tried.add(id)
+            ended.failed[id] = (by_id[id], failure)
+        ended.skipped.update(outcome.skipped)
+        for id in outcome.done:
+            ended.failed.pop(id, None)
+            ended.skipped.pop(id, None)
+
+    def _journal(self, state: str, plan: Plan) -> None:
+        facts = {"study": plan.digest, "name": self.study.name, "revision": plan.revision}
+        self.store.journal.append({"event": "study", "state": state, **facts})
+
+
+def _startable(plan: Plan, store: Store, tried: set[str]) -> list[Job]:
+    """Ready jobs without result whose needs can be met, by results or by each other, needs first."""
+    ready = [j for j in plan.jobs if j.state != "provisional" and not store.has(j.id) and j.id not in tried]
+    chosen: dict[str, Job] = {}
+    for job in in_order(ready):
+        if all(need in chosen or store.has(need) for need in job.needs):
+            chosen[job.id] = job
+    return list(chosen.values())
+
+
+def as_user_error(error: JobError) -> UserError:
+    """A failure of the whole run, for the command line."""
+    return fault(error.code, error.message, *error.help, exit_code=JOB_FAILED if error.code == "R209" else 1)
