@@ -1,0 +1,40 @@
+"""One-step attacks: FGSM, its L2 form, and R-FGSM, which first moves a step in a random direction."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from isoloss.runtime.attacks.base import Attack, NetworkLike, input_gradient
+from isoloss.runtime.attacks.norms import Norm
+from isoloss.runtime.attacks.objectives import Objective
+from isoloss.runtime.noise import Noise
+
+
+class Fgsm(Attack):
+    """x + epsilon * sign(gradient); in L2 x + epsilon * gradient / |gradient| (arXiv:1711.02846).
+
+    R-FGSM (Tramèr et al., arXiv:1705.07204): x' = x + alpha * sign N(0, I), then epsilon - alpha from x'.
+    `alpha` 0 is plain FGSM."""
+
+    def __init__(self, norm: Norm, epsilon: float, objective: Objective, alpha: float = 0.0) -> None:
+        super().__init__(norm, epsilon)
+        if not 0 <= alpha <= epsilon:
+            raise ValueError(f"alpha must be in [0, epsilon], got {alpha}")
+        self.objective = objective
+        self.alpha = alpha
+        self.needs_clean = objective.needs_clean
+
+    def run(
+        self, network: NetworkLike, x_BCHW: Tensor, y_B: Tensor, noise: Noise, clean_BK: Tensor | None
+    ) -> Tensor:
+        self.objective.prepare(y_B, clean_BK)
+        start = x_BCHW
+        if self.alpha:
+            moved = self.norm.step(x_BCHW, noise.normal(x_BCHW), self.alpha)
+            start = self.norm.project(moved, x_BCHW, self.epsilon)
+        gradient = input_gradient(network, start, self.objective)
+        return self.norm.step(start, gradient, self.epsilon - self.alpha)
+
+    def score(self, logits_BK: Tensor, y_B: Tensor, clean_BK: Tensor | None) -> Tensor:
+        self.objective.prepare(y_B, clean_BK)
+        return self.objective.value(logits_BK)

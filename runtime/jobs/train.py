@@ -1,0 +1,222 @@
+"""The train job: TrainSpec and shards -> weights.pt, curve.json and the curve's observations.
+
+Resumes from the newest sound checkpoint in `work`; asked to stop, it saves one and raises Stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import torch
+
+from isoloss.compiler.plan import Component, Observation, TrainSpec, exact
+from isoloss.runtime.context import JobContext
+from isoloss.runtime.data import ImageSet, load
+from isoloss.runtime.data.registry import describe
+from isoloss.runtime.errors import JobError, Stopped
+from isoloss.runtime.metrics import loss_name
+from isoloss.runtime.models import WEIGHTS_FILE
+from isoloss.runtime.training import checkpoint
+from isoloss.runtime.training.feed import Feed, Source, open_images, quotas
+from isoloss.runtime.training.probe import Probe, as_rows
+from isoloss.runtime.training.sampler import Sampler
+from isoloss.runtime.training.trainer import Trainer
+
+#: Wall seconds between checkpoints: what a kill can cost.
+CHECKPOINT_SECONDS = 30.0
+#: Points of the training-loss curve among the observations; the whole curve is in curve.json.
+CURVE_POINTS = 40
+
+
+def run(context: JobContext) -> tuple[Observation, ...]:
+    """Raises JobError (bad data, divergence, memory) or Stopped."""
+    spec = context.job.spec
+    assert isinstance(spec, TrainSpec)
+    torch.set_num_threads(context.threads)
+    trainer = Trainer(spec, open_feed(spec, context), context.device, context.rank, context.world_size)
+    probe = None
+    if spec.evaluation is not None:
+        probe = Probe(spec, load(spec.dataset, "test", context.data_root), context.device)
+    state = checkpoint.load_newest(context.work, context.device)
+    seconds_before = 0.0
+    if state is not None:
+        trainer.restore(state)
+        seconds_before = state["seconds"]
+    clock = _Clock(seconds_before)
+    try:
+        _loop(trainer, probe, context, clock)
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise _out_of_memory(spec) from error
+    _write(trainer, context, clock)
+    return _observations(trainer, context, clock)
+
+
+class _Clock:
+    """Wall seconds this run has trained for, over all its attempts."""
+
+    def __init__(self, before: float) -> None:
+        self._before, self._start = before, time.monotonic()
+        self.saved = self._start
+
+    @property
+    def seconds(self) -> float:
+        return self._before + time.monotonic() - self._start
+
+
+def _loop(trainer: Trainer, probe: Probe | None, context: JobContext, clock: _Clock) -> None:
+    name = f"train loss {loss_name(trainer.spec.recipe['loss'])}"
+    total = trainer.spec.train_steps
+    while not trainer.done:
+        value = trainer.step()
+        step = trainer.position
+        trainer.curve.losses.append([step, value])
+        context.log(name, value, step)
+        if probe is not None and step in probe.steps:
+            network = trainer.evaluated(probe.weights)
+            rows = as_rows(step, probe(network))
+            trainer.network.train()
+            for row in rows:
+                row["seconds"] = clock.seconds
+                context.log(row["metric"], row["value"], step)
+            trainer.curve.evaluations.extend(rows)
+        stopping = context.stopping()
+        if stopping or time.monotonic() - clock.saved > CHECKPOINT_SECONDS:
+            _save(trainer, context, clock)
+        if stopping:
+            raise Stopped
+        context.progress(step / total)
+
+
+def _save(trainer: Trainer, context: JobContext, clock: _Clock) -> None:
+    context.log.flush()
+    if context.rank == 0:
+        checkpoint.save(context.work, trainer.position, trainer.state() | {"seconds": clock.seconds})
+    clock.saved = time.monotonic()
+
+
+def open_feed(spec: TrainSpec, context: JobContext) -> Feed:
+    """The images a spec trains on. Raises JobError R321 for data that is missing or not what the spec says."""
+    sources = []
+    for name, data, quota in _parts(spec.data, int(spec.recipe["batch"])):
+        sets, limit = _sets(data, spec, context)
+        images = open_images(sets, limit, context.device)
+        if limit is not None and len(images) < limit:
+            raise JobError("R321", f"the shards have {len(images)} images, the job needs {limit}")
+        sources.append(Source(images, Sampler(spec.seed, len(images), name), quota))
+    return Feed(sources)
+
+
+def _parts(data: Component, batch: int) -> list[tuple[str, Component, int]]:
+    if data["kind"] != "mixed":
+        return [("data", data, batch)]
+    generated, real = quotas(batch, exact(data["fraction"]))
+    return [("generated", data["generated"], generated), ("real", data["real"], real)]
+
+
+def _sets(data: Component, spec: TrainSpec, context: JobContext) -> tuple[list[ImageSet], int | None]:
+    if data["kind"] == "real":
+        return [load(spec.dataset, "train", context.data_root)], None
+    classes = describe(spec.dataset).classes
+    sets = [_shard(context.inputs[shard], classes) for shard in data["shards"]]
+    return sets, int(data["images"])
+
+
+def _shard(folder: Path, classes: int) -> ImageSet:
+    try:
+        # allow_pickle is off by default: a stranger's array runs no code.
+        images = np.load(folder / "images.npy", mmap_mode="r")
+        labels = np.load(folder / "labels.npy", mmap_mode="r")
+        return ImageSet(images, labels, classes)
+    except (OSError, ValueError) as error:
+        raise JobError("R321", f"the shard in {folder} can't be read: {error}") from error
+
+
+def _out_of_memory(spec: TrainSpec) -> JobError:
+    batch = int(spec.recipe["batch"])
+    return JobError(
+        "R322", f"out of memory at a batch of {batch}",
+        f"a batch of {max(1, batch // 2)} needs about half; or use more devices",
+    )  # fmt: skip
+
+
+def _write(trainer: Trainer, context: JobContext, clock: _Clock) -> None:
+    """Artefacts of the finished run. Only rank 0 writes."""
+    if context.rank:
+        return
+    spec = trainer.spec
+    average = trainer.average
+    weights = {
+        "live": _plain(trainer.network.state_dict()),
+        "average": None if average is None else _plain(average.network.state_dict()),
+        "model": orjson.dumps(spec.model).decode(),
+        "normalize": orjson.dumps(spec.recipe["normalize"]).decode(),
+        "spec": hashlib.sha256(orjson.dumps(spec, option=orjson.OPT_SORT_KEYS)).hexdigest(),
+    }
+    context.output.mkdir(parents=True, exist_ok=True)
+    torch.save(weights, context.output / WEIGHTS_FILE)
+    curve: dict[str, Any] = {
+        "losses": trainer.curve.losses,
+        "evaluations": trainer.curve.evaluations,
+        "ledgers": [ledger.summary() for ledger in trainer.ledgers],
+        "seconds": clock.seconds,
+        "images_per_second": _images(trainer) / max(clock.seconds, 1e-9),
+    }
+    (context.output / "curve.json").write_bytes(orjson.dumps(curve))
+
+
+def _plain(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """On the CPU, in the default memory layout: equal weights give equal files."""
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+
+
+def _images(trainer: Trainer) -> int:
+    return trainer.position * trainer.feed.batch
+
+
+def _observations(trainer: Trainer, context: JobContext, clock: _Clock) -> tuple[Observation, ...]:
+    spec, curve = trainer.spec, trainer.curve
+    name = f"train loss {loss_name(spec.recipe['loss'])}"
+    kept = [_observe(context, spec, name, int(s), v) for s, v in _thinned(curve.losses)]
+    for row in curve.evaluations:
+        kept.append(
+            _observe(
+                context, spec, row["metric"], row["step"], row["value"],
+                low=row["low"], high=row["high"], count=row["count"], seconds=row["seconds"],
+            )
+        )  # fmt: skip
+    rate = _images(trainer) / max(clock.seconds, 1e-9)
+    kept.append(_observe(context, spec, "images per second", spec.train_steps, rate, seconds=clock.seconds))
+    return tuple(kept)
+
+
+def _thinned(points: Sequence[Sequence[float]]) -> list[Sequence[float]]:
+    """At most CURVE_POINTS of them, evenly spaced, the last included."""
+    count = min(CURVE_POINTS, len(points))
+    return [points[round((k + 1) * len(points) / count) - 1] for k in range(count)]
+
+
+def _observe(
+    context: JobContext, spec: TrainSpec, metric: str, step: int, value: float, **more: Any
+) -> Observation:
+    facts = context.job.facts
+    images = step * int(spec.recipe["batch"])
+    return Observation(
+        job=context.job.id,
+        kind="train",
+        metric=metric,
+        value=value,
+        run=context.job.id,
+        params=facts.params,
+        images=images,
+        fid=facts.fid,
+        flops=None if facts.flops_per_image is None else images * facts.flops_per_image,
+        fraction=step / spec.train_steps,
+        seed=spec.seed,
+        device=context.device,
+        **more,
+    )

@@ -1,0 +1,62 @@
+"""Batch normalisation that an attack can look at without moving it.
+
+Train mode has two forms: `update` normalises by the batch and moves the running statistics, `frozen` does the
+first only (the published attack: train mode with `track_running_stats` off). Eval mode uses the running ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+EPS = 1e-5
+
+
+class BatchNorm(nn.Module):
+    """Per-channel batch norm over (B, C, H, W) with an affine part; `momentum` is the newest batch's weight.
+
+    Unlike nn.BatchNorm2d it counts no batches: the momentum is set from outside, so one counter less moves."""
+
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, channels: int, momentum: float = 0.01) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_var", torch.ones(channels))
+        self.momentum = momentum
+        self.frozen = False
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        if not self.training:
+            return F.batch_norm(
+                x_BCHW, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, EPS
+            )
+        if self.frozen:
+            return F.batch_norm(x_BCHW, None, None, self.weight, self.bias, True, 0.0, EPS)
+        return F.batch_norm(
+            x_BCHW, self.running_mean, self.running_var, self.weight, self.bias, True, self.momentum, EPS
+        )
+
+    def affine(self) -> tuple[Tensor, Tensor]:
+        """Eval mode as `x * scale + shift`, each (C,), detached."""
+        scale = self.weight.detach() * torch.rsqrt(self.running_var + EPS)
+        return scale, self.bias.detach() - self.running_mean * scale
+
+
+@contextmanager
+def frozen(norms: Iterable[BatchNorm]) -> Iterator[None]:
+    """Within, train mode leaves running statistics alone."""
+    norms = list(norms)
+    for norm in norms:
+        norm.frozen = True
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.frozen = False

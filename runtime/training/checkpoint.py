@@ -1,0 +1,66 @@
+"""State of a training on disk: whole or absent, checksummed, two kept, the newest sound one used.
+
+A file is 32 bytes of SHA-256 and then what torch.save wrote; it appears under its name only when it is whole
+and on disk. Read with weights_only: a stranger's file runs no code."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+KEPT = 2
+_PREFIX, _SUFFIX = "step-", ".ckpt"
+
+
+def save(folder: Path, step: int, state: dict[str, Any]) -> Path:
+    """Write the state of `step` and drop all but the newest two. Raises OSError (disk full, read-only)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    payload = buffer.getbuffer()
+    path = folder / f"{_PREFIX}{step:012d}{_SUFFIX}"
+    temporary = folder / f".{path.name}.{os.getpid()}"
+    try:
+        with temporary.open("wb") as file:
+            file.write(hashlib.sha256(payload).digest())
+            file.write(payload)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    directory = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+    for old in _found(folder)[KEPT:]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def load_newest(folder: Path, device: str = "cpu") -> dict[str, Any] | None:
+    """The newest sound state, or None. A damaged file is renamed `*.damaged` and the one before it is used."""
+    for path in _found(folder):
+        state = _read(path, device)
+        if state is not None:
+            return state
+        path.replace(path.with_suffix(".damaged"))
+    return None
+
+
+def _found(folder: Path) -> list[Path]:
+    return sorted(folder.glob(f"{_PREFIX}*{_SUFFIX}"), reverse=True)
+
+
+def _read(path: Path, device: str) -> dict[str, Any] | None:
+    content = path.read_bytes()
+    if len(content) < 32 or hashlib.sha256(memoryview(content)[32:]).digest() != content[:32]:
+        return None
+    state: dict[str, Any] = torch.load(io.BytesIO(content[32:]), map_location=device, weights_only=True)
+    return state
