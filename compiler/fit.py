@@ -151,11 +151,12 @@ class Problem:
         """The best of all starts, the share of starts that reach it, and how many there were."""
         starts = np.clip(self.law.starts(self.x, self.y, self.weight), self.lower, self.upper)
         starts = starts[: self.options.max_starts]
-        found = descend(self.kernel, starts, self.weight, (self.lower, self.upper), self.deltas)
-        best = int(np.nanargmin(found.value))
-        share = float(np.mean(found.value <= found.value[best] * (1 + AGREE) + EXACT * len(self.y)))
-        one = slice(best, best + 1)
-        return Solution(found.theta[one], found.value[one], found.converged[one]), share, len(starts)
+        bounds = (self.lower, self.upper)
+        found = descend(self.kernel, starts, self.weight, bounds, self.deltas, tolerance=1e-9, max_passes=40)
+        first = found.theta[int(np.nanargmin(found.value))][None, :]
+        best = descend(self.kernel, first, self.weight, bounds, self.deltas[-1:])
+        share = float(np.mean(found.value <= best.value * (1 + AGREE) + EXACT * len(self.y)))
+        return best, share, len(starts)
 
     def resample(self, best: Solution, run: Ints) -> Floats:
         """Refits [r, p] with runs drawn with replacement, as weights on the same points."""

@@ -37,13 +37,14 @@ def descend(
     A row has converged when a full step would lower its value by less than `tolerance` of it."""
     theta = np.clip(starts, *bounds)
     value, converged = np.empty(len(theta)), np.zeros(len(theta), dtype=bool)
+    # Wide thresholds need the right neighbourhood only.
     for begin in range(0, len(theta), _ROWS):
         rows = slice(begin, begin + _ROWS)
         c = weight if weight.ndim == 1 else weight[rows]
         for stage, delta in enumerate(deltas):
             last = stage == len(deltas) - 1
             loose = tolerance if last else 1e-4
-            done = _descend_rows(kernel, theta[rows], c, bounds, delta, loose, max_passes if last else 25)
+            done = _descend_rows(kernel, theta[rows], c, bounds, delta, loose, max_passes if last else 12)
             theta[rows] = done.theta
         value[rows], converged[rows] = done.value, done.converged
     return Solution(theta, value, converged)
@@ -63,7 +64,7 @@ def _descend_rows(
     now = kernel(theta, weight, delta)
     value = now.value.copy()
     gradient, newton, irls = now.gradient, now.newton, now.irls
-    damping = np.ones(len(theta))
+    damping = np.full(len(theta), 0.1)
     converged = np.zeros(len(theta), dtype=bool)
     active = np.arange(len(theta))
     for _ in range(max_passes):
@@ -76,14 +77,13 @@ def _descend_rows(
         damping[active[small & ~finished]] *= 0.01
         then = kernel(trial, weight if weight.ndim == 1 else weight[active], delta)
         better = then.value < value[active]
+        gain = (value[active] - then.value) / np.maximum(promised, 1e-300)
         rows = active[better]
         theta[rows], value[rows] = trial[better], then.value[better]
-        gradient[rows], newton[rows], irls[rows] = (
-            then.gradient[better],
-            then.newton[better],
-            then.irls[better],
-        )
-        damping[rows] = np.maximum(damping[rows] * 0.2, 1e-12)
+        gradient[rows], newton[rows], irls[rows] = then.gradient[better], then.newton[better], then.irls[better]
+        # A step that gains far less than the model promised crossed a kink of the Huber loss: damp, don't relax.
+        factor = np.select([gain > 0.7, gain > 0.25, gain > 0.05], [0.1, 0.5, 2.0], 4.0)
+        damping[rows] = np.maximum(damping[rows] * factor[better], 1e-12)
         worse = active[~better & ~small]
         damping[worse] = damping[worse] * 6.0
         # No step of any length helps: rounding is reached.
@@ -96,26 +96,28 @@ def _descend_rows(
 
 
 def _step(here: Local, theta: Floats, lower: Floats, upper: Floats, damping: Floats) -> tuple[Floats, Floats]:
-    """Solve (newton + damping irls) s = -gradient on the free variables; returns s [b, p] and the decrease that
-    the model promises [b]. A variable on a bound that the gradient pushes against stays there."""
+    """Solve (newton + damping irls) s = -gradient on the free variables: s [b, p], and the decrease that the
+    model promises [b]. A variable on a bound that the gradient pushes against stays there."""
     g = here.gradient
     blocked = ((theta <= lower) & (g > 0)) | ((theta >= upper) & (g < 0)) | (lower >= upper)
-    H = here.newton + damping[:, None, None] * here.irls
-    p = g.shape[1]
-    scale = np.einsum("bpp->bp", here.irls) + 1e-30
-    index = np.arange(p)
-    H[:, index, index] += 1e-13 * (1.0 + damping[:, None]) * scale
     g = np.where(blocked, 0.0, g)
-    H[blocked[:, :, None].repeat(p, 2) | blocked[:, None, :].repeat(p, 1)] = 0.0
-    H[:, index, index] += np.where(blocked, 1.0, 0.0)
     # Unit diagonal: intercepts and slopes differ by orders of magnitude.
-    unit = 1.0 / np.sqrt(np.where(blocked, 1.0, scale))
-    scaled = H * unit[:, :, None] * unit[:, None, :]
-    step = -unit * np.linalg.solve(scaled, (unit * g)[..., None])[..., 0]
+    unit = 1.0 / np.sqrt(np.where(blocked, 1.0, np.einsum("bpp->bp", here.irls) + 1e-30))
+    unit = np.where(blocked, 0.0, unit)
+    step = _solve(here.newton + damping[:, None, None] * here.irls, g, unit, damping)
     downhill = np.einsum("bp,bp->b", step, g)
-    # Newton's matrix is indefinite where residuals curve the wrong way: go along IRLS there.
-    wrong = ~(downhill < 0)
-    if wrong.any():
-        step[wrong] = -(g / scale)[wrong] / (1.0 + damping[wrong, None])
+    # Newton's matrix is indefinite where residuals curve the wrong way: take the IRLS step there.
+    wrong = np.flatnonzero(~(downhill < 0))
+    if wrong.size:
+        majorant = (1.0 + damping[wrong, None, None]) * here.irls[wrong]
+        step[wrong] = _solve(majorant, g[wrong], unit[wrong], damping[wrong])
         downhill[wrong] = np.einsum("bp,bp->b", step[wrong], g[wrong])
     return step, -0.5 * downhill
+
+
+def _solve(H: Floats, g: Floats, unit: Floats, damping: Floats) -> Floats:
+    """-H^-1 g scaled by `unit`, where a unit of 0 takes the variable out."""
+    scaled = H * unit[:, :, None] * unit[:, None, :]
+    index = np.arange(g.shape[1])
+    scaled[:, index, index] += np.where(unit > 0, 1e-13 * (1.0 + damping[:, None]), 1.0)
+    return np.asarray(-unit * np.linalg.solve(scaled, (unit * g)[..., None])[..., 0])

@@ -1,0 +1,196 @@
+"""The engine: it agrees with another solver, with itself, and says so where data don't hold a law."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from law_worlds import IMAGES, PARAMS, points_of
+from scipy.optimize import minimize
+
+from isoloss.compiler.fit import fit_law
+from isoloss.compiler.laws.fitted import LawFit
+from isoloss.compiler.laws.kernel import huber
+from isoloss.compiler.laws.options import FitOptions, Status
+from isoloss.compiler.laws.points import Points
+from isoloss.compiler.laws.registry import LAWS
+
+ALONE = FitOptions(resamples=0, rolling=False)
+QUICK = FitOptions(resamples=200)
+
+
+def objective(law: str, theta: np.ndarray, points: Points, delta: float) -> float:
+    residual = LAWS[law].log_prediction(theta, points.inputs()) - np.log(points.loss)
+    return float(huber(residual, points.weight, delta)[0])
+
+
+@pytest.mark.parametrize("law", ["chinchilla", "approach2", "approach3"])
+@pytest.mark.parametrize("noise", [0.003, 0.02])
+def test_scipy_finds_nothing_better(law: str, noise: float) -> None:
+    """An independent descent of the scaled objective, from around the optimum, ends there."""
+    points = points_of(law, noise)
+    fit = fit_law(law, points, ALONE)
+    form, y = LAWS[law], np.log(points.loss)
+    x, T = form.centre(points.inputs())
+    centre = np.linalg.solve(T, fit.theta)
+
+    def scaled(theta: np.ndarray) -> tuple[float, np.ndarray]:
+        residual = form.log_prediction(theta, x) - y
+        gradient = np.clip(residual, -1e-3, 1e-3) @ form.jacobian(theta, x)
+        return 1e6 * float(huber(residual, points.weight, 1e-3)[0]), 1e6 * gradient
+
+    rng = np.random.default_rng(0)
+    best = np.inf
+    for _ in range(4):
+        start = centre + 0.05 * rng.standard_normal(len(centre))
+        result = minimize(scaled, start, jac=True, method="BFGS", options={"gtol": 1e-9, "maxiter": 5000})
+        best = min(best, result.fun / 1e6)
+    assert fit.objective <= best * (1 + 1e-9)
+    # From near by it gets there too: the optimum is one, not an artefact of our steps.
+    assert best <= fit.objective * (1 + 1e-3)
+
+
+@pytest.mark.parametrize("delta", [1e-1, 1e-3, 1e-8])
+def test_threshold_down_to_least_absolute_deviations(delta: float) -> None:
+    points = points_of("chinchilla", 0.01)
+    fit = fit_law("chinchilla", points, FitOptions(resamples=0, rolling=False, delta=delta))
+    rng = np.random.default_rng(2)
+    for _ in range(200):
+        near = fit.theta * (1 + 1e-4 * rng.standard_normal(5))
+        assert objective("chinchilla", near, points, delta) >= fit.objective * (1 - 1e-9)
+
+
+def test_duplicate_points_are_weights() -> None:
+    points = points_of("chinchilla", 0.01)
+    rng = np.random.default_rng(3)
+    count = rng.integers(1, 4, len(points))
+    rows = np.repeat(np.arange(len(points)), count)
+    weighted = Points.build(points.params, points.images, points.loss, fid=points.fid, weight=count)
+    one, other = fit_law("chinchilla", points.select(rows), ALONE), fit_law("chinchilla", weighted, ALONE)
+    assert one.theta == pytest.approx(other.theta, rel=1e-6)
+    assert one.objective == pytest.approx(other.objective, rel=1e-10)
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.integers(0, 10_000))
+def test_order_of_points_is_irrelevant(seed: int) -> None:
+    points = points_of("chinchilla", 0.01, fids=np.array([1.65]))
+    shuffled = points.select(np.random.default_rng(seed).permutation(len(points)))
+    one, other = fit_law("chinchilla", points, ALONE), fit_law("chinchilla", shuffled, ALONE)
+    assert one.objective == pytest.approx(other.objective, rel=1e-9)
+    assert one.theta == pytest.approx(other.theta, rel=1e-4, abs=1e-4)
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.integers(0, 10_000), st.floats(17, 26), st.floats(0.01, 3))
+def test_larger_budget_never_predicts_worse(seed: int, exponent: float, more: float) -> None:
+    fit = fit_law("chinchilla", points_of("chinchilla", 0.02, seed, fids=np.array([1.65])), ALONE)
+    small, large = fit.optimum(10**exponent, 1.65).loss, fit.optimum(10 ** (exponent + more), 1.65).loss
+    assert small is not None
+    assert large is not None
+    assert large.mid <= small.mid * (1 + 1e-9)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.data())
+def test_any_points_give_a_fit_or_a_status(data: st.DataObject) -> None:
+    """Garbage in: never an exception, never an unmarked number."""
+    n = data.draw(st.integers(1, 12))
+    column = st.lists(st.sampled_from([1.0, 900.0, 2e4, 1e6, 3e8]), min_size=n, max_size=n)
+    losses = data.draw(st.lists(st.floats(1e-6, 1e6), min_size=n, max_size=n))
+    fids = data.draw(st.lists(st.sampled_from([0.0, 1.65, 35.0, float("nan")]), min_size=n, max_size=n))
+    points = Points.build(data.draw(column), data.draw(column), losses, fid=fids)
+    law = data.draw(st.sampled_from(["chinchilla", "approach1", "approach2", "approach3", "powerlaw"]))
+    fit = fit_law(law, points, FitOptions(resamples=20))
+    assert fit.usable or fit.status is Status.TOO_FEW_POINTS
+    if fit.status not in (Status.CONVERGED, Status.PUBLISHED):
+        assert fit.warnings
+    json.dumps(fit.to_json(), allow_nan=False)
+    fit.optimum(1e20, 1.65)
+    fit.predict(1e6, 1e6, 0.0)
+
+
+def test_miniature_noise_says_what_it_does_not_know() -> None:
+    """40 points, 5 % residuals, capacity binding hardly at all: intervals must be wide and warnings there."""
+    rng = np.random.default_rng(5)
+    N, D = (m.ravel() for m in np.meshgrid([944.0, 2382, 6770, 21594], [4096.0, 8192, 16384, 32768] * 2))
+    loss = (0.43 + 60 * D**-0.5 + 0.02 * (944 / N)) * np.exp(0.05 * rng.standard_normal(len(N)))
+    fit = fit_law("chinchilla", Points.build(N, D, loss), QUICK)
+    low, high = fit.intervals["alpha"]
+    assert high - low > 0.3
+    assert fit.residual_sigma == pytest.approx(0.05, rel=0.5)
+    forecast = fit.predict(1e5, 1e6, 0.0)
+    assert forecast is not None
+    assert forecast.high / forecast.low > 1.1
+
+
+def test_too_few_points() -> None:
+    fit = fit_law("chinchilla", Points.build([1e6, 2e6], [1e6, 2e6], [1.0, 0.9]))
+    assert fit.status is Status.TOO_FEW_POINTS
+    assert fit.predict(1e6, 1e6, 0.0) is None
+    assert fit.optimum(1e20, 0.0).loss is None
+    assert "too few" in fit.warnings[0]
+
+
+def test_constant_loss_is_said() -> None:
+    N, D = (m.ravel() for m in np.meshgrid(PARAMS, IMAGES))
+    fit = fit_law("chinchilla", Points.build(N, D, np.full(len(N), 0.7)), QUICK)
+    assert fit.status is not Status.CONVERGED
+    assert any("same" in w for w in fit.warnings)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "match"),
+    [("loss", np.nan, "loss"), ("params", 0.0, "params"), ("images", -1.0, "images"), ("fid", -0.1, "fid")],
+)
+def test_impossible_values_name_column_and_row(column: str, value: float, match: str) -> None:
+    table = {"params": [1e6, 2e6], "images": [1e6, 2e6], "loss": [1.0, 0.9], "fid": [0.0, 0.0]}
+    table[column] = [table[column][0], value]
+    with pytest.raises(ValueError, match=f"`{match}`.*row 2"):
+        Points.build(**table)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("law", ["chinchilla", "approach2", "approach3", "powerlaw"])
+def test_json_round_trip_keeps_every_answer(law: str) -> None:
+    fit = fit_law(law, points_of(law, 0.01), FitOptions(resamples=50))
+    text = json.dumps(fit.to_json(), allow_nan=False)
+    back = LawFit.from_json(json.loads(text))
+    assert back.predict(1e9, 1e9, 1.65) == fit.predict(1e9, 1e9, 1.65)
+    assert back.optimum(1e22, 1.65) == fit.optimum(1e22, 1.65)
+    assert json.dumps(back.to_json(), allow_nan=False) == text
+
+
+@pytest.mark.parametrize("damage", ["law", "state", "theta", "samples"])
+def test_damaged_json_is_refused_with_words(damage: str) -> None:
+    data = fit_law("chinchilla", points_of("chinchilla", 0.01), FitOptions(resamples=5)).to_json()
+    if damage == "law":
+        data["law"] = "nonsense"
+    elif damage == "state":
+        del data["state"]
+    elif damage == "theta":
+        data["state"]["theta"] = [1.0]
+    else:
+        data["state"]["samples"] = "AAAA"
+    with pytest.raises(ValueError):
+        LawFit.from_json(data)
+
+
+def test_same_seed_same_intervals() -> None:
+    points = points_of("approach2", 0.01)
+    one, other = (fit_law("approach2", points, QUICK).to_json() for _ in range(2))
+    assert one == other
+
+
+def test_intervals_are_drawn_over_runs_not_checkpoints() -> None:
+    """Ten copies of every point, as checkpoints of one run, must not shrink an interval; as runs they do."""
+    points = points_of("chinchilla", 0.01, fids=np.array([1.65]))
+    rows = np.repeat(np.arange(len(points)), 10)
+    N, D, L = points.params[rows], points.images[rows], points.loss[rows]
+    width = {}
+    for name, run in (("runs", None), ("checkpoints", list(rows))):
+        low, high = fit_law("chinchilla", Points.build(N, D, L, run=run), QUICK).intervals["alpha"]
+        width[name] = high - low
+    assert width["checkpoints"] > 2 * width["runs"]

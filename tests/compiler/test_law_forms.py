@@ -1,0 +1,124 @@
+"""Every form: Jacobian against finite differences, names there and back, limits, and what a design can't tell."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from law_worlds import FIDS, TRUE, points_of
+
+from isoloss.compiler.fit import fit_law
+from isoloss.compiler.laws.options import FitOptions, Status
+from isoloss.compiler.laws.points import Points
+from isoloss.compiler.laws.powerlaw import window
+from isoloss.compiler.laws.published import published
+from isoloss.compiler.laws.registry import LAWS
+
+FORMS = tuple(TRUE)
+ALONE = FitOptions(resamples=0, rolling=False)
+
+
+@pytest.mark.parametrize("law", FORMS)
+def test_jacobian_agrees_with_finite_differences(law: str) -> None:
+    form = LAWS[law]
+    x, _ = form.centre(points_of("approach2", fids=np.array([0.0, 1.65, 6.79])).inputs())
+    rng = np.random.default_rng(1)
+    for _ in range(5):
+        theta = form.from_paper(TRUE[law])
+        theta = theta * (1 + 0.05 * rng.standard_normal(len(theta)))
+        # In centred coordinates the terms are of the order of the loss.
+        theta = np.linalg.solve(form.centre(points_of("approach2").inputs())[1], theta)
+        J = form.jacobian(theta, x)
+        for j in range(len(theta)):
+            step = np.zeros(len(theta))
+            step[j] = 1e-6
+            ahead, behind = form.log_prediction(theta + step, x), form.log_prediction(theta - step, x)
+            np.testing.assert_allclose(J[:, j], (ahead - behind) / 2e-6, atol=2e-8)
+
+
+@pytest.mark.parametrize("law", FORMS)
+def test_paper_names_round_trip(law: str) -> None:
+    form = LAWS[law]
+    back = form.to_paper(form.from_paper(TRUE[law]))
+    assert {k: float(v) for k, v in back.items()} == pytest.approx(TRUE[law], rel=1e-12)
+
+
+@pytest.mark.parametrize("law", FORMS)
+def test_centring_changes_coordinates_only(law: str) -> None:
+    form = LAWS[law]
+    x = points_of("approach2").inputs()
+    centred, T = form.centre(x)
+    theta = form.from_paper(TRUE[law])
+    direct = form.log_prediction(theta, x)
+    np.testing.assert_allclose(form.log_prediction(np.linalg.solve(T, theta), centred), direct, atol=1e-11)
+
+
+@pytest.mark.parametrize("law", FORMS)
+def test_noiseless_recovery(law: str) -> None:
+    fit = fit_law(law, points_of(law), ALONE)
+    assert fit.parameters == pytest.approx(TRUE[law], rel=1e-6)
+    assert fit.objective < 1e-15
+
+
+def test_one_fid_leaves_the_quality_terms_open() -> None:
+    fit = fit_law("approach2", points_of("approach2", fids=np.array([1.65])), ALONE)
+    assert fit.status is Status.NOT_IDENTIFIED
+    assert set(fit.unidentified) == {"zeta", "epsilon"}
+    assert np.isnan(fit.parameters["zeta"])
+    assert fit.predict(1e8, 1e8, 1.65) is not None
+    assert fit.predict(1e8, 1e8, 0.0) is None, "nothing was learnt about other qualities"
+    assert fit.optimum(1e20, 0.0).loss is None
+
+
+def test_fid_zero_leaves_q_and_kappa_open() -> None:
+    fit = fit_law("approach3", points_of("approach3", fids=np.array([0.0])), ALONE)
+    assert {"Q", "kappa", "epsilon"} == set(fit.unidentified)
+    assert fit.parameters["alpha"] == pytest.approx(0.24, rel=1e-6)
+    assert fit.parameters["E"] == pytest.approx(0.515, rel=1e-6)
+
+
+def test_one_n_leaves_alpha_open() -> None:
+    points = points_of("chinchilla", noise=0.003)
+    one = points.select(points.params == points.params[0])
+    fit = fit_law("chinchilla", one, ALONE)
+    assert {"A", "alpha"} == set(fit.unidentified)
+    assert fit.optimum(1e20, 0.0).params is None
+    assert fit.predict(float(one.params[0]), 5e7, 1.65) is not None
+    assert fit.predict(1e9, 5e7, 1.65) is None
+
+
+@pytest.mark.parametrize("law", ["approach2", "approach3"])
+def test_unknown_fids(law: str) -> None:
+    points = points_of("chinchilla", noise=0.003)
+    unknown = Points.build(points.params, points.images, points.loss)
+    fit = fit_law(law, unknown, ALONE)
+    assert fit.status is Status.NOT_IDENTIFIED
+    assert fit.predict(1e8, 5e7, float("nan")) is not None
+
+
+def test_limits_are_where_predictions_go() -> None:
+    law = published("bartoldson2024.approach2")
+    far = law.predict(1e300, 1e300, 1.65)
+    limit = law.limits(1.65, params=1e8, images=1e8)
+    assert far is not None
+    assert limit.asymptote is not None
+    assert limit.params is not None
+    assert limit.images is not None
+    assert limit.asymptote.mid == pytest.approx(far.mid, rel=1e-9)
+    assert limit.asymptote.mid < min(limit.params.mid, limit.images.mid)
+
+
+def test_powerlaw_in_epsilon_with_a_window() -> None:
+    """Cubuk's error = A eps^B, bent at large eps, which the window leaves out; tiny counts too."""
+    eps = np.geomspace(0.01, 10, 40)
+    error = 0.05 * eps**1.1 / (1 + eps)
+    points = Points.build(np.ones(40), np.ones(40), error, x=eps)
+    inside = window(points, 0.01, 0.05, examples=100_000)
+    assert (inside.loss * 100_000 >= 20).all()
+    fit = fit_law("powerlaw", inside, FitOptions(resamples=100, rolling=False, x="x"))
+    assert fit.parameters["B"] == pytest.approx(1.1, abs=0.05)
+
+
+def test_registry_lists_ours_and_refuses_the_unknown() -> None:
+    assert {"chinchilla", "approach1", "approach2", "approach3", "powerlaw"} <= set(LAWS)
+    with pytest.raises(KeyError):
+        LAWS["nonsense"]
