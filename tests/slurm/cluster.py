@@ -117,7 +117,8 @@ def start(folder: Path) -> Cluster:
     cluster = Cluster(folder, environment)
     cluster.run(
         "munged", "--force", f"--key-file={key}", f"--socket={run}/munge.sock",
-        f"--pid-file={run}/munged.pid", f"--log-file={folder}/log/munged.log", f"--seed-file={run}/munge.seed",
+        f"--pid-file={run}/munged.pid", f"--log-file={folder}/log/munged.log",
+        f"--seed-file={run}/munge.seed",
     )  # fmt: skip
     _detached("slurmctld", "-f", str(conf), "-c", environment=environment)
     for node in ("n0", "n1"):
