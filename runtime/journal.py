@@ -82,14 +82,19 @@ class MetricBuffer:
         self._written = time.monotonic()
 
 
-def read(path: Path, offset: int = 0, *, metrics: bool = True) -> tuple[list[dict[str, Any]], int]:
+def read(
+    path: Path, offset: int = 0, *, metrics: bool = True, limit_bytes: int = -1
+) -> tuple[list[dict[str, Any]], int]:
     """Events from byte `offset` on, and the offset to go on from. A last line without its end waits for the
     next call; a line that is no JSON object was torn by a kill and is passed over. No journal: no events.
-    `metrics` False: curves, most of a long journal, are not even parsed."""
+    `metrics` False: curves, most of a long journal, are not even parsed. `limit_bytes`: about so much of it,
+    in whole lines."""
     try:
         with path.open("rb") as file:
             file.seek(offset)
-            data = file.read()
+            data = file.read(limit_bytes)
+            if limit_bytes > 0:
+                data += file.readline()
     except FileNotFoundError:
         return [], offset
     except OSError as error:

@@ -1,0 +1,41 @@
+"""Our names in MLflow's alphabet: metrics, params, where the tracking store is.
+
+Pure, and without MLflow."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+_PARAM_LENGTH = 500
+
+
+def tracking_uri(store: Path) -> str:
+    """MLFLOW_TRACKING_URI, or SQLite in the store (absolute, so that it holds from any folder)."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{store.absolute() / 'mlflow.db'}"
+
+
+def shown(uri: str) -> str:
+    """The URI without a password."""
+    return re.sub(r"://([^/@:]*):[^/@]*@", r"://\1:***@", uri)
+
+
+def metric_name(metric: str) -> str:
+    """MLflow allows letters, digits and _-. :/ and groups its charts at slashes:
+    "loss trades(5) @ pgd(40, cw, linf, 8/255)" becomes "loss trades 5 at pgd 40 cw linf 8-255"."""
+    text = metric.replace("@", " at ").replace("/", "-")
+    return " ".join(re.sub(r"[^\w\-. :]", " ", text).split())[:250]
+
+
+def flatten(spec: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """A spec as MLflow params: dotted names, values as text, long lists cut."""
+    for key, value in spec.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            yield from flatten(value, f"{name}.")
+        else:
+            text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+            yield name[:250], text if len(text) <= _PARAM_LENGTH else text[:_PARAM_LENGTH] + "…"

@@ -1,0 +1,91 @@
+"""The tracking process: follows the journal beside the training, at low priority.
+
+In: a store's path, a tracking URI, a word on stdin when the run is over. Out: MLflow, up to date; exit status
+0, or BEHIND with the reason on stdout when the tracking store can't be reached."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from isoloss.runtime.executors.lifeline import die_with_parent
+from isoloss.runtime.store import Store
+
+BEHIND = 75  # EX_TEMPFAIL
+_LOOK_SECONDS = 1.0
+_RETRY_SECONDS = (2.0, 5.0, 15.0, 30.0)
+
+
+def main(arguments: list[str]) -> int:
+    """Serve until told to finish."""
+    store, uri, parent = Store(Path(arguments[0])), arguments[1], int(arguments[2])
+    die_with_parent(parent)
+    with suppress(OSError):
+        os.nice(10)
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    # A dead server must be noticed within seconds, not after MLflow's default of minutes.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    finish = _wait_for_turn(store)
+    from isoloss.runtime.tracking.mirror import Mirror, TrackingDown
+
+    reason, attempt, mirror = "", 0, None
+    while True:
+        try:
+            mirror = mirror or Mirror(store, uri)
+            mirror.catch_up()
+            reason, attempt = "", 0
+            for line in mirror.refused:
+                print("refused:", line, file=sys.stderr)
+            mirror.refused.clear()
+        except TrackingDown as error:
+            reason = str(error)
+        except Exception as error:
+            # MlflowClient() itself fails on an impossible URI.
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        if reason:
+            print(time.strftime("%H:%M:%S"), reason, file=sys.stderr, flush=True)
+            attempt += 1
+        if finish:
+            break
+        pause = _RETRY_SECONDS[min(attempt, len(_RETRY_SECONDS)) - 1] if reason else _LOOK_SECONDS
+        finish = _told(pause)
+    print(reason)
+    return BEHIND if reason else 0
+
+
+def _wait_for_turn(store: Store) -> bool:
+    """One mirror per store at a time: a second `isoloss run` waits for the first one's. True: meanwhile our
+    run ended, and there was a turn for at most a last look."""
+    lock = os.open(store.path / "tracking.lock", os.O_RDWR | os.O_CREAT, 0o644)  # held until we exit
+    finish, patience = False, 10.0
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return finish
+        except BlockingIOError:
+            if finish and patience <= 0:
+                # The other mirror reads the same journal: it tells what we would.
+                print()
+                sys.exit(0)
+            if finish:
+                time.sleep(0.5)
+                patience -= 0.5
+            else:
+                finish = _told(_LOOK_SECONDS)
+        except OSError:
+            return finish  # no locks on this file system
+
+
+def _told(seconds: float) -> bool:
+    """Were we told to finish, within so long? (Our end of a closed pipe says so too.)"""
+    return bool(select.select([sys.stdin], [], [], seconds)[0])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,57 @@
+"""The front door's handle on the tracking process: start it, end it, learn whether it kept up.
+
+In: a store. Out: "" or why MLflow is behind the journal. Never raises, never waits while jobs run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from contextlib import suppress
+
+from isoloss.runtime.store import Store
+from isoloss.runtime.tracking.names import tracking_uri
+
+#: How long a run that is over waits for its mirror: MLflow's import and first set-up take about 6 s here.
+FINISH_SECONDS = 30.0
+
+
+class Tracker:
+    """`uri` None: MLFLOW_TRACKING_URI, or SQLite in the store."""
+
+    def __init__(self, store: Store, uri: str | None = None) -> None:
+        self.uri = uri or tracking_uri(store.path)
+        command = [sys.executable, "-m", "isoloss.runtime.tracking.process"]
+        command += [str(store.path), self.uri, str(os.getpid())]
+        self._process: subprocess.Popen[str] | None = None
+        with suppress(OSError), open(store.path / "logs" / "tracking.log", "ab") as log:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                # Ctrl-C is for the front door.
+                start_new_session=True,
+            )
+
+    def finish(self, timeout_seconds: float = FINISH_SECONDS) -> str:
+        """Let it catch up and end. Returns "" when MLflow has everything, else why not; the journal has it,
+        and the next run on this store tells MLflow."""
+        if self._process is None:
+            return "the tracking process could not be started"
+        try:
+            said, _ = self._process.communicate("finish\n", timeout=timeout_seconds)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.communicate()
+            return f"it did not answer within {timeout_seconds:.0f} s"
+        if self._process.returncode == 0:
+            return ""
+        return said.strip() or f"the tracking process ended with status {self._process.returncode}"
+
+    def abandon(self) -> None:
+        """End it now; what it has not told stays in the journal."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
