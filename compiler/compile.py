@@ -1,0 +1,267 @@
+"""Study + observations + device profile -> Plan: the driver of the compiler.
+
+Pure: same inputs, same bytes; no clock, no device, no environment. Mistakes of the study come back as
+diagnostics beside the plan, or in its place where there can't be one."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from isoloss.compiler import budgets
+from isoloss.compiler.cells import Cell, expand
+from isoloss.compiler.components import component, metric_name
+from isoloss.compiler.dag import order
+from isoloss.compiler.datasets import shape
+from isoloss.compiler.design import Candidate, Choice, ComputeBudget, choose
+from isoloss.compiler.devices import Timing, refine
+from isoloss.compiler.fits import Fitted, fit_all, fit_answer, settle
+from isoloss.compiler.jobs import Source, Workshop, cell_name
+from isoloss.compiler.plan import (
+    FORMAT,
+    DeviceProfile,
+    Dropped,
+    Facts,
+    Job,
+    Observation,
+    Origin,
+    Plan,
+    Warn,
+)
+from isoloss.compiler.price import Pricer, launches
+from isoloss.compiler.questions import Questions
+from isoloss.compiler.runs import Knowledge, Run, measured_fids
+from isoloss.compiler.totals import account, bill_flops, totals
+from isoloss.dsl.diagnostics import Diagnostic
+from isoloss.dsl.study import Evaluation, Study
+from isoloss.dsl.study_json import study_digest, study_to_json
+
+
+def compile_study(
+    study: Study, observations: Sequence[Observation], profile: DeviceProfile
+) -> tuple[Plan | None, list[Diagnostic]]:
+    """The plan of a study, given what is known. No plan where the study has errors (codes G, B, L)."""
+    with _without_collector():
+        return _Compilation(study, observations, profile).run()
+
+
+class _Runs:
+    """A candidate run: its cell, its jobs before they are priced, and what of them others share."""
+
+    __slots__ = ("cell", "fid", "tests", "train")
+
+    def __init__(
+        self, cell: Cell, train: Source, tests: tuple[tuple[Evaluation, Source], ...], fid: Source | None
+    ) -> None:
+        self.cell, self.train, self.tests, self.fid = cell, train, tests, fid
+
+
+class _Compilation:
+    def __init__(self, study: Study, observations: Sequence[Observation], profile: DeviceProfile) -> None:
+        self.study = study
+        self.knowledge = Knowledge(observations)
+        self.profile = profile
+        self.digest = study_digest(study)
+        self.problems: list[Diagnostic] = []
+        self.jobs: dict[str, Job] = {}
+
+    def run(self) -> tuple[Plan | None, list[Diagnostic]]:
+        study = self.study
+        # Cells, with the qualities measured so far.
+        self.shop = Workshop(
+            study, Pricer(self.profile, study.budget.price_per_device_hour), self.knowledge.finished
+        )
+        if study.dataset.kind not in budgets.known_datasets():
+            return None, expand(study)[1]
+        fid_jobs = {
+            g.name: source.id for g in study.generators if (source := self.shop.fid(g.name)) is not None
+        }
+        cells, found = expand(study, measured_fids(self.knowledge, fid_jobs))
+        self.problems.extend(found)
+        if self._failed():
+            return None, self.problems
+        candidates = [self._candidate(cell) for cell in cells]
+        self.shop.pricer = Pricer(self._refined(candidates), study.budget.price_per_device_hour)
+        # Choice within the budget; what the questions will train is set aside first.
+        reserve = budgets.reserve(study, self.shop, cells)
+        choice = self._choose(candidates, reserve)
+        self.problems.extend(budgets.check(study, choice, reserve, len(candidates)))
+        if self._failed():
+            return None, self.problems
+        for index in choice.chosen:
+            self._add(candidates[index], choice.reasons[index])
+        # Laws, answers, and the runs they ask for.
+        runs = [_as_run(candidates[index]) for index in choice.chosen]
+        fitted, found = fit_all(
+            study.fits, runs, self.knowledge, shape(component(study.dataset)), self.digest
+        )
+        self.problems.extend(found)
+        if self._failed():
+            return None, self.problems
+        questions = Questions(study, fitted, cells, self.knowledge, self.shop)
+        answers = questions.answers()
+        for name, source, facts, state, reason, origin in questions.jobs:
+            self._put(source, name, reason, state, origin, facts)
+        self.problems.extend(questions.problems)
+        self._add_inputs()
+        return self._plan(candidates, choice, fitted, answers, reserve)
+
+    def _failed(self) -> bool:
+        return any(d.severity == "error" for d in self.problems)
+
+    def _candidate(self, cell: Cell) -> _Runs:
+        train = self.shop.train(cell)
+        tests = tuple((e, self.shop.evaluate(train, cell, e)) for e in self.shop.tests(cell.recipe))
+        return _Runs(cell, train, tests, self.shop.fid(cell.generator))
+
+    def _refined(self, candidates: Sequence[_Runs]) -> DeviceProfile:
+        """The profile, moved by what finished jobs took; one that was measured already stays as it is."""
+        if not self.profile.provenance.startswith("assumed"):
+            return self.profile
+        finished = self.knowledge.finished
+        sources: list[Source] = [s for s in self.shop.sources.values() if s.id in finished]
+        for each in candidates:
+            sources.extend(s for s in (each.train, *(t for _, t in each.tests)) if s.id in finished)
+        return refine(self.profile, self._timings(sources))
+
+    def _timings(self, sources: Sequence[Source]) -> Iterator[Timing]:
+        from isoloss.compiler.price import kind_of
+
+        pricer, start = self.shop.pricer, self.profile.startup_seconds.mid
+        for source in sources:
+            seconds, cost = self.knowledge.seconds(source.id), pricer.cost(source.spec)
+            if seconds is None or cost.seconds is None or launches(source.spec) == 0:
+                continue
+            yield Timing(kind_of(source.spec), cost.seconds.mid - start, seconds)
+
+    def _choose(self, candidates: Sequence[_Runs], reserve: float) -> Choice:
+        price = self.shop.pricer.cost
+        flops: dict[str, float] = {}
+
+        def cost_of(source: Source) -> float:
+            if source.id not in flops:
+                flops[source.id] = bill_flops(price(source.spec))
+            return flops[source.id]
+
+        shared: dict[tuple[str, ...], tuple[tuple[str, float], ...]] = {}
+        entries = []
+        for index, each in enumerate(candidates):
+            own = bill_flops(price(each.train.spec)) + sum(bill_flops(price(s.spec)) for _, s in each.tests)
+            key = each.train.needs + ((each.fid.id,) if each.fid else ())
+            if key not in shared:
+                needed = [*each.train.needs, *((*each.fid.needs, each.fid.id) if each.fid else ())]
+                shared[key] = tuple((id, cost_of(self.shop.sources[id])) for id in dict.fromkeys(needed))
+            entries.append(Candidate(index, own, shared[key]))
+        budget = self.study.budget
+        return choose(
+            entries,
+            (*self.study.forecasts, *self.study.allocations),
+            {},
+            ComputeBudget(budget.compute_flops, reserve, budget.choose),
+        )
+
+    # Jobs.
+
+    def _put(self, source: Source, name: str, reason: str, state: str, origin: object, facts: Facts) -> None:
+        if source.id not in self.jobs:
+            self.jobs[source.id] = self.shop.job(source, name, reason, state, origin, facts)  # type: ignore[arg-type]
+
+    def _add(self, each: _Runs, why: str) -> None:
+        cell = each.cell
+        state = "provisional" if cell.provisional else "ready"
+        reason = why
+        if cell.provisional:
+            reason = f"waits for the fid of `{cell.generator}`, which its grid's `where` asks for; {why}"
+        name = cell_name(cell)
+        self._put(each.train, name, reason, state, cell.origin, self.shop.facts(cell, None))
+        for evaluation, source in each.tests:
+            facts = self.shop.facts(cell, evaluation)
+            measures = f"measures `{evaluation.name}` on {name}"
+            self._put(source, f"{name}/{evaluation.name}", measures, state, cell.origin, facts)
+
+    def _add_inputs(self) -> None:
+        """FID jobs of every generator in use, then the shards that any job needs: ready whatever waits
+        above."""
+        used = dict.fromkeys(j.facts.generator for j in self.jobs.values() if j.facts.generator)
+        for generator in used:
+            source = self.shop.fid(generator)
+            if source is not None:
+                why = f"the fid of `{generator}` is not stated"
+                origin = self.shop.generators[generator].origin
+                self._put(source, f"{generator}/fid", why, "ready", origin, Facts(generator=generator))
+        users: dict[str, int] = {}
+        for job in list(self.jobs.values()):
+            for need in job.needs:
+                users[need] = users.get(need, 0) + 1
+        for id, count in users.items():
+            if id in self.jobs:
+                continue
+            source = self.shop.sources[id]
+            name = self.shop.labels[id]
+            generator = name.split("/", 1)[0]
+            origin = self.shop.generators[generator].origin
+            self._put(source, name, f"images for {count} jobs", "ready", origin, Facts(generator=generator))
+
+    # The plan.
+
+    def _plan(
+        self,
+        candidates: Sequence[_Runs],
+        choice: Choice,
+        fitted: Sequence[Fitted],
+        answers: Sequence[object],
+        reserve: float,
+    ) -> tuple[Plan, list[Diagnostic]]:
+        jobs = tuple(self.jobs[id] for id in order(self.jobs))
+        sums = totals(jobs)
+        budget = account(self.study.budget, jobs, sums["all"], reserve)
+        self.problems.extend(budgets.after(self.study, jobs, sums["all"], self.profile))
+        warnings = tuple(_warn(d) for d in self.problems) + tuple(Warn("B105", note) for note in choice.notes)
+        laws = {f.name: settle(f.fit.to_json()) for f in fitted if f.fit is not None}
+        plan = Plan(
+            format=FORMAT,
+            study=study_to_json(self.study),
+            digest=self.digest,
+            revision=len(self.knowledge.finished & self.jobs.keys()),
+            laws=laws,
+            answers=(*(fit_answer(f) for f in fitted), *answers),  # type: ignore[arg-type]
+            jobs=jobs,
+            dropped=tuple(self._dropped(candidates[i], choice.reasons[i]) for i in choice.dropped),
+            totals=sums,
+            budget=budget,
+            warnings=warnings,
+        )
+        return plan, self.problems
+
+    def _dropped(self, each: _Runs, reason: str) -> Dropped:
+        cell = each.cell
+        origin = Origin(cell.origin.file, cell.origin.line, cell.origin.column)
+        cost = self.shop.pricer.cost(each.train.spec)
+        facts = self.shop.facts(cell, None)
+        return Dropped(each.train.id, cell_name(cell), each.train.spec, origin, cost, reason, None, facts)
+
+
+def _as_run(each: _Runs) -> Run:
+    """A run's law points come from its first evaluation: the scheduled one, or the first declared."""
+    first = each.tests[0][1].spec if each.tests else None
+    metric = metric_name(first.loss, first.attack) if first is not None else None  # type: ignore[union-attr]
+    return Run(each.cell, each.train.id, tuple(source.id for _, source in each.tests), metric)
+
+
+def _warn(d: Diagnostic) -> Warn:
+    origin = Origin() if d.span is None else Origin(d.span.file, d.span.line, d.span.column)
+    return Warn(d.code, d.headline, "; ".join(d.help), origin)
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Plans are trees of a hundred thousand small objects: the cyclic collector would walk them over and
+    over."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

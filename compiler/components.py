@@ -1,0 +1,75 @@
+"""Calls of the language -> Components of specs, and the typed names of what is measured.
+
+Pure. A Component is identity: exact fractions become strings ("8/255"), nothing is rounded."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from functools import lru_cache
+from typing import Any
+
+from isoloss.compiler.plan import Component
+from isoloss.dsl.study import Call, Value
+
+
+def component(call: Call) -> Component:
+    """`{"kind": ..., **arguments}`. Equal calls give the same object: specs share it, and caches can key on
+    it."""
+    return _component(call)
+
+
+@lru_cache(maxsize=65536)
+def _component(call: Call) -> dict[str, Any]:
+    return {"kind": call.kind, **{name: plain(value) for name, value in call.arguments}}
+
+
+def plain(value: Value) -> Any:
+    """A language value as JSON data."""
+    if isinstance(value, Fraction):
+        return str(value)
+    if isinstance(value, Call):
+        return _component(value)
+    if isinstance(value, tuple):
+        return [plain(item) for item in value]
+    return value
+
+
+def call_text(call: Call) -> str:
+    """A call in short, for names: `wrn(28, 4)`, `cnn(2)`."""
+    return (
+        f"{call.kind}({', '.join(_number(plain(v)) for _, v in call.arguments)})"
+        if call.arguments
+        else call.kind
+    )
+
+
+def component_text(item: Component) -> str:
+    """The same for a Component."""
+    arguments = [_number(v) for name, v in item.items() if name != "kind"]
+    return f"{item['kind']}({', '.join(arguments)})" if arguments else str(item["kind"])
+
+
+def _number(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def loss_name(loss: Component) -> str:
+    """`trades(5)`, `pgd_at`, `natural`: label smoothing is left out, it never enters an evaluation."""
+    return f"trades({_number(loss['beta'])})" if loss["kind"] == "trades" else str(loss["kind"])
+
+
+def attack_name(attack: Component) -> str:
+    """`pgd(40, cw, linf, 8/255)`, `autoattack(linf, 8/255)`, `clean` for no attack."""
+    kind = attack["kind"]
+    if kind == "none":
+        return "clean"
+    if kind == "pgd":
+        return f"pgd({attack['steps']}, {attack['loss']}, {attack['norm']}, {_number(attack['eps'])})"
+    if kind == "autoattack":
+        return f"autoattack({attack['norm']}, {_number(attack['eps'])})"
+    return component_text(attack)
+
+
+def metric_name(loss: Component, attack: Component) -> str:
+    """The type under which a loss is measured: "trades(5) @ pgd(40, cw, linf, 8/255)"."""
+    return f"{loss_name(loss)} @ {attack_name(attack)}"

@@ -1,0 +1,187 @@
+"""What a job's arithmetic is made of: spec -> parts in FLOP that add up to its bill.
+
+Pure; seconds and money are price.py's. Legend: K attack steps, N parameters, D images drawn.
+One forward-equivalent is the forward FLOPs of the network on one image; a backward to the input or to the
+weights is one more each. An observation's `flops` is this rule count, whatever a faster kernel executes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import singledispatch
+
+from isoloss.compiler.architectures import count
+from isoloss.compiler.datasets import shape
+from isoloss.compiler.plan import Component, EvaluateSpec, FidSpec, GenerateSpec, Spec, TrainSpec
+
+#: Outer passes per loss and whether its attack runs: clean and adversarial forwards and their backwards.
+#: trades: attack's clean forward 1 + 2K, then 2 forwards + 4 for backwards through both: 2K + 7.
+#: pgd_at: 2K, then one forward + backward: 2K + 3. natural: 3. Source: Bartoldson et al. 2024, section 3;
+#: 27 forwards at K = 10 is the FLOP count behind 7822 N D (reference notebook). Exact but for the stem's
+#: input
+#: gradient (26.97 counted by torch on WRN-16-1).
+OUTER_PASSES: Mapping[str, tuple[int, bool]] = {
+    "trades": (7, True),
+    "pgd_at": (3, True),
+    "natural": (3, False),
+}
+
+#: Forward-equivalents of standard AutoAttack on one image that survives all of it: APGD-CE 100 steps x 2,
+#: APGD-T 9 x 100 x 2, FAB-T 9 x 100 x 3, Square 5,000 queries. Counted from its published settings; exact
+#: numbers depend on backtracking.
+AUTOATTACK_PASSES = 200 + 1800 + 2700 + 5000
+#: Share of test images assumed to reach AutoAttack's end: about 0.7 in the papers; nothing known before
+#: training.
+ASSUMED_SURVIVORS = 0.7
+
+#: Forward FLOPs per image of feature networks. Inception-v3 at 299x299: 5.71 GMAC as published (assumed);
+#: the CIFAR ResNet-18: 0.556 GMAC.
+FEATURE_FLOPS: Mapping[str, float] = {"pixels": 0.0, "inception": 11.42e9, "resnet18": 1.112e9}
+
+#: 7822 N D (Bartoldson et al. 2024, released code): holds for WRN at 32x32 with TRADES and K = 10, N >= 1M,
+#: +-1 %.
+PAPER_CONSTANT = 7822.0
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One summand of a bill. `flops` None: not estimated, and `how` says why."""
+
+    name: str
+    flops: float | None
+    how: str
+
+
+def passes(loss: Component, attack: Component) -> float:
+    """Forward-equivalents that one image costs in one training step. Raises KeyError for a loss without a
+    row."""
+    outer, attacks = OUTER_PASSES[loss["kind"]]
+    return float(outer + (attack_passes(attack) if attacks else 0))
+
+
+def attack_passes(attack: Component) -> int:
+    """Forward-equivalents of an attack's own steps, 2 each (forward, backward to the input), all restarts."""
+    if attack["kind"] == "none":
+        return 0
+    return 2 * int(attack["steps"]) * int(attack.get("restarts", 1))
+
+
+def paper_constant_applies(model: Component, dataset: Component, loss: Component, attack: Component) -> bool:
+    """Whether 7822 N D is stated for this training: outside its domain the constant is refused."""
+    pixels = shape(dataset)
+    inside = model["kind"] == "wrn" and (pixels.height, pixels.width) == (32, 32)
+    inside = inside and loss["kind"] == "trades" and attack["kind"] == "pgd" and attack_passes(attack) == 20
+    return inside and count(model, dataset).params >= 1_000_000
+
+
+def evaluation_passes(attack: Component) -> float:
+    """Forward-equivalents per test image: a clean pass, the attack, a final pass per restart.
+
+    An upper bound for pgd (broken images aren't attacked again); for AutoAttack the assumed share of
+    survivors
+    pays in full and the rest nothing."""
+    if attack["kind"] == "autoattack":
+        return 1 + ASSUMED_SURVIVORS * AUTOATTACK_PASSES
+    if attack["kind"] == "none":
+        return 1
+    return 1 + attack_passes(attack) + int(attack.get("restarts", 1))
+
+
+def flops_per_image(model: Component, dataset: Component, loss: Component, attack: Component) -> float:
+    """Training FLOPs per image drawn: passes x forward FLOPs."""
+    return passes(loss, attack) * count(model, dataset).forward_flops
+
+
+def drawn(spec: TrainSpec) -> int:
+    """D: images a training draws, steps x batch."""
+    return spec.train_steps * int(spec.recipe["batch"])
+
+
+@singledispatch
+def parts(spec: Spec) -> tuple[Part, ...]:
+    """The summands of a job's bill, in order."""
+    raise TypeError(f"no cost rule for {type(spec).__name__}")
+
+
+@parts.register
+def _(spec: TrainSpec) -> tuple[Part, ...]:
+    forward = count(spec.model, spec.dataset).forward_flops
+    rule = passes(spec.recipe["loss"], spec.recipe["attack"])
+    images = drawn(spec)
+    training = Part(
+        "training", rule * forward * images, f"{rule:g} passes x {forward:.4g} FLOP x {images:,} images drawn"
+    )
+    if spec.evaluation is None:
+        return (training,)
+    times = evaluations_inside(spec.evaluation["every"])
+    tested = spec.evaluation["images"] or shape(spec.dataset).test_images
+    each = evaluation_passes(spec.evaluation["attack"])
+    how = f"{times} times x {tested:,} images x {each:g} passes x {forward:.4g} FLOP"
+    return training, Part("evaluation during training", times * tested * each * forward, how)
+
+
+def evaluations_inside(every: float) -> int:
+    """How often an evaluation `at every` fraction falls strictly inside training; the end is its own job."""
+    return max(0, -(-1_000_000_000 // max(1, round(every * 1_000_000_000))) - 1)
+
+
+@parts.register
+def _(spec: EvaluateSpec) -> tuple[Part, ...]:
+    forward = count(spec.model, spec.dataset).forward_flops
+    tested = spec.images or shape(spec.dataset).test_images
+    each = evaluation_passes(spec.attack)
+    how = f"{tested:,} images x {each:g} passes x {forward:.4g} FLOP"
+    if spec.attack["kind"] == "autoattack":
+        how += f"; assumes that {ASSUMED_SURVIVORS:.0%} survive at {AUTOATTACK_PASSES:,} passes each"
+    return (Part("attack and scoring", tested * each * forward, how),)
+
+
+@parts.register
+def _(spec: GenerateSpec) -> tuple[Part, ...]:
+    images = spec.stop - spec.start
+    evaluations = network_evaluations(spec.sampler)
+    if evaluations is None:
+        return (Part("sampling", None, f"sampler `{spec.sampler['kind']}` has no cost rule"),)
+    each = denoiser_flops(spec.denoiser, spec.dataset)
+    if each is None:
+        return (Part("sampling", None, f"denoiser `{spec.denoiser['kind']}` has no cost rule"),)
+    how = f"{images:,} images x {evaluations} denoiser evaluations x {each:.4g} FLOP"
+    sampling = Part("sampling", images * evaluations * each, how)
+    if spec.sampler["kind"] == "dg":
+        return sampling, Part("discriminator", None, "the guidance of `dg` has no cost rule")
+    return (sampling,)
+
+
+def network_evaluations(sampler: Component) -> int | None:
+    """Denoiser evaluations per image: 2n - 1 of Heun's method in n steps (Karras et al. 2022, Alg. 1)."""
+    steps = sampler.get("steps")
+    return 2 * int(steps) - 1 if steps is not None else None
+
+
+def denoiser_flops(denoiser: Component, dataset: Component) -> float | None:
+    """FLOPs of one evaluation on one image, or None where no rule is known.
+
+    mixture: for each component one projection to its eigenbasis and one back, 2 x 2 d^2, d values per
+    image."""
+    if denoiser["kind"] != "mixture":
+        return None
+    pixels = shape(dataset)
+    values = pixels.channels * pixels.height * pixels.width
+    return 4.0 * int(denoiser["components"]) * values**2
+
+
+@parts.register
+def _(spec: FidSpec) -> tuple[Part, ...]:
+    kind = spec.features["kind"]
+    if kind not in FEATURE_FLOPS:
+        return (Part("features", None, f"features `{kind}` have no cost rule"),)
+    pixels = shape(spec.dataset)
+    size = {"pixels": pixels.channels * pixels.height * pixels.width, "inception": 2048}.get(kind, 512)
+    features = Part(
+        "features",
+        spec.images * FEATURE_FLOPS[kind],
+        f"{spec.images:,} images x {FEATURE_FLOPS[kind]:.4g} FLOP",
+    )
+    # Covariance of n vectors is n d^2 multiply-adds; the matrix root about 25 d^3 (eigenvalues, dense).
+    moments = 2.0 * spec.images * size**2 + 25.0 * size**3
+    return features, Part("moments", moments, f"covariance of {spec.images:,} x {size}, one matrix root")

@@ -1,0 +1,210 @@
+"""The study's `fit`s on what is known: fits + runs + knowledge -> LawFits, their answers, and doubts.
+
+Runs after the choice of cells and before the questions. Pure: resampling seeds come from the study's
+digest."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from isoloss.compiler import plan
+from isoloss.compiler.accuracy import AccuracyFit, fit_accuracy
+from isoloss.compiler.cells import span_of
+from isoloss.compiler.datasets import DatasetShape
+from isoloss.compiler.fit import FitOptions, fit_law
+from isoloss.compiler.laws.fitted import LawFit
+from isoloss.compiler.laws.points import Points
+from isoloss.compiler.plan import Answer, Range
+from isoloss.compiler.rules import Rule
+from isoloss.compiler.runs import Knowledge, Run, points
+from isoloss.dsl.diagnostics import Diagnostic
+from isoloss.dsl.study import Fit, RunSet
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """One law of the study: `fit` None while no point is known. `complete`: every run of it is finished and
+    no
+    run's membership waits for a fid, so that it will never move again."""
+
+    name: str
+    declared: Fit
+    generator: str | None
+    fit: LawFit | None
+    accuracy: AccuracyFit | None
+    runs: int
+    finished: int
+    complete: bool
+    metric: str | None
+    points: Points | None
+
+
+def fit_all(
+    fits: Sequence[Fit], runs: Sequence[Run], knowledge: Knowledge, shape: DatasetShape, digest: str
+) -> tuple[list[Fitted], list[Diagnostic]]:
+    """Every declared fit, once per generator where it says so."""
+    made: list[Fitted] = []
+    problems: list[Diagnostic] = []
+    by_grid: dict[str, list[Run]] = {}
+    for run in runs:
+        by_grid.setdefault(run.cell.grid, []).append(run)
+    for declared in fits:
+        members, waiting = _members(declared, by_grid)
+        problems.extend(_check_members(declared, members))
+        groups: list[tuple[str | None, list[Run]]] = [(None, members)]
+        if declared.per == "generator":
+            names = dict.fromkeys(run.cell.generator for run in members)
+            groups = [(name, [r for r in members if r.cell.generator == name]) for name in names]
+        for generator, group in groups:
+            made.append(_fit(declared, generator, group, waiting, knowledge, shape, digest))
+    return made, problems
+
+
+def _members(declared: Fit, by_grid: Mapping[str, Sequence[Run]]) -> tuple[list[Run], bool]:
+    """The runs of a fit in declaration order, and whether some run's membership waits for a fid."""
+    sets = [s for s in (declared.base, declared.quality) if s is not None] or [declared.to]
+    if declared.base is not None and declared.quality is None:
+        sets.append(declared.to)
+    chosen: dict[str, Run] = {}
+    waiting = False
+    for each in sets:
+        found, waits = _select(each, by_grid)
+        chosen.update((run.train, run) for run in found)
+        waiting = waiting or waits
+    order = [run for grid in by_grid.values() for run in grid]
+    return [run for run in order if run.train in chosen], waiting
+
+
+def _select(wanted: RunSet, by_grid: Mapping[str, Sequence[Run]]) -> tuple[list[Run], bool]:
+    runs = by_grid.get(wanted.grid, ())
+    if wanted.where is None:
+        return list(runs), any(run.cell.provisional for run in runs)
+    rule = Rule(wanted.where)
+    found, waiting = [], False
+    for run in runs:
+        known = rule(run.cell.quantities())
+        waiting = waiting or known.unknown or run.cell.provisional
+        if known.value is True:
+            found.append(run)
+    return found, waiting
+
+
+def _check_members(declared: Fit, members: Sequence[Run]) -> list[Diagnostic]:
+    span = span_of(declared.origin)
+    metrics = sorted({run.metric for run in members if run.metric is not None})
+    if len(metrics) > 1:
+        listed = ", ".join(f"`{m}`" for m in metrics)
+        helps = ("a law is about one measure: keep the runs of one recipe, `(runs where recipe == NAME)`",)
+        headline = f"fit `{declared.name}` mixes losses of different types: {listed}"
+        return [Diagnostic("L501", headline, span, help=helps)]
+    if members and not metrics:
+        helps = ("declare `evaluate NAME { attack = ... }`, or `evaluate = NAME at every 5%` in the recipe",)
+        return [Diagnostic("L502", f"no run of fit `{declared.name}` is ever evaluated", span, help=helps)]
+    if not members:
+        helps = ("loosen its `where`, or raise the budget",)
+        headline = f"fit `{declared.name}` has no runs"
+        return [Diagnostic("L503", headline, span, help=helps, severity="warning")]
+    return []
+
+
+def _fit(
+    declared: Fit,
+    generator: str | None,
+    group: Sequence[Run],
+    waiting: bool,
+    knowledge: Knowledge,
+    shape: DatasetShape,
+    digest: str,
+) -> Fitted:
+    finished = [run for run in group if knowledge.complete(run)]
+    known = points(knowledge, finished, declared.metric)
+    name = declared.name if generator is None else f"{declared.name}/{generator}"
+    fit, line = None, None
+    if known is not None:
+        seed = int(digest[:8], 16)
+        options = FitOptions(
+            delta=declared.delta,
+            resamples=declared.resamples,
+            seed=seed,
+            points=declared.points,
+            floor=declared.floor,
+            test_images=shape.test_images,
+            joint=declared.base is None,
+        )
+        fit = _settled(fit_law(declared.law, known, options))
+        if declared.metric == "loss":
+            # The line goes through finished runs: half-trained networks lie on another one.
+            last = known.final_per_run(declared.floor)
+            line = fit_accuracy(last.loss, last.accuracy, last.run, shape.test_images, seed=seed)
+    metric = next((run.metric for run in group if run.metric is not None), None)
+    return Fitted(
+        name=name,
+        declared=declared,
+        generator=generator,
+        fit=fit,
+        accuracy=line,
+        runs=len(group),
+        finished=len(finished),
+        complete=bool(group) and not waiting and len(finished) == len(group),
+        metric=metric,
+        points=known,
+    )
+
+
+def _settled(fit: LawFit) -> LawFit:
+    """Parameters rounded to ten digits, so that what follows doesn't hang on the last bits of a solver."""
+    import numpy as np
+
+    theta = np.array([rounded(float(v)) for v in fit.theta])
+    return replace(fit, theta=theta)
+
+
+def rounded(value: float) -> float:
+    """Ten significant digits; nan and infinities stay."""
+    return float(f"{value:.10g}") if math.isfinite(value) else value
+
+
+def settle(value: Any) -> Any:
+    """JSON data with every float rounded to ten digits."""
+    if isinstance(value, float):
+        return rounded(value)
+    if isinstance(value, Mapping):
+        return {key: settle(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [settle(entry) for entry in value]
+    return value
+
+
+def fit_answer(fitted: Fitted) -> Answer:
+    """A fit as an answer: its parameters with intervals, its status in words."""
+    origin = fitted.declared.origin
+    values: dict[str, Range | None] = {}
+    notes = [f"{fitted.finished} of {fitted.runs} runs finished"]
+    status = "pending"
+    if fitted.fit is not None:
+        for name, value in fitted.fit.parameters.items():
+            low, high = fitted.fit.intervals.get(name, (math.nan, math.nan))
+            values[name] = known_range(low, value, high)
+        notes.append(f"status {fitted.fit.status.value}, {fitted.fit.points} points")
+        notes.extend(fitted.fit.warnings)
+        if fitted.complete:
+            status = "answered" if fitted.fit.usable else "unanswerable"
+    return Answer(
+        name=fitted.name,
+        kind="fit",
+        status=status,  # type: ignore[arg-type]
+        laws=(fitted.declared.law,),
+        values=values,
+        notes=tuple(notes),
+        origin=plan.Origin(origin.file, origin.line, origin.column),
+    )
+
+
+def known_range(low: float, mid: float, high: float) -> Range | None:
+    """A Range of ten digits; None where a part isn't a number: a plan's JSON has none for it."""
+    if not (math.isfinite(low) and math.isfinite(mid) and math.isfinite(high)):
+        return None
+    return Range(rounded(min(low, mid)), rounded(mid), rounded(max(high, mid)))

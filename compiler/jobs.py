@@ -1,0 +1,244 @@
+"""Cells -> jobs: specs, ids, names, needs, prices. One `Workshop` per compile keeps what jobs share.
+
+In: a Study, a Pricer, the ids of finished jobs. Out: Jobs, made once each. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from isoloss.compiler import plan
+from isoloss.compiler.cells import Cell
+from isoloss.compiler.components import attack_name, call_text, component, metric_name
+from isoloss.compiler.datasets import shape
+from isoloss.compiler.plan import (
+    Component,
+    EvaluateSpec,
+    Facts,
+    FidSpec,
+    GenerateSpec,
+    Job,
+    State,
+    TrainSpec,
+    job_id,
+)
+from isoloss.compiler.price import Pricer
+from isoloss.compiler.shards import FIRST, shards
+from isoloss.dsl.study import Evaluation, Generator, Origin, Recipe, Study
+
+#: Images are the study's data, not its randomness: one seed for all, so that seeds of a grid share them.
+GENERATION_SEED = 0
+#: Stands where a study states no denoiser: its images come from published files.
+UNSTATED: Component = {"kind": "none"}
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A job without its plan: id, spec, needs. Enough to price it."""
+
+    id: str
+    spec: plan.Spec
+    needs: tuple[str, ...]
+
+
+class Workshop:
+    """Makes sources and jobs; equal things are made once and shared."""
+
+    def __init__(self, study: Study, pricer: Pricer, finished: frozenset[str]) -> None:
+        self.study = study
+        self.pricer = pricer
+        self.finished = finished
+        self.dataset = component(study.dataset)
+        self.generators: Mapping[str, Generator] = {g.name: g for g in study.generators}
+        self.recipes: Mapping[str, Recipe] = {r.name: r for r in study.recipes}
+        self.evaluations: Mapping[str, Evaluation] = {e.name: e for e in study.evaluations}
+        self._shards: dict[tuple[str, int], Source] = {}
+        self._data: dict[tuple[str, int], tuple[Component, tuple[str, ...]]] = {}
+        self._recipes: dict[tuple[str, int, float], Component] = {}
+        self._inside: dict[str, Component | None] = {}
+        self._numerics: dict[tuple[str, int], Component] = {}
+        self.sources: dict[str, Source] = {}
+        self.labels: dict[str, str] = {}
+
+    # Data.
+
+    def shard(self, generator: str, start: int, stop: int) -> Source:
+        key = (generator, start)
+        if key not in self._shards:
+            declared = self.generators[generator]
+            denoiser = component(declared.denoiser) if declared.denoiser is not None else UNSTATED
+            spec = GenerateSpec(
+                self.dataset, component(declared.sampler), denoiser, start, stop, GENERATION_SEED
+            )
+            source = Source(job_id("generate", spec), spec, ())
+            self._shards[key] = self.sources[source.id] = source
+            self.labels.setdefault(source.id, f"{generator}/{short(start)}-{short(stop)}")
+        return self._shards[key]
+
+    def data(self, generator: str, images: int) -> tuple[Component, tuple[str, ...]]:
+        """The data Component for a run that draws so many images, and the shards it needs."""
+        declared = self.generators[generator]
+        unique = images if declared.images is None else min(images, declared.images)
+        key = (generator, unique)
+        if key not in self._data:
+            ids = tuple(self.shard(generator, *bounds).id for bounds in shards(unique, declared.images))
+            self._data[key] = {"kind": "generated", "shards": list(ids), "images": unique}, ids
+        return self._data[key]
+
+    def fid(self, generator: str) -> Source | None:
+        """The job that measures a generator; None where its FID is stated."""
+        declared = self.generators[generator]
+        if declared.fid is not None:
+            return None
+        images = min(FIRST, declared.images) if declared.images is not None else FIRST
+        ids = tuple(self.shard(generator, *bounds).id for bounds in shards(images, declared.images))
+        features = shape(self.dataset).features
+        spec = FidSpec(self.dataset, features, ids, images, GENERATION_SEED)
+        source = Source(job_id("fid", spec), spec, ids)
+        self.sources[source.id] = source
+        self.labels.setdefault(source.id, f"{generator}/fid")
+        return source
+
+    # Runs.
+
+    def train(self, cell: Cell) -> Source:
+        recipe = self.recipes[cell.recipe]
+        data, ids = self.data(cell.generator, cell.drawn)
+        spec = TrainSpec(
+            dataset=self.dataset,
+            model=component(cell.model),
+            data=data,
+            recipe=self._recipe(recipe, cell.batch, cell.lr),
+            train_steps=cell.train_steps,
+            steps_per_epoch=cell.steps_per_epoch,
+            evaluation=self._evaluation_inside(recipe),
+            seed=cell.seed,
+            numerics=self._numeric(recipe.precision, cell.batch),
+        )
+        return Source(job_id("train", spec), spec, ids)
+
+    def evaluate(self, train: Source, cell: Cell, evaluation: Evaluation) -> Source:
+        recipe = self.recipes[cell.recipe]
+        spec = EvaluateSpec(
+            dataset=self.dataset,
+            network=train.id,
+            model=component(cell.model),
+            normalize=component(recipe.normalize),
+            attack=component(evaluation.attack),
+            loss=component(recipe.loss),
+            weights=evaluation.weights,
+            images=evaluation.images,
+            seed=cell.seed,
+        )
+        return Source(job_id("evaluate", spec), spec, (train.id,))
+
+    def tests(self, recipe: str) -> tuple[Evaluation, ...]:
+        """The evaluations of a grid's runs: the recipe's scheduled one; without one, all that are
+        declared."""
+        scheduled = self.recipes[recipe].evaluate
+        if scheduled is not None:
+            return (self.evaluations[scheduled.evaluation],)
+        return tuple(self.evaluations.values())
+
+    def facts(self, cell: Cell, evaluation: Evaluation | None, allocation: str | None = None) -> Facts:
+        recipe = self.recipes[cell.recipe]
+        tested = evaluation or next(iter(self.tests(cell.recipe)), None)
+        metric = metric_name(component(recipe.loss), component(tested.attack)) if tested else None
+        return Facts(
+            params=cell.params,
+            images=cell.drawn,
+            flops_per_image=cell.flops_per_image,
+            generator=cell.generator,
+            fid=cell.fid,
+            grid=None if allocation else cell.grid,
+            allocation=allocation,
+            evaluation=evaluation.name if evaluation else None,
+            metric=metric,
+        )
+
+    def job(self, source: Source, name: str, reason: str, state: State, origin: Origin, facts: Facts) -> Job:
+        if source.id in self.finished:
+            state, reason = "done", "already has a result"
+        return Job(
+            source.id,
+            _KINDS[type(source.spec)],
+            name,
+            source.needs,
+            source.spec,
+            plan.Origin(origin.file, origin.line, origin.column),
+            self.pricer.cost(source.spec),
+            state,
+            reason,
+            facts,
+        )
+
+    # Components that many specs share.
+
+    def _recipe(self, recipe: Recipe, batch: int, lr: float) -> Component:
+        key = (recipe.name, batch, lr)
+        if key not in self._recipes:
+            self._recipes[key] = {
+                "loss": component(recipe.loss),
+                "attack": component(recipe.attack),
+                "optimizer": component(recipe.optimizer),
+                "schedule": component(recipe.schedule),
+                "average": component(recipe.average),
+                "augment": component(recipe.augment),
+                "normalize": component(recipe.normalize),
+                "batchnorm": component(recipe.batchnorm),
+                "batch": batch,
+                "lr": lr,
+                "clip": recipe.clip,
+            }
+        return self._recipes[key]
+
+    def _evaluation_inside(self, recipe: Recipe) -> Component | None:
+        if recipe.name not in self._inside:
+            self._inside[recipe.name] = None
+            if recipe.evaluate is not None:
+                tested = self.evaluations[recipe.evaluate.evaluation]
+                self._inside[recipe.name] = {
+                    "attack": component(tested.attack),
+                    "weights": tested.weights,
+                    "images": tested.images,
+                    "every": recipe.evaluate.every,
+                }
+        return self._inside[recipe.name]
+
+    def _numeric(self, precision: str, batch: int) -> Component:
+        # Batch-norm statistics span the whole batch on every topology: its size is part of what is computed.
+        key = (precision, batch)
+        if key not in self._numerics:
+            self._numerics[key] = {
+                "dtype": precision,
+                "tf32": False,
+                "deterministic": True,
+                "batchnorm_group": batch,
+            }
+        return self._numerics[key]
+
+
+_KINDS: Mapping[type, plan.Kind] = {
+    GenerateSpec: "generate",
+    FidSpec: "fid",
+    TrainSpec: "train",
+    EvaluateSpec: "evaluate",
+}
+
+
+def cell_name(cell: Cell) -> str:
+    """`runs/wrn(28, 4)/dg/30M`, with the seed where it isn't the first."""
+    seed = "" if cell.seed in (0, 1) else f"/seed {cell.seed}"
+    return f"{cell.grid}/{call_text(cell.model)}/{cell.generator}/{short(cell.images)}{seed}"
+
+
+def short(number: float) -> str:
+    """10000 -> `10k`, 30000000 -> `30M`: at most four digits."""
+    for size, letter in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if number >= size:
+            return f"{number / size:.4g}{letter}"
+    return f"{number:.4g}"
+
+
+def attack_label(evaluation: Evaluation) -> str:
+    return attack_name(component(evaluation.attack))

@@ -1,0 +1,155 @@
+"""Parts in FLOP + a device profile + a price -> a job's Cost: seconds, money, memory, storage.
+
+Pure. Seconds are device-seconds of one device. Memory says what a device must hold at once; both it and
+storage
+are estimates (assumed), exact only in their leading term."""
+
+from __future__ import annotations
+
+from isoloss.compiler.architectures import count
+from isoloss.compiler.cost import attack_passes, evaluation_passes, evaluations_inside, parts, passes
+from isoloss.compiler.datasets import shape
+from isoloss.compiler.plan import (
+    Cost,
+    DeviceProfile,
+    EvaluateSpec,
+    FidSpec,
+    GenerateSpec,
+    Range,
+    Spec,
+    TrainSpec,
+)
+
+#: Evaluations attack this many images at once (runtime's default), generators make this many.
+EVALUATION_BATCH = 500
+GENERATION_BATCH = 1000
+
+
+class Pricer:
+    """Prices specs for one device profile and one price; one per compile, so that its caches die with it."""
+
+    def __init__(self, profile: DeviceProfile, price_per_device_hour: float | None) -> None:
+        self.profile = profile
+        self.price = price_per_device_hour
+        self._shared: dict[tuple[object, ...], Cost] = {}
+
+    def cost(self, spec: Spec) -> Cost:
+        """The bill of one job. Jobs that differ only in seed or inputs share one Cost object."""
+        key = _meaning(spec)
+        known = self._shared.get(key)
+        if known is None:
+            known = self._shared[key] = self._price(spec)
+        return known
+
+    def _price(self, spec: Spec) -> Cost:
+        bill = parts(spec)
+        unknown = tuple(f"{part.name}: {part.how}" for part in bill if part.flops is None)
+        inside = sum(p.flops or 0.0 for p in bill if p.name == "evaluation during training")
+        total = None if unknown else sum(p.flops or 0.0 for p in bill)
+        seconds = None if total is None else self.seconds(kind_of(spec), total, launches(spec))
+        return Cost(
+            flops=None if total is None else total - inside,
+            seconds=seconds,
+            usd=money(seconds, self.price),
+            memory_bytes=memory_bytes(spec),
+            storage_bytes=storage_bytes(spec),
+            unknown=unknown,
+            evaluation_flops=inside,
+        )
+
+    def seconds(self, kind: str, flops: float, num_launches: float) -> Range:
+        """Start-up + launches + arithmetic, each low/mid/high (assumed to be high together: a cautious
+        sum)."""
+        rate = self.profile.flops_per_second[kind]
+        launch = self.profile.launch_seconds.get(kind, Range(0.0, 0.0, 0.0))
+        start = self.profile.startup_seconds
+        return Range(
+            start.low + num_launches * launch.low + flops / rate.high,
+            start.mid + num_launches * launch.mid + flops / rate.mid,
+            start.high + num_launches * launch.high + flops / rate.low,
+        )
+
+
+def money(seconds: Range | None, price_per_device_hour: float | None) -> Range | None:
+    """Device-seconds x price; None where either is unknown."""
+    if seconds is None or price_per_device_hour is None:
+        return None
+    rate = price_per_device_hour / 3600
+    return Range(seconds.low * rate, seconds.mid * rate, seconds.high * rate)
+
+
+def kind_of(spec: Spec) -> str:
+    return {GenerateSpec: "generate", FidSpec: "fid", TrainSpec: "train", EvaluateSpec: "evaluate"}[
+        type(spec)
+    ]
+
+
+def launches(spec: Spec) -> float:
+    """Layer executions: batches x passes x layers. What tiny networks wait for in place of arithmetic."""
+    if isinstance(spec, TrainSpec):
+        layers = count(spec.model, spec.dataset).layers
+        training = spec.train_steps * passes(spec.recipe["loss"], spec.recipe["attack"]) * layers
+        if spec.evaluation is None:
+            return training
+        images = spec.evaluation["images"] or shape(spec.dataset).test_images
+        batches = -(-images // EVALUATION_BATCH)
+        each = evaluation_passes(spec.evaluation["attack"]) * batches * layers
+        return training + evaluations_inside(spec.evaluation["every"]) * each
+    if isinstance(spec, EvaluateSpec):
+        images = spec.images or shape(spec.dataset).test_images
+        return (
+            evaluation_passes(spec.attack)
+            * -(-images // EVALUATION_BATCH)
+            * count(spec.model, spec.dataset).layers
+        )
+    if isinstance(spec, GenerateSpec):
+        return (2 * int(spec.sampler.get("steps", 1)) - 1) * -(-(spec.stop - spec.start) // GENERATION_BATCH)
+    return 1
+
+
+def memory_bytes(spec: Spec) -> float | None:
+    """What the device holds at once, in fp32; None where not estimated.
+
+    Training: weights, gradient, momentum and average (4 x 4 N bytes) and, for every image of the batch, three
+    saved tensors per convolution, for the clean and the adversarial pass (bf16 halves them). Evaluation:
+    weights
+    and one pass's saved tensors. Assumes the whole batch on one device; splitting it divides the second
+    term."""
+    if isinstance(spec, TrainSpec):
+        network = count(spec.model, spec.dataset)
+        width = 2 if spec.numerics["dtype"] == "bf16" else 4
+        copies = 2 if attack_passes(spec.recipe["attack"]) and spec.recipe["loss"]["kind"] == "trades" else 1
+        saved = 3 * width * copies * network.convolution_outputs
+        return 16.0 * network.params + float(saved) * int(spec.recipe["batch"])
+    if isinstance(spec, EvaluateSpec):
+        network = count(spec.model, spec.dataset)
+        return 4.0 * network.params + 12.0 * network.convolution_outputs * EVALUATION_BATCH
+    return None
+
+
+def storage_bytes(spec: Spec) -> float:
+    """What the job leaves in the store: uint8 images with labels; live and averaged weights; sample
+    images."""
+    pixels = shape(spec.dataset)
+    if isinstance(spec, GenerateSpec):
+        return float((spec.stop - spec.start) * pixels.image_bytes)
+    if isinstance(spec, TrainSpec):
+        return 8.0 * count(spec.model, spec.dataset).params
+    if isinstance(spec, EvaluateSpec):
+        # 16 samples, clean and attacked, as float32.
+        return 2.0 * 16 * 4 * pixels.channels * pixels.height * pixels.width
+    return 1024.0
+
+
+def _meaning(spec: Spec) -> tuple[object, ...]:
+    """What a price depends on. Components are shared objects (components.py), so their identity is enough;
+    they
+    live as long as the specs of this compile."""
+    if isinstance(spec, TrainSpec):
+        evaluation = id(spec.evaluation)
+        return ("train", id(spec.model), id(spec.recipe), id(spec.dataset), evaluation, spec.train_steps)
+    if isinstance(spec, EvaluateSpec):
+        return ("evaluate", id(spec.model), id(spec.attack), id(spec.dataset), spec.images)
+    if isinstance(spec, GenerateSpec):
+        return ("generate", id(spec.sampler), id(spec.denoiser), id(spec.dataset), spec.start, spec.stop)
+    return ("fid", id(spec.dataset), id(spec.features), spec.images)

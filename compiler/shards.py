@@ -1,0 +1,19 @@
+"""A generator's images as shards, so that a longer run reuses what a shorter one had made.
+
+[0, 10k), [10k, 20k), [20k, 40k), [40k, 80k), ... cut at the generator's limit. Image i depends on (seed, i)
+alone. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+FIRST = 10_000
+
+
+def shards(images: int, limit: int | None) -> Iterator[tuple[int, int]]:
+    """The (start, stop) pairs that hold the first `images` images. Requires images <= limit where there is
+    one."""
+    start, stop = 0, FIRST
+    while start < images:
+        yield start, min(stop, limit) if limit is not None else stop
+        start, stop = stop, 2 * stop

@@ -1,0 +1,108 @@
+"""Sums over jobs: per kind and all; what the budget allows and what is used of it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from isoloss.compiler.dag import critical_path_seconds
+from isoloss.compiler.devices import KINDS
+from isoloss.compiler.plan import Cost, Job, Range
+from isoloss.dsl.study import Budget
+
+
+class Sum:
+    """A running total of Costs. What isn't estimated is left out and said."""
+
+    def __init__(self) -> None:
+        self.flops = self.low = self.mid = self.high = 0.0
+        self.usd_low = self.usd_mid = self.usd_high = 0.0
+        self.memory = self.storage = self.inside = 0.0
+        self.timed = self.paid = False
+        self.unknown: dict[str, None] = {}
+
+    def add(self, cost: Cost) -> None:
+        self.flops += cost.flops or 0.0
+        self.inside += cost.evaluation_flops
+        if cost.seconds is not None:
+            self.timed = True
+            self.low, self.mid, self.high = (
+                self.low + cost.seconds.low,
+                self.mid + cost.seconds.mid,
+                self.high + cost.seconds.high,
+            )
+        if cost.usd is not None:
+            self.paid = True
+            self.usd_low, self.usd_mid, self.usd_high = (
+                self.usd_low + cost.usd.low,
+                self.usd_mid + cost.usd.mid,
+                self.usd_high + cost.usd.high,
+            )
+        self.memory = max(self.memory, cost.memory_bytes or 0.0)
+        self.storage += cost.storage_bytes or 0.0
+        for why in cost.unknown:
+            self.unknown[why.split(":", 1)[0] if len(self.unknown) > 8 else why] = None
+
+    def cost(self) -> Cost:
+        """`memory_bytes` is the largest, not a sum."""
+        return Cost(
+            flops=self.flops,
+            seconds=Range(self.low, self.mid, self.high) if self.timed else None,
+            usd=Range(self.usd_low, self.usd_mid, self.usd_high) if self.paid else None,
+            memory_bytes=self.memory or None,
+            storage_bytes=self.storage,
+            unknown=tuple(self.unknown),
+            evaluation_flops=self.inside,
+        )
+
+
+def totals(jobs: Iterable[Job]) -> dict[str, Cost]:
+    """Per kind that occurs, and "all": the sum of the kinds' flops and evaluation_flops alike."""
+    sums = {kind: Sum() for kind in (*KINDS, "all")}
+    seen: dict[str, None] = {}
+    for job in jobs:
+        seen[job.kind] = None
+        sums[job.kind].add(job.cost)
+        sums["all"].add(job.cost)
+    return {kind: sums[kind].cost() for kind in (*(k for k in KINDS if k in seen), "all")}
+
+
+def bill_flops(cost: Cost) -> float:
+    """Everything a job computes, as the budget counts it: what isn't estimated counts zero."""
+    return (cost.flops or 0.0) + cost.evaluation_flops
+
+
+def account(budget: Budget, jobs: Sequence[Job], all_jobs: Cost, reserved_flops: float) -> dict[str, Any]:
+    """PLAN.json's `budget`: bounds, what is used, chains of jobs longer than the walltime, time bounds."""
+    work = sum(j.cost.seconds.mid for j in jobs if j.cost.seconds is not None and j.state != "done")
+    path = critical_path_seconds(jobs)
+    spent = sum(bill_flops(j.cost) for j in jobs if j.state == "done")
+    links = _chains(jobs, budget.walltime_seconds)
+    return {
+        "compute_flops": budget.compute_flops,
+        "used_flops": bill_flops(all_jobs),
+        "spent_flops": spent,
+        "reserved_flops": reserved_flops,
+        "devices": {"count": budget.devices.count, "kind": budget.devices.kind},
+        "device_hours": None if all_jobs.seconds is None else all_jobs.seconds.mid / 3600,
+        "walltime_seconds": budget.walltime_seconds,
+        "chains": links,
+        "price_per_device_hour": budget.price_per_device_hour,
+        "currency": budget.currency,
+        "storage_bytes": budget.storage_bytes,
+        "used_storage_bytes": all_jobs.storage_bytes,
+        "choose": budget.choose,
+        # Jobs on one device each: no schedule is shorter than either.
+        "work_bound_seconds": work / budget.devices.count,
+        "path_bound_seconds": path,
+    }
+
+
+def _chains(jobs: Sequence[Job], walltime_seconds: float | None) -> Mapping[str, int]:
+    """How many jobs outlast the walltime on one device, and the links of the longest chain."""
+    if walltime_seconds is None:
+        return {"jobs": 0, "longest": 1}
+    times = [j.cost.seconds.mid for j in jobs if j.cost.seconds is not None]
+    over = [t for t in times if t > walltime_seconds]
+    longest = -(-int(max(times, default=1.0)) // max(1, int(walltime_seconds)))
+    return {"jobs": len(over), "longest": max(1, longest)}
