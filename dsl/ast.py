@@ -14,7 +14,7 @@ UNKNOWN_SPAN = Span("", 1, 1, 1, 1)
 
 
 def _span() -> Span:
-    return field(default=UNKNOWN_SPAN, compare=False, repr=False)  # type: ignore[no-any-return]
+    return field(default=UNKNOWN_SPAN, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -158,5 +158,6 @@ def _power(left: int | float | Fraction, right: int | float | Fraction) -> float
     # Exact powers stay small enough to hold.
     if not isinstance(left, float) and whole and abs(right) <= 64 and abs(left) < 10**18:
         return Fraction(left) ** int(right)
-    result = float(left) ** float(right)
-    return result if isinstance(result, complex) else float(result)
+    # A negative number to a fractional power is complex; the caller makes it a gap.
+    result: float | complex = pow(float(left), float(right))
+    return result

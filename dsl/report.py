@@ -4,7 +4,14 @@ Knows the text of each file, so that a diagnostic carries its source line."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
 from isoloss.dsl.diagnostics import Diagnostic, Severity, Span
+
+_WORD = re.compile(r"\w+")
 
 
 class Report:
@@ -46,3 +53,29 @@ class Report:
             return (d.span.file, d.span.line, d.span.column) if d.span else ("", 0, 0)
 
         return sorted(self._found.values(), key=place)
+
+
+def with_source(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
+    """Diagnostics of later stages, which know an origin only: with their source lines, and with their place
+    widened to the word that stands there. Files that can't be read any more change nothing."""
+    lines: dict[str, list[str]] = {}
+    return [_with_source(d, lines) for d in diagnostics]
+
+
+def _with_source(d: Diagnostic, known: dict[str, list[str]]) -> Diagnostic:
+    span = d.span
+    if span is None or d.source_line is not None:
+        return d
+    if span.file not in known:
+        try:
+            known[span.file] = Path(span.file).read_text(encoding="utf-8-sig").split("\n")
+        except (OSError, ValueError):
+            known[span.file] = []
+    lines = known[span.file]
+    if not 0 < span.line <= len(lines):
+        return d
+    line = lines[span.line - 1].rstrip("\r").replace("\t", " ")
+    if span.end_line == span.line and span.end_column <= span.column + 1:
+        word = _WORD.match(line, span.column - 1)
+        span = replace(span, end_column=span.column + len(word.group()) if word else span.end_column)
+    return replace(d, span=span, source_line=line)

@@ -23,7 +23,7 @@ NOWHERE = Origin()
 
 
 def _origin() -> Origin:
-    return field(default=NOWHERE, compare=False, repr=False)  # type: ignore[no-any-return]
+    return field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

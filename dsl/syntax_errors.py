@@ -120,17 +120,10 @@ def _token(error: UnexpectedToken, text: str, file: str, report: Report) -> None
                    "choose another name")  # fmt: skip
         return
     previous = error.token_history[-1] if error.token_history else None
-    if token.type in ("EQUAL",) and _follows_number(text, token):
-        report.add("S102", f"unexpected `{token}`", span, "not expected here", _units())
-        return
     help = [_expected(error)]
     if previous is not None and previous.type == "NUMBER":
         help.append(_units())
     report.add("S102", f"unexpected `{_short(token)}`", span, "not expected here", *help)
-
-
-def _follows_number(text: str, token: Token) -> bool:
-    return False
 
 
 def _units() -> str:

@@ -224,8 +224,9 @@ def _runs(slot: Slot, node: ast.Expression, scope: Scope) -> Any:
     if isinstance(node, ast.Filtered):
         grid = reference("grid", ast.Path((node.grid,), node.grid.span), scope)
         condition = check_condition(node.test, scope)
-        bad = isinstance(grid, Bad) or isinstance(condition, Bad)
-        return BAD if bad else RunSet(grid, condition)
+        if isinstance(grid, Bad) or isinstance(condition, Bad):
+            return BAD
+        return RunSet(grid, condition)
     if not isinstance(node, ast.Path):
         return wrong_type(slot, node, scope)
     grid = reference("grid", node, scope)
@@ -296,8 +297,9 @@ def _periodic(slot: Slot, node: ast.Expression, scope: Scope) -> Any:
     name = reference("evaluate", node.evaluation, scope)
     period_slot = Slot("every", "number", "", "2.5%", dimension="fraction", low="0.0001", high="1")
     period = check_value(period_slot, node.period, scope)
-    bad = isinstance(name, Bad) or isinstance(period, Bad)
-    return BAD if bad else Schedule(name, period)
+    if isinstance(name, Bad) or isinstance(period, Bad):
+        return BAD
+    return Schedule(name, period)
 
 
 _CHECKERS: dict[str, Checker] = {

@@ -1,7 +1,79 @@
-"""Diagnostic codes of the stage: grid."""
+"""Diagnostic codes of the stage: grid. Raised by the compiler when it expands a study's cells."""
 
 from __future__ import annotations
 
 from isoloss.dsl.codes.row import Code
 
-CODES: tuple[Code, ...] = ()
+_GENERATOR = "generator g {{ sampler = edm(steps = 7) {more} }}"
+_RECIPE = "recipe r {{ loss = trades() attack = pgd(eps = 0.15) batch = {batch} lr = 0.1 }}"
+
+
+def _study(grid: str, batch: str = "64", generator: str = "", dataset: str = "digits") -> str:
+    return (
+        f"study s {{\n  dataset {dataset}\n  {_GENERATOR.format(more=generator)}\n"
+        f"  {_RECIPE.format(batch=batch)}\n  grid runs {{ {grid} }}\n}}"
+    )
+
+
+_CELL = "model = cnn(2) generator = g"
+
+CODES: tuple[Code, ...] = (
+    Code(
+        "G101",
+        "a grid without cells",
+        "No combination of the axes passes every `where`.",
+        _study(f"{_CELL} images in [4k, 8k] where images > 10k"),
+        _study(f"{_CELL} images in [4k, 8k] where images > 4k"),
+    ),
+    Code(
+        "G102",
+        "cells listed twice",
+        "Two combinations of the axes are the same run. It runs once; replicates need seeds of their own.",
+        _study(f"{_CELL} images in [4k, 4000, 8k]"),
+        _study(f"{_CELL} images in [4k, 8k]"),
+    ),
+    Code(
+        "G103",
+        "a rule with a gap",
+        "For some cells no branch of the rule holds, so they have no batch or learning rate. The message shows the "
+        "range that isn't covered.",
+        _study(f"{_CELL} images in [4k, 8k]", batch="64 if images <= 4k"),
+        _study(f"{_CELL} images in [4k, 8k]", batch="64 if images <= 4k else 128"),
+    ),
+    Code(
+        "G104",
+        "more images than a generator has",
+        "A run draws every image once. A generator that states `images` has no more unique ones to give.",
+        _study(f"{_CELL} images in [4k, 8k]", generator="images = 5k"),
+        _study(f"{_CELL} images in [4k, 8k] where images <= generator.images", generator="images = 5k"),
+    ),
+    Code(
+        "G105",
+        "a rule that waits for a measurement",
+        "A batch or learning rate depends on a FID that a job will measure, but every cell is decided before. A `where` "
+        "may wait: its cells are provisional until then.",
+        _study(f"{_CELL} images in [4k, 8k]", batch="64 if fid < 1 else 128"),
+        _study(f"{_CELL} images in [4k, 8k]", batch="64 if fid < 1 else 128", generator="fid = 0.1"),
+    ),
+    Code(
+        "G106",
+        "an impossible batch or learning rate",
+        "A rule gives some cell a batch that is no whole number of images, or a learning rate that isn't above 0.",
+        _study(f"{_CELL} images in [4k, 8k]", batch="images / 3000"),
+        _study(f"{_CELL} images in [4k, 8k]", batch="images / 100"),
+    ),
+    Code(
+        "G107",
+        "a network that can't be built here",
+        "The family has no such member, or a package registered it with the language and not with the compiler.",
+        _study("model = resnet(18) generator = g images = 4k"),
+        _study("model = cnn(2) generator = g images = 4k"),
+    ),
+    Code(
+        "G108",
+        "a dataset without a shape",
+        "A dataset that another package registered says no size, channels and epoch, so nothing can be counted.",
+        _study(f"{_CELL} images = 4k", dataset="faces", generator="denoiser = none"),
+        _study(f"{_CELL} images = 4k"),
+    ),
+)
