@@ -30,6 +30,8 @@ NOTE_CODES: Mapping[str, str] = {
 OTHER_NOTE = "L312"
 
 HELP: Mapping[str, str] = {
+    "L301": "it is a fixed value, not an estimate: no interval shows it",
+    "L305": "keep full precision, as `isoloss fit --json` does",
     "L302": "don't read this parameter; a design with more contrast would free it",
     "L303": "the reported optimum is the best of all starts; a lower one may exist",
     "L304": "read the law's predictions inside the data, not these parameters",

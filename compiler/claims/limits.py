@@ -101,7 +101,7 @@ def _limits() -> Iterator[Claim]:
     )  # fmt: skip
     yield stated(
         PART, "humans' 90.46% aligns with the asymptote", "Section 3.1", "90.46%", f"{100 * limit:.2f}%",
-        "differs", f"{100 * (HUMAN - limit):.2f} points apart, and under different attacks (AutoAttack,"
+        "finding", f"{100 * (HUMAN - limit):.2f} points apart, and under different attacks (AutoAttack,"
         " CW-PGD-40)",
     )  # fmt: skip
     years = 1e30 / (25_000 * H100_TF32) / YEAR_SECONDS

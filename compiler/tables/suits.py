@@ -114,8 +114,8 @@ def rule_warnings(table: RunTable) -> list[Diagnostic]:
 
 
 def error_as_loss(table: RunTable) -> tuple[RunTable | None, list[Diagnostic]]:
-    """For a table without `loss`: 1 - accuracy in its place, with a warning; None where an accuracy is 1, as the
-    error then has no logarithm."""
+    """For a table without `loss`: 1 - accuracy in its place, with a warning; None where an accuracy is 1,
+    as the error then has no logarithm."""
     perfect = np.flatnonzero(table.accuracy >= 1.0)
     if len(perfect):
         line = int(table.line[perfect[0]])

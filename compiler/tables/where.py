@@ -13,7 +13,7 @@ from isoloss.compiler.tables.problems import problem
 from isoloss.compiler.tables.table import RunTable
 from isoloss.dsl.diagnostics import Diagnostic, Span
 from isoloss.dsl.expression import Gap, Unknown, evaluate
-from isoloss.dsl.study import Expr, Value
+from isoloss.dsl.study import Conditional, Expr, Operation, Quantity, Value
 
 #: How the condition is called in messages that point at it.
 PLACE = "--where"
@@ -35,7 +35,8 @@ def rows_where(table: RunTable, text: str) -> tuple[RunTable | None, list[Diagno
         answer = decided[key]
         if isinstance(answer, Unknown | Gap) or not isinstance(answer, bool):
             line = int(table.line[row])
-            missing = ", ".join(f"`{name}`" for name, value in cell.items() if value is None)
+            names = sorted(_quantities(condition))
+            missing = ", ".join(f"`{name}`" for name in names if cell.get(name) is None)
             headline = f"`--where {text}` can't be decided for the run on {table.word} {line}"
             help = f"not known there: {missing}" if missing else "the condition must be true or false"
             return None, [problem("L208", table.source, headline, help, line=line)]
@@ -62,6 +63,20 @@ def read_condition(text: str, generators: tuple[str, ...]) -> tuple[Expr | None,
     if isinstance(condition, Bad) or report.failed:
         return None, report.diagnostics()
     return condition, []
+
+
+def _quantities(expr: Expr) -> set[str]:
+    """Names of the quantities an expression reads."""
+    match expr:
+        case Quantity(name=name):
+            return {name}
+        case Operation(operands=operands):
+            return set().union(*(_quantities(o) for o in operands))
+        case Conditional():
+            branches = (expr.test, expr.then, *((expr.otherwise,) if expr.otherwise else ()))
+            return set().union(*(_quantities(b) for b in branches))
+        case _:
+            return set()
 
 
 def _names(table: RunTable, kind: str) -> tuple[str, ...]:

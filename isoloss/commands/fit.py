@@ -49,6 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     law = _law(arguments)
     table, warnings = _table(arguments)
+    if sys.stderr.isatty():
+        shown = f"{arguments.law} on {len(table)} rows, {arguments.resamples} resamples"
+        print(f"fitting {shown} ...", file=sys.stderr)
     fit, data, lint = _fit(arguments, law, table)
     warnings = [*warnings, *lint]
     data["warnings"] = [{"code": d.code, "message": d.headline, "help": list(d.help)} for d in warnings]

@@ -32,13 +32,12 @@ def fit_screen(fit: LawFit, table: RunTable, data: Mapping[str, Any]) -> str:
     lines.append(f"  points: {chosen}{floor}" + (f", where {protocol['where']}" if protocol["where"] else ""))
     lines += [f"  note: {note}" for note in table.notes]
     lines += ["", f"  {'':<12} {'estimate':>12}   95% interval"]
-    for name, value in data["parameters"].items():
-        ends = data["intervals"].get(name)
-        lines.append(f"  {name:<12} {digits(value):>12}   {interval(ends)}")
-    for name, value in data["exponents"].items():
-        grows = {"a": "N* ~ C^a", "b": "D* ~ C^b"}.get(name, "")
-        ends = data.get("exponent_intervals", {}).get(name)
-        lines.append(f"  {name:<12} {digits(value):>12}   {interval(ends)}   {grows}".rstrip())
+    rows = {name: (value, data["intervals"].get(name)) for name, value in data["parameters"].items()}
+    # Approach 1 has its exponents among its parameters.
+    rows |= {n: (v, data["exponent_intervals"].get(n)) for n, v in data["exponents"].items()}
+    for name, (value, ends) in rows.items():
+        grows = {"a": "N* ~ C^a", "b": "D* ~ C^b"}.get(name, "") if name in data["exponents"] else ""
+        lines.append(f"  {name:<12} {digits(value):>12}   {interval(ends):<20} {grows}".rstrip())
     lines += ["", *_quality(fit)]
     accuracy = data["accuracy"]
     if accuracy:
@@ -62,7 +61,7 @@ def _quality(fit: LawFit) -> list[str]:
     if math.isfinite(fit.residual_sigma):
         r2 = "" if fit.r2 is None else f"; R2 {fit.r2:.4f}"
         lines.append(f"  residuals   {100 * fit.residual_sigma:.2g}% of the loss (standard deviation){r2}")
-    if fit.held_out:
-        shown = ", ".join(f"{name.replace('_', ' ')} {digits(value)}" for name, value in fit.held_out.items())
-        lines.append(f"  held out    {shown} (the costliest runs, predicted from the rest)")
+    if fit.held_out and math.isfinite(fit.held_out.get("rms_log_error", math.nan)):
+        error = fit.held_out["rms_log_error"]
+        lines.append(f"  held out    {100 * error:.2g}% off on costlier runs, predicted from cheaper ones")
     return lines

@@ -64,6 +64,11 @@ def _tradeoff_json(tradeoff: Tradeoff) -> dict[str, Any]:
     }
 
 
+def _signed(overhead: float) -> str:
+    """+14.5%, and +0.0% for what rounding made a negative zero."""
+    return f"{round(100 * overhead, 1) + 0.0:+.1f}%"
+
+
 def _tradeoff_table(tradeoffs: list[Tradeoff | None], optimum: Optimum) -> str:
     """The same loss with another size (Eq. 6)."""
     from isoloss.commands.numbers import magnitude
@@ -77,5 +82,5 @@ def _tradeoff_table(tradeoffs: list[Tradeoff | None], optimum: Optimum) -> str:
             lines.append(f"    {size:>4g}x {params:>10}   out of reach: no number of images makes up for it")
             continue
         images = magnitude(optimum.images.mid * found.images.mid)
-        lines.append(f"    {size:>4g}x {params:>10} {images:>10}   {100 * found.overhead.mid:+.1f}%")
+        lines.append(f"    {size:>4g}x {params:>10} {images:>10}   {_signed(found.overhead.mid)}")
     return "\n".join(lines)
