@@ -116,9 +116,10 @@ def after(study: Study, jobs: Sequence[Job], total: Cost, profile: DeviceProfile
         )
         yield Diagnostic("B106", headline, span, help=helps, severity="warning")
     limit = budget.walltime_seconds
-    over = [j for j in jobs if limit and j.cost.seconds is not None and j.cost.seconds.mid > limit]
-    if over and limit:
-        longest = max(j.cost.seconds.mid for j in over if j.cost.seconds is not None)
+    times = [j.cost.seconds.mid for j in jobs if j.cost.seconds is not None]
+    long = [t for t in times if limit and t > limit]
+    if long and limit:
+        longest = max(long)
         links = -(-longest // limit)
-        headline = f"{len(over)} jobs outlast the walltime on one device: chains of up to {links:g} links"
+        headline = f"{len(long)} jobs outlast the walltime on one device: chains of up to {links:g} links"
         yield Diagnostic("B107", headline, span, help=("checkpoints carry them over",), severity="note")

@@ -216,6 +216,8 @@ class _Compilation:
         jobs = tuple(self.jobs[id] for id in order(self.jobs))
         sums = totals(jobs)
         budget = account(self.study.budget, jobs, sums["all"], reserve)
+        profile = self.shop.pricer.profile
+        budget["profile"] = {"device": profile.device, "provenance": profile.provenance}
         self.problems.extend(budgets.after(self.study, jobs, sums["all"], self.profile))
         warnings = tuple(_warn(d) for d in self.problems) + tuple(Warn("B105", note) for note in choice.notes)
         laws = {f.name: settle(f.fit.to_json()) for f in fitted if f.fit is not None}

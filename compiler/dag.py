@@ -5,6 +5,7 @@ In: Jobs. Out: an order in which needs precede users, ancestors, levels. Pure.""
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from isoloss.compiler.plan import Job
 
@@ -31,11 +32,11 @@ def order(jobs: Mapping[str, Job]) -> list[str]:
     return ready
 
 
-def graph(jobs: Iterable[Job]):  # type: ignore[no-untyped-def]
+def graph(jobs: Iterable[Job]) -> Any:
     """A networkx DiGraph of ids, edges from needs to users."""
     import networkx
 
-    result = networkx.DiGraph()
+    result: Any = networkx.DiGraph()
     known = list(jobs)
     result.add_nodes_from(job.id for job in known)
     inside = set(result)

@@ -1,6 +1,7 @@
 """A PLAN.json from disk -> a checked Plan, or the one diagnostic that says why not.
 
-P101 unreadable, P102 not JSON, P103 not a plan of this format, P104 edited by hand: an id that its spec doesn't
+P101 unreadable, P102 not JSON, P103 not a plan of this format, P104 edited by hand: an id that its spec
+doesn't
 have. A plan from a stranger is data: nothing in it is executed or imported."""
 
 from __future__ import annotations

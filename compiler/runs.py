@@ -96,7 +96,7 @@ def points(knowledge: Knowledge, runs: Iterable[Run], value: str = "loss") -> Po
             groups.append(run.train)
     if not groups:
         return None
-    return Points.build(run=groups, **columns)  # type: ignore[arg-type]
+    return Points.build(run=groups, **columns)
 
 
 _COLUMNS = ("params", "images", "loss", "fid", "flops", "fraction", "accuracy")

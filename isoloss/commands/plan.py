@@ -1,0 +1,46 @@
+"""`isoloss plan`: compile a study and show what runs, what it costs, what it will answer."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+EXAMPLE = """example:
+  isoloss plan examples/quickstart.study
+  isoloss plan examples/robustness_limits.study --profile laptop -o PLAN.json
+  isoloss plan examples/quickstart.study --set budget.compute='5 TFLOP'"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = EXAMPLE
+    parser.add_argument("file", metavar="FILE", help="a .study file, or a PLAN.json to show")
+    parser.add_argument("-o", "--output", metavar="PLAN.json", help="write the plan")
+    parser.add_argument("--profile", metavar="P", help="a profile of the study")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="K=V", help="change a setting; may be repeated"
+    )
+    parser.add_argument("--runs", metavar="RUNS.csv", help="a table of runs made elsewhere")
+    parser.add_argument("--store", metavar="DIR", default="isoloss-store", help="use what it has measured")
+    parser.add_argument("--long", action="store_true", help="every default, every cell")
+    parser.add_argument("--json", action="store_true", help="print the plan as JSON")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from isoloss.cli import show
+    from isoloss.commands.plan_screen import screen
+    from isoloss.compiler.plan import plan_to_json
+    from isoloss.planning import plan_of, with_source, write_text
+
+    plan, found = plan_of(
+        arguments.file, profile=arguments.profile, overrides=arguments.set, store=arguments.store
+    )
+    if arguments.output:
+        write_text(arguments.output, plan_to_json(plan))
+    if arguments.json:
+        sys.stdout.buffer.write(plan_to_json(plan))
+        return 0
+    print(screen(plan, long=arguments.long))
+    show(with_source(found), arguments)
+    if arguments.output:
+        print(f"\nplan written: {arguments.output}")
+    return 0

@@ -1,0 +1,91 @@
+"""Quantities as people read them: FLOP, time, bytes, money, ranges. Not a command."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from isoloss.compiler.plan import Range
+
+_FLOP = ((1e24, "Y"), (1e21, "Z"), (1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+_BYTES = ((1e15, "PB"), (1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
+_TIME = ((86400 * 365.25, "y"), (86400.0, "d"), (3600.0, "h"), (60.0, "min"))
+NOTHING = "–"
+
+
+def flop(value: float | None) -> str:
+    """7.56e21 -> `7.56 ZFLOP`."""
+    if value is None:
+        return "not estimated"
+    for size, letter in _FLOP:
+        if value >= size:
+            return f"{value / size:.3g} {letter}FLOP"
+    return f"{value:.3g} FLOP"
+
+
+def size(value: float | None) -> str:
+    if value is None:
+        return NOTHING
+    for unit, letter in _BYTES:
+        if value >= unit:
+            return f"{value / unit:.3g} {letter}"
+    return f"{value:.0f} B"
+
+
+def time(seconds: float) -> str:
+    """Up to two days in smaller units, so that numbers stay comparable: 36 h, not 1.5 d."""
+    for unit, letter in _TIME:
+        if seconds >= 2 * unit:
+            return f"{seconds / unit:.3g} {letter}"
+    return f"{seconds:.2g} s"
+
+
+def time_range(value: Range | None) -> str:
+    if value is None:
+        return "not estimated"
+    return f"{time(value.mid)} ({time(value.low)} to {time(value.high)})"
+
+
+def hours_range(value: Range | None) -> str:
+    """Device-hours."""
+    if value is None:
+        return "not estimated"
+    return f"{value.mid / 3600:,.3g} ({value.low / 3600:,.3g} to {value.high / 3600:,.3g})"
+
+
+def money(value: Range | None, currency: str) -> str:
+    if value is None:
+        return NOTHING
+    return f"{value.mid:,.2f} {currency}" if value.mid < 100 else f"{value.mid:,.0f} {currency}"
+
+
+def number(value: float) -> str:
+    """A count or a loss: four digits, no exponent where none is needed."""
+    if value >= 1e15:
+        return f"{value:.3g}"
+    for unit, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= unit:
+            return f"{value / unit:.4g}{letter}"
+    return f"{value:.4g}"
+
+
+def interval(value: Range | None) -> str:
+    """`0.724 [0.70, 0.75]`."""
+    if value is None:
+        return "not estimated"
+    if value.low == value.high:
+        return number(value.mid)
+    return f"{number(value.mid)} [{number(value.low)}, {number(value.high)}]"
+
+
+def columns(rows: Sequence[tuple[str, ...]], *, left: int = 1, indent: int = 2) -> list[str]:
+    """Rows in aligned columns, the first `left` of them flush left, the others right."""
+    if not rows:
+        return []
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = [
+            c.ljust(w) if i < left else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append(" " * indent + "  ".join(cells).rstrip())
+    return lines
