@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from lark import Lark, Token
 from lark.exceptions import UnexpectedCharacters, UnexpectedInput
 
-from isoloss.dsl import ast
+from isoloss.dsl import ast, tables
 from isoloss.dsl.build import Builder
 from isoloss.dsl.diagnostics import Span
 from isoloss.dsl.report import Report
@@ -28,20 +28,31 @@ MAX_ERRORS = 20
 MAX_BYTES = 2_000_000
 
 
+OPTIONS = {
+    "parser": "lalr",
+    # The basic lexer knows nothing of the grammar's state: a reserved word is reserved everywhere.
+    "lexer": "basic",
+    "start": ["start", "_value"],
+    "propagate_positions": True,
+    "maybe_placeholders": False,
+}
+
+
+def grammar_text() -> str:
+    return (Path(__file__).parent / "grammar.lark").read_text(encoding="utf-8")
+
+
+def build_parser(strict: bool = False) -> Lark:
+    """The LALR(1) parser from its grammar: about half a second. `strict` also proves that there are no
+    conflicts; it needs interegular and is slower still."""
+    return Lark(grammar_text(), strict=strict, lexer_callbacks={"NAME": _as_unit}, **OPTIONS)  # type: ignore[arg-type]
+
+
 @cache
-def parser(strict: bool = False) -> Lark:
-    """The LALR(1) parser. `strict` also proves the absence of conflicts; it needs interegular and is slow."""
-    return Lark(
-        files("isoloss.dsl").joinpath("grammar.lark").read_text(encoding="utf-8"),
-        parser="lalr",
-        # The basic lexer knows nothing of the grammar's state: a reserved word is reserved everywhere.
-        lexer="basic",
-        start=["start", "_expression", "_value"],
-        propagate_positions=True,
-        maybe_placeholders=False,
-        strict=strict,
-        lexer_callbacks={"NAME": _as_unit},
-    )
+def parser() -> Lark:
+    """The parser from its stored tables where they are those of this grammar and this lark, else built."""
+    stored = tables.load(grammar_text(), {"NAME": _as_unit})
+    return build_parser() if stored is None else stored
 
 
 def _as_unit(token: Token) -> Token:

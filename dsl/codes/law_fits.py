@@ -1,4 +1,4 @@
-"""Diagnostic codes of fits and questions to laws, L201 to L215."""
+"""Diagnostic codes of fits and questions to laws, L201 to L216."""
 
 from __future__ import annotations
 
@@ -23,6 +23,17 @@ def accuracies(command: str, first: str = "") -> str:
     if first:
         cells[0] = cells[0].rsplit(",", 1)[0] + "," + first
     return table("params,images,accuracy", *cells, command=command)
+
+
+def mixed(command: str) -> str:
+    """The good table at FID 1 and, 5 % worse, at FID 5."""
+    rows = [row.split(",") for row in GOOD_ROWS[1:]]
+    cells = [
+        f"{n},{d},{fid},{float(loss) * worse:.4f}"
+        for fid, worse in ((1, 1.0), (5, 1.05))
+        for n, d, loss in rows
+    ]
+    return table("params,images,fid,loss", *cells, command=command)
 
 
 def failed_fit() -> str:
@@ -149,5 +160,13 @@ CODES: tuple[Code, ...] = (
         with_columns("x", "1", command=_FIT + "chinchilla --columns 'flops=6*params*images' -o fit.json\n"
                      "$ isoloss forecast fit.json bartoldson2024.approach2 --compute 1e21"),
         "$ isoloss forecast bartoldson2024.approach2 bartoldson2024.approach3 --compute 1e21",
+    ),
+    Code(
+        "L216",
+        "data of several qualities under a law that knows none",
+        "chinchilla, approach1 and powerlaw describe runs on one data set. Fitted to runs on generators of"
+        " different FID, their parameters describe none of them. A warning.",
+        mixed(_FIT + "chinchilla"),
+        mixed(_FIT + "chinchilla --where 'fid == 1'"),
     ),
 )  # fmt: skip
