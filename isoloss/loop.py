@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from hashlib import sha256
 
-from isoloss import ledger
-from isoloss.compiler.plan import DeviceProfile, Job, Observation, Plan, plan_from_json, plan_to_json
+from isoloss import ledger, planning
+from isoloss.compiler.plan import DeviceProfile, Job, Observation, Plan, plan_to_json
 from isoloss.dsl.diagnostics import Diagnostic
 from isoloss.dsl.study import Study
 from isoloss.errors import FINE, INTERRUPTED, JOB_FAILED, UserError, fault
-from isoloss.knowledge import device_profile
 from isoloss.progress import Progress
 from isoloss.runtime.errors import JobError
 from isoloss.runtime.executors.base import Executor, Outcome, in_order
@@ -22,7 +21,6 @@ from isoloss.runtime.recovery import recover
 from isoloss.runtime.store import Store
 from isoloss.runtime.worker import Failure
 
-Loader = Callable[[], tuple[Study, tuple[Diagnostic, ...]]]
 Compiler = Callable[[Study, Sequence[Observation], DeviceProfile], tuple[Plan | None, list[Diagnostic]]]
 
 
@@ -51,34 +49,25 @@ class Ended:
 def load(path: str, profile: str | None, overrides: Sequence[str]) -> tuple[Study, tuple[Diagnostic, ...]]:
     """The study in a `.study` file or in a PLAN.json, and its warnings. Raises UserError with all
     mistakes."""
-    if path.endswith(".json"):
-        return _from_plan(path, profile, overrides), ()
-    from isoloss.dsl.load import load_study
-
-    study, diagnostics = load_study(path, profile=profile, overrides=tuple(overrides))
-    if study is None:
-        raise UserError(diagnostics)
-    return study, tuple(diagnostics)
-
-
-def _from_plan(path: str, profile: str | None, overrides: Sequence[str]) -> Study:
-    from isoloss.dsl.study_json import study_from_json
-
+    if not path.endswith(".json"):
+        study, found = planning.load(path, profile, overrides)
+        return study, tuple(found)
     if profile is not None or overrides:
         raise fault(
             "R109",
             "`--profile` and `--set` change a study; a plan has its study resolved already",
             "give the .study file with them, or the plan without",
         )
+    plan, _ = planning.plan_of(path)
+    from isoloss.dsl.study_json import study_from_json
+
     try:
-        plan = plan_from_json(Path(path).read_bytes())
-        return study_from_json(dict(plan.study))
-    except OSError as error:
-        raise fault("R110", f"`{path}` can't be read: {error.strerror}") from error
-    except ValueError as error:
-        reason = str(error).splitlines()[0]
+        return study_from_json(dict(plan.study)), ()
+    except (ValueError, KeyError, TypeError) as error:
         raise fault(
-            "R110", f"`{path}` is not a plan: {reason}", "make it with `isoloss plan FILE -o PLAN.json`"
+            "P103",
+            f"the study in `{path}` can't be read: {error}",
+            "write it again: `isoloss plan FILE -o PLAN.json`",
         ) from error
 
 
@@ -137,17 +126,19 @@ class _Loop:
                 ended.plan, ended.diagnostics = again.plan, again.diagnostics
         ended.scores = ledger.score(self.store.path / "forecasts.jsonl", ended.plan)
         state = {FINE: "finished", JOB_FAILED: "failed", INTERRUPTED: "stopped"}[ended.exit_code]
-        self._journal(state, ended.plan)
+        self._journal(state, ended.plan, values=_values(ended.plan))
         return ended
 
     def _compile(self) -> Ended:
-        results = list(self.store.results())
-        observations = [o for result in results for o in result.observations]
-        profile = device_profile(self.study.budget.devices.kind, results)
-        plan, diagnostics = self.compiler(self.study, observations, profile)
+        profile = planning.device_profile(self.study)
+        plan, diagnostics = self.compiler(self.study, self.store.observations(), profile)
         if plan is None:
-            raise UserError(diagnostics)
-        self.store.save_plan(f"{plan.digest[:20]}-{plan.revision:05d}.json", plan_to_json(plan))
+            raise UserError(planning.with_source(diagnostics))
+        text = plan_to_json(plan)
+        name = f"{plan.digest[:20]}-{plan.revision:05d}-{sha256(text).hexdigest()[:8]}.json"
+        self.store.save_plan(name, text)
+        facts = {"study": plan.digest, "name": self.study.name, "revision": plan.revision}
+        self.store.journal.append({"event": "plan", **facts, "file": f"plans/{name}"})
         return Ended(self.study, plan, self.store, (*self.warnings, *diagnostics))
 
     def _announce(self, plan: Plan, ready: Sequence[Job]) -> None:
@@ -171,8 +162,8 @@ class _Loop:
             ended.failed.pop(id, None)
             ended.skipped.pop(id, None)
 
-    def _journal(self, state: str, plan: Plan) -> None:
-        facts = {"study": plan.digest, "name": self.study.name, "revision": plan.revision}
+    def _journal(self, state: str, plan: Plan, **more: object) -> None:
+        facts = {"study": plan.digest, "name": self.study.name, "revision": plan.revision, **more}
         self.store.journal.append({"event": "study", "state": state, **facts})
 
 
@@ -184,6 +175,17 @@ def _startable(plan: Plan, store: Store, tried: set[str]) -> list[Job]:
         if all(need in chosen or store.has(need) for need in job.needs):
             chosen[job.id] = job
     return list(chosen.values())
+
+
+def _values(plan: Plan) -> dict[str, float | None]:
+    """The answers as numbers, for the study's MLflow run."""
+    found: dict[str, float | None] = {}
+    for answer in plan.answers:
+        for what, table in (("forecast", answer.values), ("measured", answer.measured)):
+            for quantity, value in table.items():
+                if value is not None and answer.kind != "fit":
+                    found[f"{answer.name} {what} {quantity}"] = value.mid
+    return found
 
 
 def as_user_error(error: JobError) -> UserError:

@@ -1,0 +1,180 @@
+"""isoloss run: compile and run a study until nothing is left, then print its answers."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from isoloss.errors import UserError
+
+if TYPE_CHECKING:
+    from isoloss.dsl.diagnostics import Diagnostic
+    from isoloss.dsl.study import Study
+    from isoloss.loop import Ended
+    from isoloss.runtime.executors.base import Executor
+    from isoloss.runtime.store import Store
+    from isoloss.runtime.tracking.tracker import Tracker
+
+EXECUTORS = ("local", "simulate")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = (
+        "examples:\n"
+        "  isoloss run examples/quickstart.study\n"
+        "  isoloss run examples/robustness_limits.study --profile laptop --store /tmp/limits\n"
+        "  isoloss run limits.study --executor simulate --truth bartoldson2024.approach3 --store /tmp/trial\n"
+        "\nSafe to interrupt (Ctrl-C) and to repeat: a job with a result is not run again."
+    )
+    parser.add_argument(
+        "file", metavar="FILE-or-PLAN", help="a .study file, or a PLAN.json of `isoloss plan`"
+    )
+    parser.add_argument(
+        "--executor", choices=EXECUTORS, default="local", help="where jobs run (default: local)"
+    )
+    parser.add_argument("--store", metavar="DIR", default="isoloss-store", help="results (./isoloss-store)")
+    parser.add_argument("--profile", metavar="P", help="a profile of the study")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="K=V", dest="overrides", help="override a value"
+    )
+    parser.add_argument("--data", metavar="DIR", help="where data sets are (or ISOLOSS_DATA)")
+    parser.add_argument(
+        "--truth", metavar="LAW", help="simulate: draw losses from this law (a fit's JSON or a name)"
+    )
+    parser.add_argument(
+        "--noise", metavar="P", default="0.5%", help="simulate: relative noise of losses (0.5%%)"
+    )
+    parser.add_argument(
+        "--no-tracking", action="store_true", help="don't write to MLflow; the journal has it all"
+    )
+    parser.add_argument("--json", action="store_true", help="print the answers as JSON")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from isoloss.cli import show
+    from isoloss.loop import as_user_error, load
+    from isoloss.runtime.errors import JobError
+
+    study, warnings = load(arguments.file, arguments.profile, arguments.overrides)
+    try:
+        make = _maker(arguments)
+        ended, tracking, report = _run(study, make, arguments)
+    except JobError as error:
+        raise as_user_error(error) from error
+    from isoloss import summary
+
+    if not arguments.json:
+        show((*warnings, *ended.diagnostics), arguments)
+        print(summary.text(ended, report, tracking))
+    else:
+        import orjson
+
+        data = summary.as_data(ended, report, tracking)
+        sys.stdout.buffer.write(orjson.dumps(data, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    return ended.exit_code
+
+
+def _run(
+    study: Study, make: Callable[[Study], Executor], arguments: argparse.Namespace
+) -> tuple[Ended, str, str | None]:
+    from isoloss.loop import run_study
+    from isoloss.runtime.store import Store
+    from isoloss.runtime.tracking.tracker import Tracker
+
+    store = Store(arguments.store)
+    tracker = None if arguments.no_tracking else Tracker(store)
+    try:
+        ended = run_study(study, store, make)
+        report = _report(store, ended)
+    except BaseException:
+        if tracker is not None:
+            tracker.abandon()
+        raise
+    return ended, _finish_tracking(tracker, store), report
+
+
+def _report(store: Store, ended: Ended) -> str | None:
+    """The report, also of a run that was interrupted or failed. None: it couldn't be drawn, and why is
+    said."""
+    from isoloss.report import write_report
+    from isoloss.runtime.errors import JobError
+
+    try:
+        path = write_report(store.path, store.path / "report.html")
+    except (JobError, OSError) as error:
+        print(f"no report: {error}", file=sys.stderr)
+        return None
+    with suppress(JobError):
+        store.journal.append(
+            {"event": "file", "study": ended.plan.digest, "name": ended.study.name, "path": str(path)}
+        )
+    return str(path)
+
+
+def _finish_tracking(tracker: Tracker | None, store: Store) -> str:
+    if tracker is None:
+        return ""
+    from isoloss.runtime.tracking.names import shown
+
+    behind = tracker.finish()
+    uri = shown(tracker.uri)
+    if behind:
+        return (
+            f"R701: {uri} is behind: {behind}\n"
+            f"         nothing is lost: the next run on this store tells it ({store.path}/logs/tracking.log)"
+        )
+    if uri.startswith(("http://", "https://")):
+        return uri
+    return f"mlflow ui --backend-store-uri {uri}"
+
+
+def _maker(arguments: argparse.Namespace) -> Callable[[Study], Executor]:
+    if arguments.executor == "simulate":
+        return _simulator(arguments)
+    if arguments.truth is not None:
+        raise UserError([_unused("--truth")], 2)
+
+    def local(study: Study) -> Executor:
+        from isoloss.runtime.executors.base import Resources
+        from isoloss.runtime.executors.local import LocalExecutor
+
+        root = arguments.data or os.environ.get("ISOLOSS_DATA")
+        devices = study.budget.devices
+        return LocalExecutor(Resources(devices.kind, devices.count, Path(root).absolute() if root else None))
+
+    return local
+
+
+def _simulator(arguments: argparse.Namespace) -> Callable[[Study], Executor]:
+    from isoloss.errors import WRONG_USAGE, fault
+    from isoloss.lawfile import load_law
+    from isoloss.simulation import Truth, noise_share
+
+    if arguments.truth is None:
+        raise fault(
+            "R210",
+            "`--executor simulate` needs a law to draw from",
+            "for example `--truth bartoldson2024.approach3`",
+            exit_code=WRONG_USAGE,
+        )
+    truth = Truth(load_law(arguments.truth), noise_share(arguments.noise))
+
+    def simulated(study: Study) -> Executor:
+        from isoloss.runtime.executors.simulate import SimulateExecutor
+
+        return SimulateExecutor(truth.draw)
+
+    return simulated
+
+
+def _unused(option: str) -> Diagnostic:
+    from isoloss.dsl.diagnostics import Diagnostic
+
+    return Diagnostic(
+        "R210", f"`{option}` is for `--executor simulate`", help=("add it, or leave the option out",)
+    )
