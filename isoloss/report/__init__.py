@@ -1,6 +1,6 @@
 """The report: a store -> one self-contained HTML page of the study's figures and tables.
 
-Runs after any number of jobs, the first included; reads plans, results and the forecast ledger, writes one file."""
+Runs after any number of jobs, also none; reads plans, results and the forecast ledger, writes one file."""
 
 from __future__ import annotations
 

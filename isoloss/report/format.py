@@ -47,6 +47,12 @@ def count(value: float) -> str:
     return _short(value)
 
 
+def plain(value: float) -> str:
+    """A tick: as short as %g makes it, with a proper minus sign; powers of ten where that gets long."""
+    text = f"{value:g}"
+    return power(value) if "e" in text else text.replace("-", "−")
+
+
 def _short(value: float) -> str:
     text = significant(value)
     return text.rstrip("0").rstrip(".") if "." in text else text
@@ -64,10 +70,14 @@ def flops(value: float) -> str:
 
 def seconds(value: float) -> str:
     """A duration in its natural unit: 0.8 s, 42 s, 3.5 min, 12 h, 9 d."""
-    for scale, unit, start in ((86400.0, "d", 2 * 86400.0), (3600.0, "h", 5400.0), (60.0, "min", 90.0)):
+    for scale, unit, start in ((86400.0, "d", 86400.0), (3600.0, "h", 3600.0), (60.0, "min", 60.0)):
         if value >= start:
             return f"{_short(value / scale)} {unit}"
     return f"{significant(value, 2) if value < 10 else f'{value:.0f}'} s"
+
+
+#: Where an axis of durations has its marks: what clocks and calendars count in.
+TIME_TICKS = (1.0, 10.0, 60.0, 600.0, 3600.0, 6 * 3600.0, 86400.0, 10 * 86400.0, 100 * 86400.0)
 
 
 def percent(value: float) -> str:
@@ -106,7 +116,8 @@ WRITERS = {
 
 def data(value: float, quantity: str = "plain") -> str:
     """HTML of one number: text for people, `value` in full for scripts."""
-    return f'<data value="{value!r}">{escape(WRITERS[quantity](value))}</data>'
+    # numpy's floats would print their type.
+    return f'<data value="{float(value)!r}">{escape(WRITERS[quantity](value))}</data>'
 
 
 def interval(value: Range | None, quantity: str = "plain") -> str:
@@ -117,7 +128,10 @@ def interval(value: Range | None, quantity: str = "plain") -> str:
 
 
 def span(mid: float, low: float | None, high: float | None, quantity: str = "plain") -> str:
-    """HTML of a number and its interval; where none is known, the number says so on hover and in print."""
-    if low is None or high is None:
+    """HTML of a number and its interval; where none is known it says so. An interval of no width is a number
+    that was given (a compute budget), not estimated."""
+    if low == mid == high:
+        return data(mid, quantity)
+    if low is None or high is None or math.isnan(low) or math.isnan(high):
         return f'{data(mid, quantity)} <span class="none">(no interval)</span>'
     return f'{data(mid, quantity)} <span class="ci">[{data(low, quantity)}, {data(high, quantity)}]</span>'

@@ -1,7 +1,8 @@
 """A store -> `Material`: all the report shows, read once.
 
-In: a store folder. Out: the latest plan, observations by run, the forecast ledger, how jobs went. Missing parts
-stay empty, for a report on a study that has just begun; a folder that is no store raises the store's JobError."""
+In: a store folder. Out: the latest plan, observations by run, the forecast ledger, how jobs went. Missing
+parts stay empty, for a report on a study that has just begun; a folder that is no store raises the store's
+JobError."""
 
 from __future__ import annotations
 
@@ -170,11 +171,16 @@ def _latest_plan(folder: Path) -> Plan | None:
 
 
 def _failures(path: Path, results: Mapping[str, Result]) -> dict[str, str]:
+    """Jobs whose last news is bad: failed by itself, or its worker was killed."""
     failed: dict[str, str] = {}
     for event in journal.read(path)[0]:
         job = event.get("job")
-        if event.get("event") == "failed" and isinstance(job, str) and job not in results:
-            failed[job] = str(event.get("message") or event.get("why") or "")
+        if event.get("event") != "job" or not isinstance(job, str) or job in results:
+            continue
+        failed.pop(job, None)
+        if event.get("state") in ("failed", "crashed"):
+            code = f"{event['code']}: " if event.get("code") else ""
+            failed[job] = f"{code}{event.get('message') or 'no message'}"
     return failed
 
 

@@ -25,7 +25,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], numeric: Iterable[
         body.append(
             f"<tr{anchor}>" + "".join(f"<td{_side(i, right)}>{c}</td>" for i, c in enumerate(row)) + "</tr>"
         )
-    return f'<div class="scroll"><table><thead><tr>{cells}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
+    inner = f"<thead><tr>{cells}</tr></thead><tbody>{''.join(body)}</tbody>"
+    return f'<div class="scroll"><table>{inner}</table></div>'
 
 
 def _side(index: int, right: set[int]) -> str:

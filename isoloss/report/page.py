@@ -12,11 +12,15 @@ from isoloss.report.gather import Material, gather
 from isoloss.report.html import text
 from isoloss.report.sections.answers import answers
 from isoloss.report.sections.cost import cost
+from isoloss.report.sections.fits import fits, quality
+from isoloss.report.sections.forecasts import forecasts
+from isoloss.report.sections.frontier import frontier
 from isoloss.report.sections.jobs import jobs, provenance, recipe
 from isoloss.report.sections.method import method
 from isoloss.report.sections.samples import samples
 from isoloss.report.sections.scaling import scaling
 from isoloss.report.style import CSS
+from isoloss.report.views import views
 
 #: Nothing may load: not even what a hostile name might try to smuggle in.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -24,6 +28,10 @@ _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _NAVIGATION = (
     ("answers", "Answers"),
     ("scaling", "Scaling"),
+    ("frontier", "Best use of compute"),
+    ("laws", "Laws"),
+    ("quality", "Quality"),
+    ("forecasts", "Forecasts"),
     ("cost", "Cost"),
     ("samples", "Samples"),
     ("jobs", "Jobs"),
@@ -55,9 +63,14 @@ def write_report(store: Path, out: Path | None = None) -> Path:
 def render(material: Material) -> str:
     """The page. Same material, same bytes."""
     name = str(material.plan.study.get("name", "study")) if material.plan else material.path.name
+    laws = views(material)
     body = [
         answers(material),
-        scaling(material),
+        scaling(material, laws),
+        frontier(material, laws),
+        fits(material, laws),
+        quality(material),
+        forecasts(material),
         cost(material),
         samples(material),
         jobs(material),
@@ -74,7 +87,8 @@ def render(material: Material) -> str:
         f"<title>{text(name)} · isoloss report</title><style>{CSS}</style></head><body>"
         f"<header><h1>{text(name)}</h1>{_subtitle(material)}{_banner(material)}</header>"
         f'<nav aria-label="Sections"><div>{links}</div></nav><main>{"".join(body)}</main>'
-        "<footer>Written by isoloss from stored plans and observations. Every number stands in the markup in full "
+        "<footer>Written by isoloss from stored plans and observations. Every number stands in the markup "
+        "in full "
         "precision (<code>&lt;data value&gt;</code>). Intervals are 95 %.</footer></body></html>\n"
     )
 
@@ -92,7 +106,8 @@ def _subtitle(material: Material) -> str:
 def _banner(material: Material) -> str:
     if material.origin == "simulated" or any(r.run.simulated for r in material.results.values()):
         return (
-            '<p class="banner"><strong>Simulated results.</strong> The observations in this store were drawn from a stated '
-            "law by the simulate executor; no network was trained. Nothing here is evidence about real networks.</p>"
+            '<p class="banner"><strong>Simulated results.</strong> The observations in this store were '
+            "drawn from a stated law by the simulate executor; no network was trained. Nothing here is evidence about real "
+            "networks.</p>"
         )
     return ""

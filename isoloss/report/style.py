@@ -5,10 +5,32 @@ background); the sequence is viridis, its pale end cut on white and its dark end
 
 from __future__ import annotations
 
-_LIGHT_CATEGORIES = "#0072b2 #c94f00 #00805d #a8417c #7a6200 #5b4fb3 #6b6b6b #8a4b2a".split()
-_DARK_CATEGORIES = "#56b4e9 #ff9557 #2fcfa0 #f09bc8 #e8c547 #a99eff #b9b9b9 #dba97f".split()
-_LIGHT_SEQUENCE = "#6fbf4b #41b06a #22a07e #218f8c #287d8e #31688e #3b528b #443983 #481f70 #440154".split()
-_DARK_SEQUENCE = "#5b86d6 #3f97c6 #31a5b4 #2ab3a3 #38c18f #58cd7b #80d865 #aae04f #d3e541 #fde725".split()
+_LIGHT_CATEGORIES = ["#0072b2", "#c94f00", "#00805d", "#a8417c", "#7a6200", "#5b4fb3", "#6b6b6b", "#8a4b2a"]
+_DARK_CATEGORIES = ["#56b4e9", "#ff9557", "#2fcfa0", "#f09bc8", "#e8c547", "#a99eff", "#b9b9b9", "#dba97f"]
+_LIGHT_SEQUENCE = [
+    "#6fbf4b",
+    "#41b06a",
+    "#22a07e",
+    "#218f8c",
+    "#287d8e",
+    "#31688e",
+    "#3b528b",
+    "#443983",
+    "#481f70",
+    "#440154",
+]
+_DARK_SEQUENCE = [
+    "#5b86d6",
+    "#3f97c6",
+    "#31a5b4",
+    "#2ab3a3",
+    "#38c18f",
+    "#58cd7b",
+    "#80d865",
+    "#aae04f",
+    "#d3e541",
+    "#fde725",
+]
 
 
 def _scheme(categories: list[str], sequence: list[str], rest: str) -> str:
@@ -43,7 +65,8 @@ body{margin:0;background:var(--bg);color:var(--ink);font:16px/1.55 system-ui,-ap
 main,header,footer{max-width:1120px;margin:0 auto;padding:0 20px}
 header{padding-top:36px}
 h1{font-size:2rem;line-height:1.2;margin:0 0 .3rem;overflow-wrap:anywhere;letter-spacing:-.01em}
-h2{font-size:1.4rem;margin:3rem 0 .6rem;padding-top:.6rem;border-top:1px solid var(--line);scroll-margin-top:3rem}
+h2{font-size:1.4rem;margin:3rem 0 .6rem;padding-top:.6rem;border-top:1px solid var(--line);
+scroll-margin-top:3rem}
 h3{font-size:1.05rem;margin:1.8rem 0 .4rem}
 p,li{max-width:76ch}
 p{margin:.5rem 0}
@@ -55,23 +78,29 @@ code,.id{font:.86em ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
 nav{position:sticky;top:0;z-index:2;background:var(--bg);border-bottom:1px solid var(--line);margin-top:1rem}
 nav div{max-width:1120px;margin:0 auto;padding:.55rem 20px;display:flex;gap:1.1rem;overflow-x:auto;
 white-space:nowrap;font-size:.9rem}
-.banner{border-left:4px solid var(--wait);background:var(--soft);padding:.6rem .9rem;margin:1rem 0;max-width:none}
-.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,150px),1fr));gap:10px;margin:1.2rem 0;padding:0}
+.banner{border-left:4px solid var(--wait);background:var(--soft);padding:.6rem .9rem;margin:1rem 0;
+max-width:none}
+.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,150px),1fr));gap:10px;
+margin:1.2rem 0;padding:0}
 .tile{background:var(--soft);border-radius:8px;padding:.65rem .85rem}
 .tile b{display:block;font-size:1.3rem;font-weight:600;line-height:1.3}
 .tile span{font-size:.83rem;color:var(--mute)}
 .cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,320px),1fr));gap:14px;margin:1rem 0}
-.card{border:1px solid var(--line);border-radius:8px;padding:.8rem 1rem;background:var(--card);break-inside:avoid}
-.card h3{margin:.1rem 0 .4rem;display:flex;justify-content:space-between;gap:.6rem;align-items:baseline;flex-wrap:wrap}
+.card{border:1px solid var(--line);border-radius:8px;padding:.8rem 1rem;background:var(--card);
+break-inside:avoid}
+.card h3{margin:.1rem 0 .4rem;display:flex;justify-content:space-between;gap:.6rem;align-items:baseline;
+flex-wrap:wrap}
 .card dl{margin:.4rem 0}
 dl.facts{display:grid;grid-template-columns:max-content 1fr;gap:.2rem 1rem;margin:.5rem 0}
 dl.facts dt{color:var(--mute)}dl.facts dd{margin:0;overflow-wrap:anywhere}
 .ci{color:var(--mute);white-space:nowrap}
-.state{font-size:.78rem;font-weight:600;border:1px solid currentColor;border-radius:99px;padding:0 .55em;white-space:nowrap}
+.state{font-size:.78rem;font-weight:600;border:1px solid currentColor;border-radius:99px;padding:0 .55em;
+white-space:nowrap}
 .good{color:var(--good)}.bad{color:var(--bad)}.wait{color:var(--wait)}
-.figs{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,420px),1fr));gap:22px 26px;margin:1rem 0;
+.figs{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,420px),1fr));gap:22px 26px;
+margin:1rem 0;
 align-items:start}
-figure{margin:0;break-inside:avoid;min-width:0}
+figure{margin:0;break-inside:avoid;min-width:0;max-width:560px}
 figcaption{margin-top:.3rem;max-width:70ch}
 .scroll{overflow-x:auto;margin:.7rem 0}
 table{border-collapse:collapse;font-size:.875rem;font-variant-numeric:tabular-nums}
@@ -88,7 +117,8 @@ footer{padding-top:1.5rem;padding-bottom:3rem;color:var(--mute);font-size:.875re
 """
 
 _PLOT = """
-.plot{display:block;width:100%;height:auto;font:12px system-ui,-apple-system,"Segoe UI",Roboto,Arial,sans-serif}
+.plot{display:block;width:100%;height:auto;
+font:12px system-ui,-apple-system,"Segoe UI",Roboto,Arial,sans-serif}
 .plot text{fill:var(--ink)}
 .plot .tx,.plot .ty{font-size:11px;fill:var(--mute)}
 .plot .tx,.plot .axis{text-anchor:middle}.plot .ty{text-anchor:end}
@@ -105,15 +135,20 @@ _PLOT = """
 .plot .rl,.plot .lg{font-size:11.5px}.plot .rl{fill:var(--mute)}
 .plot .el{font-size:11.5px;fill:var(--c)}
 .plot .lead{stroke:var(--mute);stroke-width:.6;fill:none}
+.plot .on{font-size:11px;fill:var(--c);text-anchor:middle;paint-order:stroke;stroke:var(--bg);
+stroke-width:4px;
+stroke-linejoin:round}
 .ink{--c:var(--ink)}.mute{--c:var(--mute)}
 """
 
 _SMALL = """
 @media(max-width:600px){main,header,footer{padding-left:14px;padding-right:14px}nav div{padding-left:14px}
-h1{font-size:1.55rem}dl.facts{grid-template-columns:1fr;gap:0}dl.facts dd{margin-bottom:.4rem}.tile b{font-size:1.1rem}}
+h1{font-size:1.55rem}dl.facts{grid-template-columns:1fr;gap:0}dl.facts dd{margin-bottom:.4rem}
+.tile b{font-size:1.1rem}}
 @media print{nav{display:none}body{font-size:10.5pt}main,header,footer{max-width:none;padding:0}
 h2,h3{break-after:avoid}.figs{grid-template-columns:1fr 1fr}.scroll{overflow:visible}table{font-size:8pt}
-tr{break-inside:avoid}a{color:inherit}details::details-content{content-visibility:visible;display:block;height:auto}}
+tr{break-inside:avoid}a{color:inherit}details::details-content{content-visibility:visible;display:block;
+height:auto}}
 """
 
 #: Print is always light, whatever the screen is.

@@ -13,6 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from isoloss import ledger
+from isoloss.compiler.fit import FitOptions, fit_law
+from isoloss.compiler.laws.points import Points
 from isoloss.compiler.plan import (
     FORMAT,
     Answer,
@@ -34,7 +37,13 @@ from isoloss.compiler.plan import (
 from isoloss.runtime.result import Run
 from isoloss.runtime.store import Store
 
-MODELS = {(28, 4): 5_849_050, (40, 4): 8_949_210, (28, 12): 52_517_850, (82, 12): 177_977_562, (82, 16): 316_356_058}
+MODELS = {
+    (28, 4): 5_849_050,
+    (40, 4): 8_949_210,
+    (28, 12): 52_517_850,
+    (82, 12): 177_977_562,
+    (82, 16): 316_356_058,
+}
 GENERATORS = {"edm5": 35.54, "edm10": 2.48, "dg": 1.65}
 IMAGES = (5_017_600, 10_035_200, 30_720_000, 102_400_000)
 FLOPS_PER_IMAGE = 7822.0  # times N
@@ -55,6 +64,8 @@ RECIPE: dict[str, Any] = {
     "clip": None,
 }
 COUNT = 10_000
+LAW_NAMES = {"quality": "approach2", "bottleneck": "approach3"}
+NUM_SAMPLES = 16
 
 
 def published_loss(params: float, images: float, fid: float) -> float:
@@ -82,17 +93,28 @@ def study_json(name: str) -> dict[str, Any]:
     return {
         "name": name,
         "dataset": CIFAR,
-        "generators": [{"name": g, "sampler": {"kind": "edm", "steps": 5}, "fid": f} for g, f in GENERATORS.items()],
+        "generators": [
+            {"name": g, "sampler": {"kind": "edm", "steps": 5}, "fid": f} for g, f in GENERATORS.items()
+        ],
         "recipes": [{"name": "trades", **RECIPE}],
         "evaluations": [{"name": "robust", "attack": PGD, "weights": "average", "images": None}],
-        "fits": [],
-        "forecasts": [{"name": "limit", "laws": ["quality"], "fid": 0, "compute_flops": 1e25, "within": 0.02}],
-        "allocations": [{"name": "sota", "laws": ["quality"], "generator": "dg", "compute_flops": 1e21}],
+        "fits": [
+            {"name": n, "law": law, "points": "best", "floor": 0.5, "to": {"grid": "runs", "where": None}}
+            for n, law in LAW_NAMES.items()
+        ],
+        "forecasts": [
+            {"name": "limit", "laws": ["quality"], "fid": 0, "compute_flops": 1e25, "within": 0.02}
+        ],
+        "allocations": [
+            {"name": "sota", "laws": ["quality", "bottleneck"], "generator": "dg", "compute_flops": 1e21}
+        ],
         "profile": None,
     }
 
 
-def _job(kind: Any, name: str, spec: Any, needs: tuple[str, ...], facts: Facts, flops: float, line: int) -> Job:
+def _job(
+    kind: Any, name: str, spec: Any, needs: tuple[str, ...], facts: Facts, flops: float, line: int
+) -> Job:
     seconds = 20 + flops / 4e14
     cost = Cost(
         flops=flops,
@@ -101,7 +123,18 @@ def _job(kind: Any, name: str, spec: Any, needs: tuple[str, ...], facts: Facts, 
         memory_bytes=3.2e9,
     )
     origin = Origin("synthetic.study", line, 3)
-    return Job(job_id(kind, spec), kind, name, needs, spec, origin, cost, "done", f"{kind} of the synthetic grid", facts)
+    return Job(
+        job_id(kind, spec),
+        kind,
+        name,
+        needs,
+        spec,
+        origin,
+        cost,
+        "done",
+        f"{kind} of the synthetic grid",
+        facts,
+    )
 
 
 def _interval(value: float, count: int) -> tuple[float, float]:
@@ -109,12 +142,24 @@ def _interval(value: float, count: int) -> tuple[float, float]:
     return value - half, value + half
 
 
-def _train(model: tuple[int, int], generator: str, images: int, shard: str, allocation: str | None, rng: Any) -> Iterator[Made]:
+def _train(
+    model: tuple[int, int], generator: str, images: int, shard: str, allocation: str | None, rng: Any
+) -> Iterator[Made]:
     params, fid = MODELS[model], GENERATORS[generator]
     name = f"wrn-{model[0]}-{model[1]}/{generator}/{images / 1e6:.0f}M"
     component = {"kind": "wrn", "depth": model[0], "width": model[1]}
     data = {"kind": "generated", "shards": [shard], "images": images}
-    spec = TrainSpec(CIFAR, component, data, RECIPE, images // 1024, 49, {"attack": PGD}, 7, {"dtype": "fp32", "tf32": False})
+    spec = TrainSpec(
+        CIFAR,
+        component,
+        data,
+        RECIPE,
+        images // 1024,
+        49,
+        {"attack": PGD},
+        7,
+        {"dtype": "fp32", "tf32": False},
+    )
     facts = Facts(
         params=params,
         images=images,
@@ -158,7 +203,15 @@ def _train(model: tuple[int, int], generator: str, images: int, shard: str, allo
     took = job.cost.seconds.mid * math.exp(float(rng.normal(0, 0.2))) if job.cost.seconds else 0.0
     yield Made(job, tuple(o for f in fractions for o in point(f, job)[:2]), took)
     tested = EvaluateSpec(CIFAR, job.id, component, {"kind": "none"}, PGD, TRADES, "average", None, 7)
-    evaluation = _job("evaluate", f"evaluate/{name}", tested, (job.id,), replace(facts, evaluation="robust"), flops / 500, 41)
+    evaluation = _job(
+        "evaluate",
+        f"evaluate/{name}",
+        tested,
+        (job.id,),
+        replace(facts, evaluation="robust"),
+        flops / 500,
+        41,
+    )
     yield Made(evaluation, point(1.0, evaluation), 30 + flops / 2e17)
 
 
@@ -181,8 +234,19 @@ def make(runs: int | None = None) -> list[Made]:
     for model, generator, images in cells[:runs]:
         made += _train(model, generator, images, shards[generator], None, rng)
     if runs is None:
-        made += _train((82, 12), "dg", 307_200_000, shards["dg"], "sota", rng)
+        made += _train((82, 12), "dg", 716_800_000, shards["dg"], "sota", rng)
     return made
+
+
+def fit_laws(made: list[Made], resamples: int = 200) -> dict[str, Any]:
+    """The laws that the compiler would have fitted to these runs, as the plan holds them."""
+    seen = [o for m in made if m.job.facts.allocation is None for o in m.observations if o.metric == LOSS]
+    columns = {
+        k: [getattr(o, k) for o in seen] for k in ("params", "images", "fid", "flops", "fraction", "run")
+    }
+    points = Points.build(loss=[o.value for o in seen], **columns)
+    options = FitOptions(resamples=resamples, points="best")
+    return {name: fit_law(law, points, options).to_json() for name, law in LAW_NAMES.items()}
 
 
 def make_plan(made: list[Made], name: str = "synthetic_limits", laws: dict[str, Any] | None = None) -> Plan:
@@ -206,13 +270,23 @@ def make_plan(made: list[Made], name: str = "synthetic_limits", laws: dict[str, 
         dropped=(),
         totals=totals,
         budget={"compute_flops": 1e23, "currency": "USD"},
-        warnings=(Warn("L201", "the forecast extrapolates 2,000 times beyond the largest run", "buy a larger run"),),
+        warnings=(
+            Warn("L201", "the forecast extrapolates 2,000 times beyond the largest run", "buy a larger run"),
+        ),
     )
 
 
 def _answers(made: list[Made], allocated: Made | None) -> Iterator[Answer]:
     limit = {"loss": Range(0.51, 0.5345, 0.57), "accuracy": Range(0.82, 0.857, 0.88), "params": None}
-    yield Answer("limit", "forecast", "answered", ("quality",), limit, ("extrapolates",), Origin("synthetic.study", 60, 1))
+    yield Answer(
+        "limit",
+        "forecast",
+        "answered",
+        ("quality",),
+        limit,
+        ("extrapolates",),
+        Origin("synthetic.study", 60, 1),
+    )
     expected = {
         "params": Range(1.2e8, 1.57e8, 2.1e8),
         "images": Range(6.1e8, 8.1e8, 1.06e9),
@@ -223,24 +297,46 @@ def _answers(made: list[Made], allocated: Made | None) -> Iterator[Answer]:
     measured: dict[str, Range | None] = {}
     if allocated is not None:
         last = made[made.index(allocated) + 1].observations
-        measured = {q: Range(o.low or o.value, o.value, o.high or o.value) for q, o in zip(("loss", "accuracy"), last, strict=False)}
+        measured = {
+            q: Range(o.low or o.value, o.value, o.high or o.value)
+            for q, o in zip(("loss", "accuracy"), last, strict=False)
+        }
     status: Any = "answered" if allocated else "pending"
     values = expected if allocated else dict.fromkeys(expected)
     notes = () if allocated else ("waits for 12 runs of grid `runs`",)
     job = allocated.job.id if allocated else None
-    yield Answer("sota", "allocate", status, ("quality",), values, notes, Origin("synthetic.study", 66, 1), job, measured)
+    yield Answer(
+        "sota",
+        "allocate",
+        status,
+        ("quality",),
+        values,
+        notes,
+        Origin("synthetic.study", 66, 1),
+        job,
+        measured,
+    )
 
 
-def samples_file(path: Path, images: int = 12) -> None:
+def samples_file(path: Path, images: int = NUM_SAMPLES) -> None:
     """Blobs and blobs with ± noise: something to look at, in the format evaluate jobs write."""
     rng = np.random.default_rng(1)
     y, x = np.mgrid[0:32, 0:32] / 31
-    clean = np.stack([np.exp(-((x - a) ** 2 + (y - b) ** 2) / 0.08) for a, b in rng.uniform(0.2, 0.8, (images, 2))])
+    clean = np.stack(
+        [np.exp(-((x - a) ** 2 + (y - b) ** 2) / 0.08) for a, b in rng.uniform(0.2, 0.8, (images, 2))]
+    )
     clean = np.repeat(clean[..., None], 3, axis=-1) * rng.uniform(0.3, 1, (images, 1, 1, 3))
     attacked = np.clip(clean + rng.choice([-8, 8], clean.shape) / 255, 0, 1)
     labels = rng.integers(0, 10, images)
     predictions = np.where(rng.random(images) < 0.5, labels, (labels + 1) % 10)
-    np.savez_compressed(path, clean=clean.astype(np.float32), attacked=attacked.astype(np.float32), labels=labels, predictions=predictions)
+    np.savez_compressed(
+        path,
+        clean=clean.astype(np.float32),
+        attacked=attacked.astype(np.float32),
+        labels=labels,
+        clean_predictions=labels,
+        attacked_predictions=predictions,
+    )
 
 
 def write_store(path: Path, made: list[Made], plan: Plan | None) -> Path:
@@ -251,8 +347,24 @@ def write_store(path: Path, made: list[Made], plan: Plan | None) -> Path:
         draft = store.begin(m.job.id)
         if m.job.kind == "evaluate" and "dg" in m.job.name:
             samples_file(draft / "samples.npz")
-        run = Run(m.seconds, 0.0, m.seconds, "cuda:0", 8, "synthetic", simulated=True, versions={"torch": "0.0-synthetic"})
+        run = Run(
+            m.seconds,
+            0.0,
+            m.seconds,
+            "cuda:0",
+            8,
+            "synthetic",
+            simulated=True,
+            versions={"torch": "0.0-synthetic"},
+        )
         store.commit(m.job, draft, m.observations, run)
     if plan is not None:
         store.save_plan(f"{plan.digest[:20]}-{plan.revision}.json", plan_to_json(plan))
+        ledger.record(path / "forecasts.jsonl", _before(plan), {a.job for a in plan.answers if a.job})
+        ledger.score(path / "forecasts.jsonl", plan)
     return path
+
+
+def _before(plan: Plan) -> Plan:
+    """The plan as it was when its forecasts were made: nothing measured."""
+    return replace(plan, answers=tuple(replace(a, measured={}) for a in plan.answers))

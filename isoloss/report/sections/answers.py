@@ -68,44 +68,45 @@ def _opening(material: Material) -> str:
     generators = len(material.generators)
     sources = f", with training images from {generators} generators" if generators > 1 else ""
     return (
-        f"The study <strong>{name}</strong> trains networks against adversarial examples{on}{sources}, and asks how the "
+        f"The study <strong>{name}</strong> trains networks against adversarial examples{on}{sources}, "
+        "and asks how the "
         f"adversarial loss falls with network size N, training images D and their quality (FID). "
         f"{trained} of {total} planned trainings are done."
     )
 
 
 def _sentence(answer: Answer, material: Material) -> str:
-    name = f"<em>{text(answer.name)}</em>"
-    ask = _question(answer, material)
+    asked = f"<em>{text(answer.name)}</em> {_asks(answer, material)}"
     if answer.status != "answered":
-        why = f": {text(answer.notes[0])}" if answer.notes else ""
-        word = "still open" if answer.status == "pending" else "not answerable with this data"
-        return f"{name} {ask} is {word}{why}."
+        why = f" ({text(answer.notes[0])})" if answer.notes else ""
+        word = "the answer is still pending" if answer.status == "pending" else "this data can’t answer it"
+        return f"{asked}: {word}{why}."
     loss, accuracy = answer.values.get("loss"), answer.values.get("accuracy")
-    said = f"{name} {ask}: loss {write.interval(loss, 'loss')}"
+    said = f"{asked}: the forecast loss is {write.interval(loss, 'loss')}"
     if accuracy is not None:
         said += f", robust accuracy {write.interval(accuracy, 'accuracy')}"
     if answer.kind == "allocate":
         measured = answer.measured.get("loss")
         if measured is None:
-            return f"{said}; its network is not yet measured."
-        return (
-            f"{said}; the trained network measured {write.interval(measured, 'loss')}, {verdict(answer)[0]}."
-        )
+            return f"{said}; its network has not been measured yet."
+        found = write.interval(measured, "loss")
+        return f"{said}; the trained network measured {found}, <strong>{verdict(answer)[0]}</strong>."
     return said + "."
 
 
-def _question(answer: Answer, material: Material) -> str:
+def _asks(answer: Answer, material: Material) -> str:
+    """The question in words, to follow its name."""
     declaration = declared(material, answer.kind, answer.name)
     compute = declaration.get("compute_flops")
-    flops = write.data(float(compute), "flops") if isinstance(compute, int | float) else "the stated compute"
+    flops = write.data(float(compute), "flops") if isinstance(compute, int | float) else "its compute"
     source = ""
     if declaration.get("generator"):
         source = f" with images of {text(declaration['generator'])}"
     elif declaration.get("fid") is not None:
         source = f" at FID {text(declaration['fid'])}"
-    asks = "(what does it buy:" if answer.kind == "forecast" else "(the compute-optimal network for"
-    return f"{asks} {flops}{source})"
+    if answer.kind == "forecast":
+        return f"asks what {flops} of training buy{source}"
+    return f"asks for, and trains, the best network for {flops}{source}"
 
 
 def _card(answer: Answer, material: Material) -> str:
@@ -149,13 +150,9 @@ def _tiles(material: Material) -> str:
                 f"lowest final loss, N = {write.count(run.params)}, D = {write.count(run.images)}",
             )
         )
-    flops = [o.flops for o in material.observations if o.kind == "train" and o.flops is not None]
-    if flops:
-        spent: dict[str, float] = {}
-        for o in material.observations:
-            if o.kind == "train" and o.flops is not None:
-                spent[o.job] = max(spent.get(o.job, 0.0), o.flops)
-        tiles.append((write.data(sum(spent.values()), "flops"), "spent on training (rule count)"))
+    spent = [r.facts.flops_per_image * r.images for r in material.runs if r.facts.flops_per_image]
+    if spent:
+        tiles.append((write.data(sum(spent), "flops"), "spent on training (rule count)"))
     seconds = [r.run.seconds for r in material.results.values()]
     if seconds:
         tiles.append((write.data(sum(seconds), "seconds"), "of job time"))

@@ -19,7 +19,8 @@ def cost(material: Material) -> str:
     compared = [(j, j.cost.seconds, s) for j, s in timed if j.cost.seconds is not None]
     inside = sum(r.low <= s <= r.high for _, r, s in compared)
     summary = (
-        f"<p>{inside} of {len(compared)} finished jobs with an estimate took a time inside their 95 % interval.</p>"
+        f"<p>{inside} of {len(compared)} finished jobs with an estimate took a time inside their 95 % "
+        "interval.</p>"
         if compared
         else "<p>No finished job has a time estimate to compare with.</p>"
     )
@@ -37,8 +38,8 @@ def cost(material: Material) -> str:
 def _scatter(material: Material) -> str:
     plot = Figure(
         "Seconds planned against seconds measured, per job",
-        Axis("planned time", "log", write.seconds),
-        Axis("measured time", "log", write.seconds),
+        Axis("planned time", "log", write.seconds, marks=write.TIME_TICKS),
+        Axis("measured time", "log", write.seconds, marks=write.TIME_TICKS),
         description="Points on the diagonal took as long as planned.",
     )
     assert material.plan is not None
@@ -64,7 +65,8 @@ def _scatter(material: Material) -> str:
     plot.line([low, high], [low, high], "mute", style="dash")
     return figure(
         plot.render(),
-        "Each finished job's time as this plan prices it and as it was measured; on the dashed line they are equal.",
+        "Each finished job's time as this plan prices it and as it was measured; on the dashed line they "
+        "are equal.",
     )
 
 
@@ -92,7 +94,8 @@ def _totals(material: Material) -> str:
         f"{text(k)} = {text(v)}" for k, v in plan.budget.items() if isinstance(v, int | float | str)
     )
     said = note(
-        f"Planned totals cover all jobs of the plan, measured ones the finished jobs. Budget: {budget or 'none stated'}."
+        "Planned totals cover all jobs of the plan, measured ones the finished jobs. Budget: "
+        f"{budget or 'none stated'}."
     )
     return (
         "<h3>Totals</h3>"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from isoloss.compiler.plan import Job
 from isoloss.report import format as write
 from isoloss.report.gather import Material
 from isoloss.report.html import details, facts, note, section, state, table, text
+from isoloss.report.study_text import plain
 
 TONES = {"done": "good", "failed": "bad", "ready": "wait", "provisional": "wait"}
 SHOWN_OPEN = 40
@@ -97,27 +97,6 @@ def recipe(material: Material) -> str:
                 ]
                 parts.append(f"<h3>{title} {text(item.get('name', ''))}</h3>" + facts(rows))
     return section("recipe", "Recipe", "<p>Everything that decides a result, defaults included.</p>", *parts)
-
-
-def plain(value: Any) -> str:
-    """A piece of the study's JSON as a reader would write it: `pgd(norm = linf, eps = 8/255)`."""
-    if isinstance(value, Mapping):
-        rest = {k: v for k, v in value.items() if k not in ("kind", "origin", "arguments")}
-        arguments = value.get("arguments")
-        if isinstance(arguments, Mapping):
-            rest |= arguments
-        elif isinstance(arguments, list | tuple):
-            rest |= {str(a[0]): a[1] for a in arguments if isinstance(a, list | tuple) and len(a) == 2}
-        inner = ", ".join(f"{k} = {plain(v)}" for k, v in rest.items())
-        kind = value.get("kind")
-        return f"{kind}({inner})" if isinstance(kind, str) else "{" + inner + "}"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(plain(v) for v in value) + "]"
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def provenance(material: Material) -> str:

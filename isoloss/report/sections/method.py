@@ -16,21 +16,25 @@ def method(material: Material) -> str:
         ("Test images", _images(material)),
         (
             "N and D",
-            "N counts all trainable weights, batch-norm and head included. D counts training images drawn, with repeats.",
+            "N counts all trainable weights, batch-norm and head included. D counts training images "
+            "drawn, with repeats.",
         ),
         (
             "FLOPs",
-            "The rule count: forward-equivalent passes of the loss and its attack × forward FLOPs of the network × images "
+            "The rule count: forward-equivalent passes of the loss and its attack × forward FLOPs of the "
+            "network × images "
             "drawn, whatever faster kernels may execute.",
         ),
         (
             "Intervals",
-            "95 % throughout. An interval of a measurement covers the sampling of test images, not the choice of seed; "
+            "95 % throughout. An interval of a measurement covers the sampling of test images, not the "
+            "choice of seed; "
             "one seed per cell unless the job table shows more.",
         ),
         (
             "Time",
-            "Wall time of a job's process over all its attempts, start-up included; planned times come from the plan's "
+            "Wall time of a job's process over all its attempts, start-up included; planned times come "
+            "from the plan's "
             "device profile and, once jobs have finished, from their measured speed.",
         ),
     ]
@@ -46,9 +50,12 @@ def _loss(material: Material) -> str:
     )
     rest = f" Also measured, not drawn: {text('; '.join(others))}." if others else ""
     return (
-        f"Figures show <code>{text(material.loss_metric)}</code>: the loss before the @, on adversarial images made by the "
-        f"attack after it; for <code>trades(β)</code> that is cross-entropy of the clean image (no label smoothing) plus "
-        f"β times the KL divergence from the clean to the attacked prediction, averaged over test images.{rest}"
+        f"Figures show <code>{text(material.loss_metric)}</code>: the loss before the @, on adversarial "
+        "images made by the "
+        "attack after it; for <code>trades(β)</code> that is cross-entropy of the clean image (no label "
+        "smoothing) plus "
+        "β times the KL divergence from the clean to the attacked prediction, averaged over test "
+        f"images.{rest}"
     )
 
 
@@ -58,8 +65,10 @@ def _accuracy(material: Material) -> str:
         return "No accuracy has been measured yet."
     names = ", ".join(f"<code>{text(m)}</code>" for m in sorted(metrics))
     return (
-        f"Measured: {names}. Robust accuracy is the share of test images that keep their right label under the attack; "
-        "a stronger attack can only lower it. Accuracies under different attacks are never mixed in one figure."
+        f"Measured: {names}. Robust accuracy is the share of test images that keep their right label "
+        "under the attack; "
+        "a stronger attack can only lower it. Accuracies under different attacks are never mixed in one "
+        "figure."
     )
 
 

@@ -42,7 +42,8 @@ def samples(material: Material) -> str:
         return section("samples", "Sample images", "<p>No evaluation has stored sample images yet.</p>")
     explained = note(
         "Each triple: the clean test image, the attack's change (mid-grey: unchanged; black and white: "
-        "minus and plus the largest change in the picture), the attacked image. Below: true label → what the network "
+        "minus and plus the largest change in the picture), the attacked image. Below: true label → what "
+        "the network "
         "sees in the attacked image. Pixels are enlarged without smoothing."
     )
     return section("samples", "Sample images", explained, *shown)
@@ -55,7 +56,7 @@ def load(path: Path) -> Samples | None:
         with np.load(path, allow_pickle=False) as file:
             found = {name: file[name] for name in file.files}
         clean, attacked = _pixels(found["clean"]), _pixels(found["attacked"])
-        labels, predictions = found["labels"].astype(np.int64), found["predictions"].astype(np.int64)
+        labels, predictions = found["labels"].astype(np.int64), found["attacked_predictions"].astype(np.int64)
     except (OSError, KeyError, ValueError, TypeError, zipfile.BadZipFile):
         return None
     before = found.get("clean_predictions")
@@ -116,7 +117,8 @@ def _block(job: Job, run: Run | None, found: Samples) -> str:
     strength = f", ε = {text(eps)}" if isinstance(eps, str | int | float) and exact(eps) >= 0 else ""
     said = note(
         f"Attack: {text(job.spec.attack.get('kind'))}{strength}. In the stored sample, {len(fooled)} of "
-        f"{len(found.labels)} attacked images fool the network; {take_fooled} of these and {len(picks) - take_fooled} others are shown."
+        f"{len(found.labels)} attacked images fool the network; {take_fooled} of these and "
+        f"{len(picks) - take_fooled} others are shown."
     )
     pairs = "".join(_pair(found, int(i)) for i in picks)
     return f'<h3>{of}</h3>{said}<div class="pairs">{pairs}</div>'

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from isoloss.report.format import significant
+from isoloss.report.format import plain
 
 Tick = tuple[float, str]
 
@@ -18,10 +18,11 @@ class Axis:
 
     label: str
     scale: Literal["linear", "log"] = "linear"
-    write: Callable[[float], str] = significant
+    write: Callable[[float], str] = plain
     low: float | None = None
     high: float | None = None
     pad: float = 0.04  # of the range, on each free end
+    marks: tuple[float, ...] = ()  # ticks to use instead of computed ones, where in range
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +63,11 @@ def span_of(axis: Axis, values: Iterable[float]) -> Span:
     )
 
 
-def ticks(span: Span, write: Callable[[float], str], most: int) -> tuple[list[Tick], list[float]]:
+def ticks(span: Span, axis: Axis, most: int) -> tuple[list[Tick], list[float]]:
     """At most about `most` labelled ticks inside the range, and unlabelled minor ones."""
+    write = axis.write
+    if axis.marks:
+        return [(v, write(v)) for v in axis.marks if span.low <= v <= span.high], []
     if not span.log:
         return [(v, write(v)) for v in _linear(span, most)], []
     decades = math.log10(span.high / span.low)
