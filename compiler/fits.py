@@ -134,7 +134,7 @@ def _fit(
             test_images=shape.test_images,
             joint=declared.base is None,
         )
-        fit = _settled(fit_law(declared.law, known, options))
+        fit = _fit_once(declared.law, known, options)
         if declared.metric == "loss":
             # The line goes through finished runs: half-trained networks lie on another one.
             last = known.final_per_run(declared.floor)
@@ -152,6 +152,22 @@ def _fit(
         metric=metric,
         points=known,
     )
+
+
+_RECENT: dict[tuple[object, ...], LawFit] = {}
+_KEPT = 64
+
+
+def _fit_once(law: str, known: Points, options: FitOptions) -> LawFit:
+    """The fit, remembered: the loop compiles again and again while most laws have no new points. The same
+    inputs give the same fit, so remembering changes no plan."""
+    columns = (known.params, known.images, known.fid, known.flops, known.fraction, known.loss, known.accuracy)
+    key = (law, options, known.run_names, known.run.tobytes(), *(column.tobytes() for column in columns))
+    if key not in _RECENT:
+        while len(_RECENT) >= _KEPT:
+            del _RECENT[next(iter(_RECENT))]
+        _RECENT[key] = _settled(fit_law(law, known, options))
+    return _RECENT[key]
 
 
 def _settled(fit: LawFit) -> LawFit:
