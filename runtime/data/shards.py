@@ -30,7 +30,7 @@ def read_array(path: Path, dtype: type[np.generic], dimensions: int) -> NDArray[
             "R404",
             f"{path} holds {array.dtype} of {array.ndim} dimensions, not {np.dtype(dtype)} of {dimensions}",
         )
-    return array  # type: ignore[no-any-return]
+    return array
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,17 +73,26 @@ class MixtureDenoiser:
 
     def _score(self, x_KMD: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
         classes, count, dimensions = x_KMD.shape
-        # Rotate into each component's axes, where its noisy covariance is diagonal.
-        y = torch.bmm(x_KMD, self.basis).view(classes, count, -1, dimensions) - self.offsets
-        spread = self.eigenvalues + sigma**2
-        solved = y / spread
+        # Rotate into each component's axes, where its noisy covariance is diagonal, and whiten there. One noise
+        # level for all images: whitening is folded into the rotation, which saves half of the memory traffic.
+        precision = (self.eigenvalues + sigma**2).rsqrt()
+        basis, offsets = self.basis, self.offsets
+        if not sigma.ndim:
+            basis = basis * precision.view(classes, 1, -1)
+            offsets = offsets * precision
+        white = torch.baddbmm(offsets.view(classes, 1, -1), x_KMD, basis, beta=-1)
+        white = white.view(classes, count, -1, dimensions)
+        if sigma.ndim:
+            white *= precision
         # Responsibilities w from the log of pi_c N(x; mu_c, L_c + sigma^2).
-        log_density = -0.5 * ((y.mul_(solved)).sum(-1) + spread.log().sum(-1)) + self.log_weights[:, None]
+        log_density = precision.log().sum(-1) - 0.5 * torch.linalg.vector_norm(white, dim=-1).square_()
+        log_density += self.log_weights[:, None]
         total = log_density.logsumexp(-1)
-        responsibility = (log_density - total[..., None]).exp_()
-        # Back to pixels: -sum_c w_c U (y / spread).
-        solved.mul_(responsibility[..., None])
-        score = torch.bmm(solved.view(classes, count, -1), self.basis.transpose(1, 2)).neg_()
+        white *= (log_density - total[..., None]).exp_()[..., None]
+        if sigma.ndim:
+            white *= precision
+        # Back to pixels: -sum_c w_c U (L_c + sigma^2)^-1 U^T (x - mu_c).
+        score = torch.bmm(white.view(classes, count, -1), basis.transpose(1, 2)).neg_()
         return score, total - 0.5 * dimensions * float(np.log(2 * np.pi))
 
     def to_uint8(self, x_BD: Tensor) -> Tensor:
@@ -122,7 +131,7 @@ def fit_mixture(real: ImageSet, components: int, regularization: float) -> Mixtu
         if len(members) < 2 * components:
             raise JobError(
                 "R501",
-                f"a mixture of {components} components can't be fitted to {len(members)} images (class {label})",
+                f"{components} components can't be fitted to the {len(members)} images of class {label}",
                 f"use at most {max(1, len(members) // 2)} components",
             )
         mixture = GaussianMixture(components, reg_covar=regularization, random_state=FIT_SEED)

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 #: About how many images a block holds; rounded up so that every class has equally many.
-BLOCK_IMAGES = 1000
+BLOCK_IMAGES = 2000
 
 #: What a stream of a block is for. Churn of sampler step i draws from stream CHURN + i.
 LATENT, START_RADIUS, CHURN = 0, 1, 16

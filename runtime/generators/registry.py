@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -15,10 +18,12 @@ from isoloss.compiler.plan import Component, exact
 from isoloss.runtime.data import load
 from isoloss.runtime.data.registry import describe
 from isoloss.runtime.errors import JobError
-from isoloss.runtime.generators import edm
+from isoloss.runtime.generators import edm, pfgmpp
 from isoloss.runtime.generators.denoiser import Denoiser
-from isoloss.runtime.generators.mixture import fit_mixture
+from isoloss.runtime.generators.mixture import MixtureDenoiser, fit_mixture
 from isoloss.runtime.generators.noise import CHURN, LATENT, BlockNoise, block_size
+
+Made = TypeVar("Made")
 
 #: Walks a block of images from its noise to clean pixels: (denoiser, noise, labels) -> x_BD.
 Sampler = Callable[[Denoiser, BlockNoise, Tensor], Tensor]
@@ -54,15 +59,38 @@ class Generator:
         parts = [(images, labels) for _, images, labels in self.pieces(start, stop)]
         return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
 
-    def pieces(self, start: int, stop: int) -> Iterator[tuple[int, NDArray[np.uint8], NDArray[np.int64]]]:
-        """The same in pieces that fit memory: (index of the first image, images, labels), in order."""
+    def pieces(
+        self, start: int, stop: int, threads: int = 1
+    ) -> Iterator[tuple[int, NDArray[np.uint8], NDArray[np.int64]]]:
+        """The same in pieces that fit memory: (index of the first image, images, labels), in order.
+
+        Blocks are made by `threads` threads at once, each using one core: they never wait for one another, as
+        the threads inside one matrix product do, and results don't depend on how many there are."""
         if not 0 <= start < stop:
             raise ValueError(f"images [start, stop) need 0 <= start < stop, got [{start}, {stop})")
         size = self.block_images()
-        for number in range(start // size, -(-stop // size)):
-            images, labels = self.block(number)
+        numbers = range(start // size, -(-stop // size))
+        for number, (images, labels) in zip(numbers, in_order(self.block, numbers, threads), strict=True):
             low, high = max(start - number * size, 0), min(stop - number * size, size)
             yield number * size + low, images[low:high], labels[low:high]
+
+
+def in_order(make: Callable[[int], Made], numbers: range, threads: int) -> Iterator[Made]:
+    """make(n) for each n, in order, by `threads` single-core threads; at most two waiting results per
+    thread."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(max_workers=threads) as pool:
+            waiting: deque[Future[Made]] = deque()
+            for number in numbers:
+                waiting.append(pool.submit(make, number))
+                if len(waiting) > 2 * threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+    finally:
+        torch.set_num_threads(before)
 
 
 def _number(settings: Component, name: str, default: float) -> float:
@@ -88,6 +116,34 @@ def edm_sampler(settings: Component) -> Sampler:
     return sample
 
 
+def pfgmpp_sampler(settings: Component) -> Sampler:
+    """`pfgmpp(steps, sigma_min, sigma_max, rho, dimension)`. A mixture is averaged over the heavy-tailed
+    kernel exactly; a network is taken as trained under that kernel."""
+    extra = int(settings["dimension"])
+
+    def sample(denoiser: Denoiser, noise: BlockNoise, y_B: Tensor) -> Tensor:
+        sigmas = levels(settings, denoiser)
+        if isinstance(denoiser, MixtureDenoiser):
+            denoiser = pfgmpp.HeavyTailed(denoiser, denoiser, extra)
+        start = pfgmpp.start(noise, float(sigmas[0]), extra).to(y_B.device)
+        return edm.heun(edm.ProbabilityFlow(denoiser, y_B), start, sigmas, _no_churn)
+
+    return sample
+
+
+def _no_churn(step: int) -> Tensor:
+    raise AssertionError("a sampler without churn asked for noise")
+
+
+def dg_sampler(settings: Component) -> Sampler:
+    """Raises JobError R501: guidance needs a discriminator trained on this generator's own images."""
+    raise JobError(
+        "R501",
+        "`dg` needs a trained discriminator, and this version trains none",
+        "state the generator's `fid` to plan with it, or sample with `edm` or `pfgmpp`",
+    )
+
+
 def levels(settings: Component, denoiser: Denoiser) -> Tensor:
     """The schedule a sampler's settings ask for; levels not stated are the denoiser's own."""
     return edm.schedule(
@@ -107,7 +163,11 @@ def mixture_denoiser(
     return fitted.to(device)
 
 
-SAMPLERS: Mapping[str, Callable[[Component], Sampler]] = {"edm": edm_sampler}
+SAMPLERS: Mapping[str, Callable[[Component], Sampler]] = {
+    "edm": edm_sampler,
+    "pfgmpp": pfgmpp_sampler,
+    "dg": dg_sampler,
+}
 DENOISERS: Mapping[str, Callable[[Component, Component, Path | None, str], Denoiser]] = {
     "mixture": mixture_denoiser
 }

@@ -26,7 +26,6 @@ from isoloss.runtime.evaluation.scoring import Subject, Verdicts, attack_all, pe
 from isoloss.runtime.metrics import accuracy_metric, loss_metric
 from isoloss.runtime.models.load import load_trained
 
-
 CLEAN = {"kind": "none"}
 
 

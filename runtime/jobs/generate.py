@@ -34,7 +34,7 @@ def run(context: JobContext) -> tuple[Observation, ...]:
         data_root=context.data_root,
         device=context.device,
     )
-    write_shard(generator, spec.start, spec.stop, context.work, context.progress)
+    write_shard(generator, spec.start, spec.stop, context.work, context.progress, context.threads)
     for name in (IMAGES, LABELS):
         shutil.move(context.work / name, context.output / name)
     manifest = {
@@ -52,7 +52,12 @@ def run(context: JobContext) -> tuple[Observation, ...]:
 
 
 def write_shard(
-    generator: Generator, start: int, stop: int, folder: Path, progress: Callable[[float], None]
+    generator: Generator,
+    start: int,
+    stop: int,
+    folder: Path,
+    progress: Callable[[float], None],
+    threads: int = 1,
 ) -> None:
     """Write `images.npy` and `labels.npy` in `folder`, one block at a time: memory does not grow with the
     shard.
@@ -66,7 +71,7 @@ def write_shard(
     images = np.lib.format.open_memmap(folder / IMAGES, mode=mode, dtype=np.uint8, shape=shape)
     labels = np.lib.format.open_memmap(folder / LABELS, mode=mode, dtype=np.int64, shape=(count,))
     if done < count:
-        for first, pixels, classes in generator.pieces(start + done, stop):
+        for first, pixels, classes in generator.pieces(start + done, stop, threads):
             place = slice(first - start, first - start + len(pixels))
             images[place], labels[place] = pixels, classes
             # Images before the mark: a mark never promises what is not there.
