@@ -113,6 +113,17 @@ def rule_warnings(table: RunTable) -> list[Diagnostic]:
     return []
 
 
+def mixed_quality(table: RunTable, law: Law) -> list[Diagnostic]:
+    """Runs on data of several qualities under a law that knows none: its parameters are of no data set."""
+    known = np.unique(table.fid[np.isfinite(table.fid)])
+    if law.uses_fid or len(known) < 2:
+        return []
+    listed = ", ".join(f"{fid:g}" for fid in known[:8]) + (", ..." if len(known) > 8 else "")
+    headline = f"law `{law.name}` knows no `fid`, and the rows have {len(known)}: {listed}"
+    help = f"fit one quality, `--where 'fid == {known[0]:g}'`, or a law with quality terms: `--law approach2`"
+    return [problem("L216", table.source, headline, help, severity="warning")]
+
+
 def error_as_loss(table: RunTable) -> tuple[RunTable | None, list[Diagnostic]]:
     """For a table without `loss`: 1 - accuracy in its place, with a warning; None where an accuracy is 1,
     as the error then has no logarithm."""

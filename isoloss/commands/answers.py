@@ -65,11 +65,12 @@ class LawAnswer:
         """The answer with intervals, one quantity a line."""
         names = " + ".join(law.name for law in self.laws)
         first = self.laws[0]
+        quality = f", FID {self.fid:g}" if any(law.fit.law.uses_fid for law in self.laws) else ""
         lines = [
-            f"{names} at {self.flops:.4g} FLOP, FID {self.fid:g}",
+            f"{names} at {self.flops:.4g} FLOP{quality}",
             f"  {first.flops_constant:.4g} FLOP per parameter and image ({first.constant_source})",
             "",
-            f"  {'':<14}{'estimate':>12}   95% interval",
+            f"  {'':<16}{'estimate':>13}   95% interval",
         ]
         for name, value, show in (
             ("params N*", self.optimum.params, magnitude),
@@ -81,10 +82,10 @@ class LawAnswer:
         ):
             shown = ends(value)
             band = NOT_ESTIMATED if shown is None else f"{show(shown[0])} .. {show(shown[1])}"
-            lines.append(f"  {name:<14}{show(_mid(value)):>12}   {band}")
+            lines.append(f"  {name:<16}{show(_mid(value)):>13}   {band}")
         for name, exponent in self.optimum.exponents.items():
             grows = {"a": "N* ~ C^a", "b": "D* ~ C^b"}.get(name, "")
-            lines.append(f"  {name:<14}{digits(exponent.mid):>12}   {interval(ends(exponent))}   {grows}")
+            lines.append(f"  {name:<16}{digits(exponent.mid):>13}   {interval(ends(exponent))}   {grows}")
         return "\n".join(line.rstrip() for line in lines)
 
     def line(self) -> str:

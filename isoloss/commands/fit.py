@@ -112,7 +112,7 @@ def _fit(
     from isoloss.compiler import lint
     from isoloss.compiler.accuracy import fit_accuracy
     from isoloss.compiler.fit import FitOptions, fit_law
-    from isoloss.compiler.tables.suits import check_suits, flops_rule, rule_warnings
+    from isoloss.compiler.tables.suits import check_suits, flops_rule, mixed_quality, rule_warnings
 
     kept = filter_table(table, arguments.where) if arguments.where else table
     rule = arguments.points or law.points_rule
@@ -132,7 +132,12 @@ def _fit(
     fit = fit_law(law, points, options)
     if not fit.usable:
         raise UserError([_failed(fit, kept)])
-    found = [*lint.lint_fit(fit), *rule_warnings(kept), *lint.lint_selection(points, rule, floor)]
+    found = [
+        *lint.lint_fit(fit),
+        *rule_warnings(kept),
+        *mixed_quality(kept, law),
+        *lint.lint_selection(points, rule, floor),
+    ]
     if len(kept) < len(table):
         everything = fit_law(law, table.to_points(), _without_resamples(options))
         found += lint.lint_exclusions(fit, everything, len(table) - len(kept))

@@ -48,7 +48,9 @@ def run(arguments: argparse.Namespace) -> int:
         sys.stdout.write(orjson.dumps(data, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode())
         return 0
     print(result.screen())
-    print(_tradeoff_table(tradeoffs, result.optimum))
+    table = _tradeoff_table(tradeoffs, result.optimum)
+    if table:
+        print(table)
     show_warnings(result.warnings)
     return 0
 
@@ -73,7 +75,7 @@ def _tradeoff_table(tradeoffs: list[Tradeoff | None], optimum: Optimum) -> str:
     """The same loss with another size (Eq. 6)."""
     from isoloss.commands.numbers import magnitude
 
-    if optimum.params is None or optimum.images is None:
+    if optimum.params is None or optimum.images is None or not any(tradeoffs):
         return ""
     lines = ["", "  the same loss with another size", "    size     params     images   training FLOPs"]
     for size, found in zip(SIZES, tradeoffs, strict=True):
