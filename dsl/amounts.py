@@ -1,4 +1,4 @@
-"""Constant arithmetic: AST -> exact Amount with its dimension. Used for every number that isn't a cell's rule."""
+"""Constant arithmetic: AST -> exact Amount with its dimension; every number that isn't a cell's rule."""
 
 from __future__ import annotations
 

@@ -36,8 +36,8 @@ Result = Value | Unknown | Gap
 def evaluate(expr: Expr, cell: Mapping[str, Value]) -> Result:
     """The value of `expr` for a cell.
 
-    `cell` maps quantities (`params`, `images`, `fid`, `flops`, `epochs`, `seed`, `model`, `generator`, `recipe`,
-    `generator.images`, `generator.fid`) to values. A missing one is UNKNOWN, and so is None, except that
+    `cell` maps quantities (`params`, `images`, `fid`, `flops`, `epochs`, `seed`, `model`, `generator`,
+    `recipe`, `generator.images`, `generator.fid`) to values. A missing one is UNKNOWN, and so is None, except that
     `generator.images` None means that there is no limit."""
     match expr:
         case Const(value=value):

@@ -1,4 +1,6 @@
-"""The door of the language: a file, a profile, overrides -> Study + diagnostics. Never raises for a user's mistake."""
+"""The door of the language: a file, a profile, overrides -> Study + diagnostics.
+
+Never raises for a user's mistake."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from isoloss.dsl.names import did_you_mean, nearest
 from isoloss.dsl.scope import BAD, Bad, Scope
 from isoloss.dsl.study import Axis, Call, Origin
 from isoloss.dsl.units import Amount
-from isoloss.dsl.values import check_value, finished, fits, wrong_type, written
+from isoloss.dsl.values import check_value, finished, fits, written, wrong_type
 from isoloss.dsl.vocabulary import BLOCKS, Slot
 
 #: The most values one axis may list by `..` or `log(…)`.

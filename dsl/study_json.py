@@ -1,8 +1,9 @@
 """Study <-> JSON data, lossless, and the digest of its meaning.
 
 PLAN.json carries a study so that a plan can be compiled again. Reading is strict: every field is there, has
-its type, and nothing else is. Exact numbers are `{"rational": "8/255"}`, calls `{"call": name, "arguments": …}`,
-expressions `{"const": …}`, `{"quantity": …}`, `{"operator": …, "operands": […]}`, `{"if": …, "then": …, "else": …}`."""
+its type, and nothing else is. Exact numbers are `{"rational": "8/255"}`, calls `{"call": name, "arguments":
+…}`, expressions `{"const": …}`, `{"quantity": …}`, `{"operator": …, "operands": […]}` and `{"if": …, "then":
+…, "else": …}`."""
 
 from __future__ import annotations
 
@@ -151,7 +152,7 @@ def _value(data: Any, where: str) -> Value:
         return tuple(_value(item, f"{where}[{i}]") for i, item in enumerate(data))
     if isinstance(data, dict) and "rational" in data:
         text = _text(_object(data, {"rational"}, where)["rational"], where)
-        if not _RATIONAL.fullmatch(text) or text.partition("/")[2].strip("0") == "" and "/" in text:
+        if not _RATIONAL.fullmatch(text) or (text.partition("/")[2].strip("0") == "" and "/" in text):
             raise ValueError(f"{where}: `{text[:40]}` is not a rational number")
         return Fraction(text)
     return _call(data, where)

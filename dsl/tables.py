@@ -1,4 +1,4 @@
-"""The parser's tables, stored beside the grammar: reading them takes milliseconds, building them half a second.
+"""The parser's tables, stored beside the grammar: reading them takes milliseconds, building half a second.
 
 Plain JSON, made by `python -m isoloss.dsl.docs`; a test holds it equal to what the grammar gives. Tables of
 another grammar or another lark are not used."""
@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import lark
-
 from lark import Lark
 from lark.grammar import Rule
 from lark.lexer import TerminalDef

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
-#: unit word -> (dimension, factor to the canonical unit). Decimal prefixes: storage is priced in powers of 1000.
+#: unit word -> (dimension, factor to the canonical unit). Storage counts in powers of 1000.
 UNITS: dict[str, tuple[str, Fraction]] = {
     "FLOP": ("compute", Fraction(1)),
     **{

@@ -1,7 +1,92 @@
-"""Diagnostic codes of the stage: budget."""
+"""Diagnostic codes of the stage: budget. Raised by the compiler when it chooses and prices a study's jobs."""
 
 from __future__ import annotations
 
 from isoloss.dsl.codes.row import Code
+from isoloss.dsl.codes.shell import planned
 
-CODES: tuple[Code, ...] = ()
+_FIT = "fit f { law = chinchilla }"
+_ASK = "allocate a { law = f compute = 1 TFLOP generator = g }"
+_LARGE = "grid runs { model in [wrn(82, 16)] generator = g images in [5M] }"
+_CIFAR = {
+    "dataset": "cifar10",
+    "data": "generator g { sampler = edm(steps = 7) fid = 6.79 images = 100M }",
+    "recipe": "recipe r { loss = trades() attack = pgd(eps = 8/255) batch = 2048 lr = 0.2 }",
+    "test": "evaluate robust { attack = pgd(eps = 8/255, steps = 40, loss = cw) }",
+}
+_SMALL = "grid runs { model in [wrn(28, 1)] generator = g images in [5M] }"
+
+CODES: tuple[Code, ...] = (
+    Code(
+        "B101",
+        "a budget that buys nothing",
+        "Not one cell of the grids, with its images and its evaluation, fits into `compute`. The message names the "
+        "cheapest one's cost.",
+        planned("budget { compute = 1 MFLOP choose = cheapest }"),
+        planned("budget { compute = 1 TFLOP choose = cheapest }"),
+    ),
+    Code(
+        "B102",
+        "all runs cost more than the budget",
+        "`choose = all` wants every cell, and `compute` doesn't hold them with what `allocate` will train. Cells are "
+        "never left out in silence: `choose = cheapest` or `design` leaves some out and says which.",
+        planned("budget { compute = 1 GFLOP choose = all }"),
+        planned("budget { compute = 1 TFLOP choose = all }"),
+    ),
+    Code(
+        "B103",
+        "the follow-up alone exceeds the budget",
+        "What an `allocate` trains counts against `budget.compute` like every job. Its compute, the images it may need "
+        "and its evaluations are kept aside before any cell is bought.",
+        planned(_FIT, _ASK, "budget { compute = 0.5 TFLOP choose = cheapest }"),
+        planned(_FIT, _ASK, "budget { compute = 9 TFLOP choose = cheapest }"),
+    ),
+    Code(
+        "B104",
+        "more storage than the budget",
+        "Images, weights and samples of all jobs together take more bytes than `storage`. Images are most of it: a "
+        "generator's shards hold twice the images of the one before.",
+        planned("budget { storage = 10 kB }"),
+        planned("budget { storage = 1 GB }"),
+    ),
+    Code(
+        "B105",
+        "what the design is",
+        "`choose = design` will buy the runs that tell most about the questions. It buys the cheapest first for now, "
+        "and a plan that had to leave cells out says so.",
+        planned("budget { compute = 25 GFLOP choose = design }"),
+        planned("budget { compute = 1 TFLOP choose = design }"),
+    ),
+    Code(
+        "B106",
+        "more memory than a device has",
+        "Adversarial training keeps three tensors per convolution for every image of the batch, for the clean and the "
+        "adversarial pass. Optimiser states are small beside them: sharding them saves little. Use more devices for a "
+        "job, bf16 or checkpointing. The batch-norm group stays the whole batch, so results don't depend on the split.",
+        planned("budget { devices = 4 of v100 }", grid=_LARGE, **_CIFAR),
+        planned("budget { devices = 4 of h200 }", grid=_SMALL, **_CIFAR),
+    ),
+    Code(
+        "B107",
+        "jobs longer than the walltime",
+        "On one device such a job outlasts `walltime`. It becomes a chain: each link goes on from the last checkpoint.",
+        planned("budget { devices = 4 of v100 walltime = 1 h }", grid=_LARGE, **_CIFAR),
+        planned("budget { devices = 4 of v100 walltime = 2 d }", grid=_SMALL, **_CIFAR),
+    ),
+    Code(
+        "B108",
+        "a follow-up that no longer fits",
+        "The run that an `allocate` came to, with its images and evaluations, costs more than was kept aside for it and "
+        "than the budget has left. It is not trained.",
+        "",
+        planned(_FIT, _ASK, "budget { compute = 9 TFLOP choose = cheapest }"),
+    ),
+    Code(
+        "B109",
+        "a device without a profile",
+        "Seconds and money need to know what a device achieves. The kind of device in the budget has no built-in "
+        "profile: an extension named it without bringing one.",
+        "",
+        planned("budget { devices = 2 of cpu }"),
+    ),
+)

@@ -106,4 +106,11 @@ CODES: tuple[Code, ...] = (
         "study mine extends base { dataset digits }",
         "study mine { dataset digits }",
     ),
+    Code(
+        "N113",
+        "a word that help doesn't know",
+        "`isoloss help` explains words of the language and diagnostic codes; without a word it lists them all.",
+        "$ isoloss help stesp",
+        "$ isoloss help steps",
+    ),
 )

@@ -1,7 +1,55 @@
-"""Diagnostic codes of the stage: plan."""
+"""Diagnostic codes of the stage: plan. What is wrong with a PLAN.json, or with what is asked of it."""
 
 from __future__ import annotations
 
 from isoloss.dsl.codes.row import Code
+from isoloss.dsl.codes.shell import planned
 
-CODES: tuple[Code, ...] = ()
+_WRITE = planned() + " -o PLAN.json"
+
+CODES: tuple[Code, ...] = (
+    Code(
+        "P101",
+        "a plan that can't be read",
+        "There is no such file, or it may not be read.",
+        "$ isoloss plan PLAN.json",
+        f"{_WRITE}\n$ isoloss plan PLAN.json",
+    ),
+    Code(
+        "P102",
+        "a plan that is not JSON",
+        "The file's text is not JSON; the message shows where it ends to be.",
+        "$ echo '{\"format\": ' > PLAN.json\n$ isoloss plan PLAN.json",
+        f"{_WRITE}\n$ isoloss plan PLAN.json",
+    ),
+    Code(
+        "P103",
+        "not a plan of this format",
+        "The JSON is something else, a plan of another version, or lacks a part.",
+        '$ echo \'{"format": "isoloss.plan/0"}\' > PLAN.json\n$ isoloss plan PLAN.json',
+        f"{_WRITE}\n$ isoloss plan PLAN.json",
+    ),
+    Code(
+        "P104",
+        "a plan edited by hand",
+        "A job's id says what it means. Here a spec has changed and its id hasn't, so results would be filed under the "
+        "wrong job. Change the study and plan again.",
+        f"{_WRITE}\n$ sed -i s/0.1/0.2/ PLAN.json\n$ isoloss plan PLAN.json",
+        f"{_WRITE}\n$ isoloss plan PLAN.json",
+    ),
+    Code(
+        "P105",
+        "a file that can't be written",
+        "The place named by `-o` is a folder, doesn't exist, or may not be written.",
+        planned() + " -o nowhere/PLAN.json",
+        _WRITE,
+    ),
+    Code(
+        "P106",
+        "no such job in the plan",
+        "Jobs are named by the start of their id, at least four digits, or by their name as `isoloss plan --long` shows "
+        "it. A start that several jobs share names none.",
+        f"{_WRITE}\n$ isoloss explain nobody PLAN.json",
+        f'{_WRITE}\n$ isoloss explain "runs/cnn(2)/g/4k" PLAN.json',
+    ),
+)

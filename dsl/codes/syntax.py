@@ -111,6 +111,14 @@ CODES: tuple[Code, ...] = (
         _GOOD,
     ),
     Code(
+        "S115",
+        "a file that can't be written",
+        "`isoloss fmt` writes a new file beside the old one and lets it take its place, so that a study is never half "
+        "written; the system refused. The message has its reason.",
+        "$ printf 'study s {dataset digits}' > a.study\n$ (ulimit -f 0; isoloss fmt a.study)",
+        _GOOD,
+    ),
+    Code(
         "S120",
         "an import from outside the study's folder",
         "A study from a stranger must be safe to read, so imports lie in the study's folder or below it; symbolic links "

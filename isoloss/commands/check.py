@@ -21,7 +21,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="+", metavar="FILE", type=Path, help="a .study file")
     parser.add_argument("--profile", metavar="NAME", help="choose a profile of the studies")
     parser.add_argument(
-        "--set", dest="overrides", action="append", default=[], metavar="PATH=VALUE", help="override one setting"
+        "--set",
+        dest="overrides",
+        action="append",
+        default=[],
+        metavar="PATH=VALUE",
+        help="override one setting",
     )
     parser.add_argument("--format", choices=("text", "json"), default="text", help="how to print")
 
