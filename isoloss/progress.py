@@ -89,7 +89,7 @@ class Progress:
             if event.seconds and job.cost.seconds is not None:
                 self._measured += event.seconds
                 self._planned += job.cost.seconds.mid
-            took = f"{event.seconds:.1f} s" if event.seconds else "by another process"
+            took = f"{event.seconds:.1f} s" if event.seconds else event.text
             count = f"[{self._done}/{self._done + len(self._left)}]"
             self.say(f"  {count}  {job.name}  {took}{_speed(job, event.seconds)}")
         elif event.what == "failed" and event.failure is not None:

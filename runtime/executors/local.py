@@ -245,7 +245,8 @@ class _Run:
     def _finish(self, job: Job, seconds: float) -> None:
         self._waiting.pop(job.id, None)
         self.outcome.done.add(job.id)
-        self.watch(Event("finished", job, fraction=1.0, seconds=seconds))
+        text = "" if seconds else "by another process"
+        self.watch(Event("finished", job, fraction=1.0, seconds=seconds, text=text))
 
     def _fail(self, job: Job, failure: Failure) -> None:
         self.outcome.failed[job.id] = failure

@@ -47,7 +47,7 @@ class SimulateExecutor:
                 watch(Event("started", job, text="simulated"))
                 self._one(job, store, study)
                 outcome.done.add(job.id)
-                watch(Event("finished", job, fraction=1.0, seconds=0.0))
+                watch(Event("finished", job, fraction=1.0, text="simulated"))
             except JobError as error:
                 failure = Failure(error.code, error.message, tuple(error.help))
                 outcome.failed[job.id] = failure
