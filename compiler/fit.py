@@ -25,8 +25,11 @@ from isoloss.compiler.laws.weights import compact, run_weights
 
 __all__ = ["FitOptions", "LawFit", "Status", "fit_law"]
 
-#: Wide Huber thresholds on the way to the wanted one (log residuals): 10 %, 1 %, 0.1 %.
-_HOMOTOPY = (0.1, 0.01, 1e-3, 1e-5)
+#: Wide Huber thresholds on the way to the wanted one. With residuals far outside delta the objective is almost
+#: a sum of absolute values, whose valleys Newton descends kink by kink; wide thresholds smooth them.
+_HOMOTOPY = (0.1, 0.03, 0.01, 3e-3, 1e-3, 1e-4, 1e-6)
+#: Taken from the best points again where few starts agreed.
+_FINE = (0.01, 6e-3, 4e-3, 2.5e-3, 1.5e-3, 1e-3, 5e-4, 2e-4, 1e-4, 1e-5, 1e-6, 1e-7)
 #: Starts count as agreeing when their objective is within this of the best, relatively.
 AGREE = 1e-6
 #: A log residual of 1e-10 is rounding: below its square per point, objectives don't differ.
@@ -141,7 +144,6 @@ class Problem:
             i = law.parameters.index(name)
             self.lower[i] = self.upper[i] = value
         self.kernel: Kernel = kernel_for(law, self.x, y)
-        self.deltas = (*(d for d in _HOMOTOPY if d > options.delta), options.delta)
 
     def natural(self, theta: Floats) -> Floats:
         """theta in the law's own coordinates, from centred ones."""
@@ -151,10 +153,12 @@ class Problem:
         """The best of all starts, the share of starts that reach it, and how many there were."""
         starts = np.clip(self.law.starts(self.x, self.y, self.weight), self.lower, self.upper)
         starts = starts[: self.options.max_starts]
-        bounds = (self.lower, self.upper)
-        found = descend(self.kernel, starts, self.weight, bounds, self.deltas, tolerance=1e-9, max_passes=40)
+        found = self._descend(starts, self.weight, self._down(_HOMOTOPY), passes=40)
+        if np.mean(found.value <= found.value.min() * (1 + AGREE)) < 0.5:
+            ranked = found.theta[np.argsort(found.value, kind="stable")]
+            found = self._descend(ranked, self.weight, self._down(_FINE), passes=60)
         first = found.theta[int(np.nanargmin(found.value))][None, :]
-        best = descend(self.kernel, first, self.weight, bounds, self.deltas[-1:])
+        best = self._polish(first)
         share = float(np.mean(found.value <= best.value * (1 + AGREE) + EXACT * len(self.y)))
         return best, share, len(starts)
 
@@ -164,8 +168,31 @@ class Problem:
         if not len(draws):
             return np.empty((0, len(best.theta[0])))
         starts = np.repeat(best.theta, len(draws), axis=0)
-        bounds = (self.lower, self.upper)
-        return descend(self.kernel, starts, draws, bounds, (self.options.delta,), tolerance=1e-9).theta
+        return self._descend(starts, draws, self._down((0.01,)), passes=30, tolerance=1e-8).theta
+
+    def _polish(self, theta: Floats) -> Solution:
+        """The tight descent. A coefficient that creeps towards zero (its log towards minus infinity, through
+        ever flatter ground) is tried at its bound."""
+        best = self._descend(theta, self.weight, (self.options.delta,), passes=300, tolerance=1e-13)
+        if best.converged[0]:
+            return best
+        slope = self.kernel(best.theta, self.weight, self.options.delta).gradient[0]
+        creeping = [i for i in self.law.coefficients if slope[i] > 0 and self.lower[i] < self.upper[i]]
+        trials = np.repeat(best.theta, len(creeping) + 1, axis=0)
+        for row, i in enumerate(creeping):
+            trials[row, i] = self.lower[i]
+        tried = self._descend(trials, self.weight, (self.options.delta,), passes=600, tolerance=1e-13)
+        k = int(np.argmin(tried.value))
+        return Solution(tried.theta[k : k + 1], tried.value[k : k + 1], tried.converged[k : k + 1])
+
+    def _down(self, homotopy: tuple[float, ...]) -> tuple[float, ...]:
+        """From wide thresholds to the wanted one."""
+        return (*(d for d in homotopy if d > self.options.delta), self.options.delta)
+
+    def _descend(
+        self, starts: Floats, weight: Floats, deltas: tuple[float, ...], passes: int, tolerance: float = 1e-9
+    ) -> Solution:
+        return descend(self.kernel, starts, weight, (self.lower, self.upper), deltas, tolerance, passes)
 
     def at_bound(self, theta: Floats) -> tuple[str, ...]:
         """Names of free parameters at the edge of their range."""

@@ -7,7 +7,7 @@ t_2 = beta ln(exp(t_u/beta) + exp(t_v/beta)). Its floor at FID > 0 is E + epsilo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -21,61 +21,65 @@ _KAPPA = (0.3, 0.6, 1.2)
 _RATIO = (-3.0, -1.0, 1.0)  # ln (v/u) at the middle of the data
 # Positions in theta.
 _A, _ALPHA, _B, _BETA, _Q, _KAP, _E, _EPS = range(8)
+#: The parameters of each term.
+_BLOCKS = ([_A, _ALPHA], [_B, _BETA, _Q, _KAP], [_E], [_EPS])
+_TERM_OF = (0, 0, 1, 1, 1, 1, 2, 3)
 
 
 class Approach3(Law):
     name = "approach3"
     parameters = ("A", "alpha", "B", "beta", "Q", "kappa", "E", "epsilon")
     logs = frozenset({"A", "E", "epsilon"})
+    coefficients = (_A, _B, _Q, _E, _EPS)
     uses_fid = True
 
     def log_prediction(self, theta: Floats, x: Inputs) -> Floats:
         return log_sum(self._terms(theta, x)[0])[0]
 
     def jacobian(self, theta: Floats, x: Inputs) -> Floats:
-        J, _ = self._jacobian(theta, x)
-        return J
+        return np.moveaxis(self.local(theta, x)[1], -2, -1)
 
-    def curvature(self, theta: Floats, x: Inputs, weights: Floats) -> Floats:
-        """Of the outer sum; the bracket's own second derivatives are left out (they matter little: its shares
-        sum to one and beta is bounded), so the engine's step is a good one, not Newton's exactly."""
-        J, (inside, shares) = self._jacobian(theta, x)
-        n = x.lnN.shape[-1]
-        H = -np.einsum("bnp,bn,bnq->bpq", J, weights, J, optimize=True)
-        for block, k in (((_A, _ALPHA), 0), ((_B, _BETA, _Q, _KAP), 1), ((_E,), 2), ((_EPS,), 3)):
-            G = np.stack([np.broadcast_to(inside[j], (len(theta), n)) for j in block], axis=-1)
-            rows = np.ix_(block, block)
-            scaled = G * (weights * shares[k])[..., None]
-            H[:, rows[0], rows[1]] += scaled.transpose(0, 2, 1) @ G
-        return H
-
-    def _terms(self, theta: Floats, x: Inputs) -> tuple[list[Floats], tuple[Floats, Floats, Floats, Floats]]:
-        """Logs of the four terms, and of the bracket: t_u/beta, t_v/beta, their shares."""
-        a, alpha, b, beta, c, kappa, e, f = (theta[..., j, None] for j in range(8))
-        lnF, off = _log_fid(x.fid)
-        u = b / beta - x.lnD
-        v = (c + kappa * lnF) / beta + off
-        peak = np.maximum(u, v)
-        # D without bound and FID 0: both are -inf and the term is none.
-        peak = np.where(np.isneginf(peak), -1e300, peak)
-        eu, ev = np.exp(u - peak), np.exp(v - peak)
-        total = eu + ev
-        t2 = beta * (peak + np.log(np.maximum(total, 1e-300)))
-        with np.errstate(divide="ignore"):
-            lnq = np.log(x.lnQ)
-        terms = [a - alpha * x.lnN, t2, e + np.zeros_like(t2), f + lnq + np.zeros_like(t2)]
-        return terms, (u, np.where(np.isneginf(off), 0.0, v), eu / total, ev / total)
-
-    def _jacobian(self, theta: Floats, x: Inputs) -> tuple[Floats, tuple[list[Floats], list[Floats]]]:
-        terms, (u, v, pu, pv) = self._terms(theta, x)
-        _, shares = log_sum(terms)
+    def local(self, theta: Floats, x: Inputs) -> tuple[Floats, Floats, Callable[[Floats], Floats]]:
+        terms, (U, V, pu, pv) = self._terms(theta, x)
+        value, shares = log_sum(terms)
         beta, b = theta[..., _BETA, None], theta[..., _B, None]
         lnF, _ = _log_fid(x.fid)
-        one = np.ones_like(terms[1])
-        by_beta = terms[1] / beta - pu * b / beta - pv * v
-        inside = [one, -x.lnN * one, pu, by_beta, pv, pv * lnF, one, one]
-        term = (0, 0, 1, 1, 1, 1, 2, 3)
-        return np.stack([shares[k] * g for k, g in zip(term, inside, strict=True)], axis=-1), (inside, shares)
+        one = np.ones_like(value)
+        by_beta = terms[1] / beta - pu * b / beta - pv * V
+        inside = np.stack([one, -x.lnN * one, pu, by_beta, pv, pv * lnF, one, one], axis=-2)
+        share = np.stack([shares[k] for k in _TERM_OF], axis=-2)
+
+        def curvature(weights: Floats) -> Floats:
+            """d2 l = sum_k w_k (dt_k dt_k' + d2 t_k) - dl dl'. Only t_2 curves: it is the perspective function
+            beta lse(t_u/beta, t_v/beta), whose Hessian has rank one, pu pv / beta v v'."""
+            H = -_weighted_square(share * inside, weights)
+            for k, block in enumerate(_BLOCKS):
+                rows = np.ix_(block, block)
+                H[:, rows[0], rows[1]] += _weighted_square(inside[:, block], weights * shares[k])
+            v = np.stack([one, V - b / beta, -one, -lnF * one], axis=-2)
+            rows = np.ix_(_BLOCKS[1], _BLOCKS[1])
+            H[:, rows[0], rows[1]] += _weighted_square(v, weights * shares[1] * pu * pv / beta)
+            return H
+
+        return value, share * inside, curvature
+
+    def _terms(self, theta: Floats, x: Inputs) -> tuple[list[Floats], tuple[Floats, Floats, Floats, Floats]]:
+        """Logs of the four terms, and of the bracket: U = t_u/beta, V = t_v/beta, their shares."""
+        a, alpha, b, beta, c, kappa, e, f = (theta[..., j, None] for j in range(8))
+        lnF, off = _log_fid(x.fid)
+        U = b / beta - x.lnD
+        V = (c + kappa * lnF) / beta
+        masked = V + off
+        peak = np.maximum(U, masked)
+        # D without bound and FID 0: both are -inf and the term is none.
+        peak = np.where(np.isneginf(peak), -1e300, peak)
+        eu, ev = np.exp(U - peak), np.exp(masked - peak)
+        total = np.maximum(eu + ev, 1e-300)
+        t2 = beta * (peak + np.log(total))
+        with np.errstate(divide="ignore"):
+            lnq = np.log(x.lnQ)
+        zero = np.zeros_like(t2)
+        return [a - alpha * x.lnN + zero, t2, e + zero, f + lnq + zero], (U, V + zero, eu / total, ev / total)
 
     def centre(self, x: Inputs) -> tuple[Inputs, Floats]:
         """ln N and ln D about their means; FID stays, c + kappa ln FID is kept well scaled by its grid."""
@@ -142,8 +146,9 @@ class Approach3(Law):
 
     def to_paper(self, theta: Floats) -> dict[str, Floats]:
         values = super().to_paper(theta)
-        values["B"] = np.exp(theta[..., _B] / theta[..., _BETA])
-        values["Q"] = np.exp(theta[..., _Q] / theta[..., _KAP])
+        # A free exponent near zero sends B = exp(b / beta) out of range: the largest float says so.
+        values["B"] = np.exp(np.minimum(theta[..., _B] / theta[..., _BETA], 700.0))
+        values["Q"] = np.exp(np.minimum(theta[..., _Q] / theta[..., _KAP], 700.0))
         return values
 
     def from_paper(self, values: Mapping[str, float]) -> Floats:
@@ -158,3 +163,8 @@ def _log_fid(fid: Floats) -> tuple[Floats, Floats]:
     positive = ~(fid <= 0)  # nan stays nan
     lnF = np.log(np.where(positive, fid, 1.0))
     return lnF, np.where(positive, 0.0, -np.inf)
+
+
+def _weighted_square(rows: Floats, weights: Floats) -> Floats:
+    """sum_n weights [b, n] rows [b, p, n] rows' -> [b, p, p]."""
+    return np.asarray((rows * weights[:, None, :]) @ rows.transpose(0, 2, 1))

@@ -99,13 +99,14 @@ class DenseKernel:
         self.law, self.x, self.y = law, x, y
 
     def __call__(self, theta: Floats, weight: Floats, delta: float) -> Local:
-        r = self.law.log_prediction(theta, self.x) - self.y
-        J = self.law.jacobian(theta, self.x)
+        prediction, J, curvature = self.law.local(theta, self.x)
+        r = prediction - self.y
         value, slope, ratio = huber(r, weight, delta)
         psi = ratio * r
-        gradient = np.einsum("bnp,bn->bp", J, psi)
+        gradient = (J @ psi[..., None])[..., 0]
         transposed = J.transpose(0, 2, 1)
-        newton = (transposed * slope[:, None, :]) @ J
-        irls = (transposed * ratio[:, None, :]) @ J
-        curvature = self.law.curvature(theta, self.x, psi)
-        return Local(value, gradient, newton if curvature is None else newton + curvature, irls)
+        newton = (J * slope[:, None, :]) @ transposed
+        irls = (J * ratio[:, None, :]) @ transposed
+        if curvature is not None:
+            newton += curvature(psi)
+        return Local(value, gradient, newton, irls)

@@ -6,7 +6,7 @@ papers' names and units appear only through `to_paper` and `from_paper`. Leading
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -24,7 +24,8 @@ class Law(ABC):
     parameters: ClassVar[tuple[str, ...]]
     #: Of these, the ones that theta holds as natural logs.
     logs: ClassVar[frozenset[str]] = frozenset()
-    #: Exponents and other slopes: what a bound or a missing contrast in the design makes meaningless.
+    #: Positions in theta of log coefficients, which data may push to zero.
+    coefficients: ClassVar[tuple[int, ...]] = ()
     uses_fid: ClassVar[bool] = False
     #: Needs the images column beside params to mean something; False for a power law in one abscissa.
     two_dimensional: ClassVar[bool] = True
@@ -50,10 +51,13 @@ class Law(ABC):
     def bounds(self, x: Inputs, y: Floats) -> tuple[Floats, Floats]:
         """Lower and upper bounds [p] of theta for data like these. Equal bounds fix a parameter."""
 
-    def curvature(self, theta: Floats, x: Inputs, weights: Floats) -> Floats | None:
-        """Sum over points of weights [b, n] times the Hessian of ln L: [b, p, p]. None: not known, and the
-        engine goes on with the Gauss-Newton matrix alone."""
-        return None
+    def local(
+        self, theta: Floats, x: Inputs
+    ) -> tuple[Floats, Floats, Callable[[Floats], Floats] | None]:
+        """At theta [b, p]: ln L [b, n], its Jacobian [b, p, n], and a function from weights [b, n] to the
+        weighted sum of Hessians of ln L [b, p, p]; None where a form has no second derivatives, and the engine
+        goes on with Gauss-Newton."""
+        return self.log_prediction(theta, x), np.moveaxis(self.jacobian(theta, x), -1, -2), None
 
     def unidentified(self, x: Inputs) -> dict[str, tuple[float, str]]:
         """Parameters these points can't determine: name -> (theta value they are fixed at, reason)."""
@@ -116,6 +120,9 @@ class TermLaw(Law):
     term_of: ClassVar[tuple[int, ...]]
     #: The parameter that is each term's intercept.
     intercepts: ClassVar[tuple[int, ...]]
+    def __init_subclass__(cls) -> None:
+        cls.coefficients = cls.intercepts
+
     #: (lower, upper) of each slope, by name.
     slope_bounds: ClassVar[Mapping[str, tuple[float, float]]]
 

@@ -35,6 +35,21 @@ def test_jacobian_agrees_with_finite_differences(law: str) -> None:
             np.testing.assert_allclose(J[:, j], (ahead - behind) / 2e-6, atol=2e-8)
 
 
+def test_curvature_of_approach3_agrees_with_finite_differences() -> None:
+    form = LAWS["approach3"]
+    x, T = form.centre(points_of("approach2", fids=np.array([0.0, 1.65, 6.79])).inputs())
+    theta = np.linalg.solve(T, form.from_paper(TRUE["approach3"]))[None, :]
+    weights = np.random.default_rng(0).standard_normal((1, x.lnN.size))
+    curvature = form.local(theta, x)[2]
+    assert curvature is not None
+    H = curvature(weights)[0]
+    for j in range(8):
+        step = np.zeros((1, 8))
+        step[0, j] = 1e-6
+        difference = form.local(theta + step, x)[1] - form.local(theta - step, x)[1]
+        np.testing.assert_allclose(H[:, j], (difference[0] @ weights[0]) / 2e-6, atol=1e-6)
+
+
 @pytest.mark.parametrize("law", FORMS)
 def test_paper_names_round_trip(law: str) -> None:
     form = LAWS[law]
