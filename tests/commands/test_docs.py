@@ -1,0 +1,38 @@
+"""docs/laws.md works as shown; docs/verify_bartoldson2024.md is what the command writes today."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from doc_commands import commands_of, console_blocks, run_commands, run_markdown
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def test_every_command_of_the_laws_page_runs(tmp_path: Path) -> None:
+    ran = run_markdown(DOCS / "laws.md", tmp_path)
+    assert len(ran) >= 10
+    assert not any("Traceback" in one.err + one.out for one in ran)
+    assert (tmp_path / "fit2.json").exists()
+
+
+def test_the_verify_page_is_current(tmp_path: Path) -> None:
+    [ran] = run_commands(["isoloss verify bartoldson2024 -o page.md"], tmp_path)
+    assert ran.code == 0
+    written = (tmp_path / "page.md").read_text(encoding="utf-8")
+    help = "run `isoloss verify bartoldson2024 -o docs/verify_bartoldson2024.md`"
+    assert (DOCS / "verify_bartoldson2024.md").read_text(encoding="utf-8") == written, help
+
+
+def test_the_helper_reads_blocks_and_continuations() -> None:
+    page = "```console\n$ printf 'a\nb' > c\noutput\n$ one \\\n  two\n```\n```\n$ not this\n```\n"
+    [block] = console_blocks(page)
+    assert commands_of(block) == ["printf 'a\nb' > c", "one    two"]
+
+
+def test_the_helper_notices_failure(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("```console\n$ isoloss fit nowhere.csv --law chinchilla\n```\n")
+    with pytest.raises(AssertionError, match="exits with 1"):
+        run_markdown(page, tmp_path)
