@@ -16,9 +16,9 @@ from typing import Any
 
 import orjson
 
-from isoloss.compiler.plan import Facts, Job, Observation, Plan, plan_from_json
+from isoloss.compiler.plan import Facts, Job, Observation, Plan, Range
+from isoloss.report.plans import Plans, read_plans
 from isoloss.runtime import journal
-from isoloss.runtime.disk import storage
 from isoloss.runtime.result import Result
 from isoloss.runtime.store import Store
 
@@ -65,11 +65,15 @@ class Material:
     """`origin` is "measured", "simulated" or "" (unknown)."""
 
     path: Path
-    plan: Plan | None
+    plans: Plans
     results: Mapping[str, Result]
     ledger: tuple[Mapping[str, Any], ...]
     failures: Mapping[str, str]  # job id -> message of its last failure, for jobs without a result
     origin: str
+
+    @property
+    def plan(self) -> Plan | None:
+        return self.plans.latest
 
     @cached_property
     def observations(self) -> tuple[Observation, ...]:
@@ -127,6 +131,10 @@ class Material:
         result = self.results.get(job)
         return result.run.seconds if result else None
 
+    def planned(self, job: Job) -> Range | None:
+        """Wall seconds as they were planned before the job ran; None: not estimated."""
+        return self.plans.first_seconds.get(job.id, job.cost.seconds)
+
     def state(self, job: Job) -> str:
         """done, failed, ready or provisional: what the store has, then what the plan says."""
         if job.id in self.results:
@@ -142,32 +150,12 @@ def gather(path: Path) -> Material:
     results = {result.job: result for result in store.results()}
     return Material(
         path=store.path,
-        plan=_latest_plan(store.path / "plans"),
+        plans=read_plans(store.path / "plans"),
         results=results,
         ledger=tuple(journal.read(store.path / "forecasts.jsonl")[0]),
         failures=_failures(store.path / "journal.jsonl", results),
         origin=_origin(store.path / "origin"),
     )
-
-
-def _latest_plan(folder: Path) -> Plan | None:
-    """The highest revision of the study that ran last; None where no plan (or no readable one) is kept."""
-    with storage("reading the plans"):
-        files = sorted(folder.glob("*.json"), key=lambda f: (f.stat().st_mtime_ns, f.name), reverse=True)
-        heads = []
-        for file in files:
-            try:
-                data = orjson.loads(file.read_bytes())
-                heads.append((data["digest"], int(data["revision"]), file))
-            except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
-                continue  # a plan that was damaged: an older one serves
-    if not heads:
-        return None
-    newest = max((h for h in heads if h[0] == heads[0][0]), key=lambda h: h[1])
-    try:
-        return plan_from_json(newest[2].read_bytes())
-    except ValueError:
-        return None
 
 
 def _failures(path: Path, results: Mapping[str, Result]) -> dict[str, str]:

@@ -107,7 +107,7 @@ def _banner(material: Material) -> str:
     if material.origin == "simulated" or any(r.run.simulated for r in material.results.values()):
         return (
             '<p class="banner"><strong>Simulated results.</strong> The observations in this store were '
-            "drawn from a stated law by the simulate executor; no network was trained. Nothing here is evidence about real "
-            "networks.</p>"
+            "drawn from a stated law by the simulate executor; no network was trained. Nothing here is "
+            "evidence about real networks.</p>"
         )
     return ""

@@ -1,6 +1,6 @@
 """Pieces of a study's or a spec's JSON as their author would write them: calls, rationals, rules.
 
-In: JSON data of dsl.study_json (`call`, `rational`, `operator`, …) or of a plan's specs (`kind`). Out: text."""
+In: data of dsl.study_json (`call`, `rational`, `operator`, …) or of a plan's specs (`kind`). Out: text."""
 
 from __future__ import annotations
 

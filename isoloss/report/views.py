@@ -1,7 +1,7 @@
 """Fitted laws as the figures need them: plan.laws -> curves, frontiers, a focus, a FLOP rule.
 
-Every number comes from LawFit's own predictions; nothing is fitted here but the accuracy line, whose points are
-the page's own runs."""
+Every number comes from LawFit's own predictions; nothing is fitted here but the accuracy line, whose points
+are the page's own runs."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from isoloss.compiler.portfolio import Portfolio
 from isoloss.report.gather import Material
 from isoloss.report.svg import category
 
-#: Resamples behind a drawn band: its ends are then good to a few per cent of its width, at a third of the time
-#: of all. Numbers in text and tables use every resample.
-DRAWN_RESAMPLES = 300
+#: Resamples behind a drawn band: its ends are then good to a few per cent of its width, for a third of the
+#: time. Numbers in text and tables use every resample.
+DRAWN_RESAMPLES = 200
 
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """One entry of plan.laws. `generator`: the one it is fitted to (`per = generator`); None: all it knows."""
+    """One entry of plan.laws. `generator`: the one it is fitted to (`per = generator`); None: all."""
 
     name: str
     fit: LawFit
@@ -196,12 +196,12 @@ def compute_range(material: Material, asked: float | None) -> Floats:
     """Log-spaced computes (FLOP) from the cheapest run to 10 times the dearest or the asked one."""
     spent = [r.facts.flops_per_image * r.images for r in material.runs if r.facts.flops_per_image]
     low, high = min(spent, default=asked or 1.0), max([*spent, asked or 0.0], default=1.0)
-    return np.geomspace(low, 10 * high, 20)
+    return np.geomspace(low, 10 * high, 17)
 
 
 def accuracy_line(material: Material) -> AccuracyFit | None:
-    """Robust accuracy on loss over the final points of grid runs (what an allocation trains tests the line and
-    doesn't enter it); None for fewer than three distinct losses."""
+    """Robust accuracy on loss over the final points of grid runs (what an allocation trains tests the line,
+    it doesn't enter it); None for fewer than three distinct losses."""
     loss, accuracy = material.loss_metric, material.accuracy_metric
     if loss is None or accuracy is None:
         return None

@@ -1,7 +1,7 @@
 """A store as a finished (or unfinished) study leaves it, with values drawn from the paper's published law.
 
-SYNTHETIC: no network was trained. Losses are Approach 2 of Bartoldson et al. 2024 with full-precision constants
-(reference: FID = 0 form) times log-normal noise; accuracies the paper's line; sample images made-up blobs."""
+SYNTHETIC: no network was trained. Losses are Approach 2 of Bartoldson et al. 2024 (full-precision constants)
+times log-normal noise; accuracies the paper's line; sample images made-up blobs."""
 
 from __future__ import annotations
 
@@ -238,7 +238,7 @@ def make(runs: int | None = None) -> list[Made]:
     return made
 
 
-def fit_laws(made: list[Made], resamples: int = 200) -> dict[str, Any]:
+def fit_laws(made: list[Made], resamples: int = 1000) -> dict[str, Any]:
     """The laws that the compiler would have fitted to these runs, as the plan holds them."""
     seen = [o for m in made if m.job.facts.allocation is None for o in m.observations if o.metric == LOSS]
     columns = {

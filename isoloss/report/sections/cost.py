@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from isoloss.compiler.plan import Cost, Job
 from isoloss.report import format as write
 from isoloss.report.gather import Material
@@ -16,7 +19,7 @@ def cost(material: Material) -> str:
     if plan is None:
         return section("cost", "Cost", "<p>Without a plan there is no planned cost to compare with.</p>")
     timed = [(j, s) for j in plan.jobs if (s := material.seconds(j.id)) is not None]
-    compared = [(j, j.cost.seconds, s) for j, s in timed if j.cost.seconds is not None]
+    compared = [(j, r, s) for j, s in timed if (r := material.planned(j)) is not None]
     inside = sum(r.low <= s <= r.high for _, r, s in compared)
     summary = (
         f"<p>{inside} of {len(compared)} finished jobs with an estimate took a time inside their 95 % "
@@ -46,7 +49,7 @@ def _scatter(material: Material) -> str:
     ends: list[float] = []
     for i, kind in enumerate(KINDS):
         jobs = [
-            (j, j.cost.seconds, s)
+            (j, material.planned(j), s)
             for j in material.plan.jobs
             if j.kind == kind and (s := material.seconds(j.id))
         ]
@@ -65,7 +68,8 @@ def _scatter(material: Material) -> str:
     plot.line([low, high], [low, high], "mute", style="dash")
     return figure(
         plot.render(),
-        "Each finished job's time as this plan prices it and as it was measured; on the dashed line they "
+        "Each finished job's time as the first plan that had it priced it, before it ran, and as "
+        "measured; on the dashed line they "
         "are equal.",
     )
 
@@ -75,33 +79,46 @@ def _totals(material: Material) -> str:
     assert plan is not None
     rows = []
     for kind in (*KINDS, "all"):
-        planned = plan.totals.get(kind)
-        if planned is None:
+        total = plan.totals.get(kind)
+        if total is None:
             continue
         jobs = [j for j in plan.jobs if kind in (j.kind, "all")]
+        done = [
+            (r, s) for j in jobs if (s := material.seconds(j.id)) is not None and (r := material.planned(j))
+        ]
         took = [s for j in jobs if (s := material.seconds(j.id)) is not None]
         rows.append(
             [
                 text(kind),
                 f"{len(took)} of {len(jobs)}",
-                _flops(planned),
-                write.interval(planned.seconds, "seconds"),
-                write.data(sum(took), "seconds") if took else '<span class="none">none yet</span>',
-                write.interval(planned.usd, "usd"),
+                _flops(total),
+                write.data(sum(r.mid for r, _ in done), "seconds") if done else "–",
+                write.data(sum(s for _, s in done), "seconds") if done else "–",
+                write.interval(total.seconds, "seconds"),
+                write.interval(total.usd, "usd"),
             ]
         )
-    budget = ", ".join(
-        f"{text(k)} = {text(v)}" for k, v in plan.budget.items() if isinstance(v, int | float | str)
-    )
+    head = ["kind", "done", "FLOPs", "finished: planned", "finished: measured", "whole plan", "price of it"]
     said = note(
-        "Planned totals cover all jobs of the plan, measured ones the finished jobs. Budget: "
-        f"{budget or 'none stated'}."
+        "Planned: by the first plan that had the job. Whole plan: all jobs, priced by the latest plan, "
+        "which has "
+        f"learnt from finished ones. Budget: {_budget(plan.budget)}."
     )
-    return (
-        "<h3>Totals</h3>"
-        + table(["kind", "done", "FLOPs", "planned time", "measured time", "price"], rows, (1, 2))
-        + said
-    )
+    return "<h3>Totals</h3>" + table(head, rows, (1, 2, 3, 4)) + said
+
+
+def _budget(budget: Mapping[str, Any]) -> str:
+    """The plan's account of its budget, as far as it is plain numbers and words."""
+    parts = []
+    for name, value in budget.items():
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
+            continue
+        quantity = next((q for q in ("flops", "seconds") if name.endswith(q)), "plain")
+        written = text(value) if isinstance(value, str) else write.data(value, quantity)
+        parts.append(
+            f"{text(name.replace('_', ' ').removesuffix(' flops').removesuffix(' seconds'))} {written}"
+        )
+    return ", ".join(parts) or "none stated"
 
 
 def _table(material: Material) -> str:
@@ -114,7 +131,7 @@ def _table(material: Material) -> str:
 
 def _row(material: Material, job: Job) -> list[str]:
     took = material.seconds(job.id)
-    planned = job.cost.seconds
+    planned = material.planned(job)
     ratio = (
         f"{took / planned.mid:.2f}" if took is not None and planned is not None and planned.mid > 0 else "–"
     )

@@ -1,4 +1,4 @@
-"""The fitted laws themselves: parameters with intervals, status, residuals; loss -> accuracy; measured quality."""
+"""Fitted laws: parameters with intervals, status, residuals; loss -> accuracy; measured quality."""
 
 from __future__ import annotations
 
@@ -82,11 +82,10 @@ def quality(material: Material) -> str:
         f"Measured in {text(', '.join(spaces))} space" if spaces else "Stated in the study, not measured here"
     )
     how += f" on {', '.join(write.count(c) for c in counts)} images." if counts else "."
-    hollow = " Hollow: stated in the study, not measured." if len(measured) < len(names) and measured else ""
+    some = len(measured) < len(names) and measured
+    how += " Hollow: stated in the study, not measured." if some else ""
     listed = facts((name, _quality_value(measured.get(name), material.quality[name])) for name in names)
-    return section(
-        "quality", "Quality of training images", figures([figure(plot.render(), how + hollow)]), listed
-    )
+    return section("quality", "Quality of training images", figures([figure(plot.render(), how)]), listed)
 
 
 def _quality_value(found: object, stated: float) -> str:
@@ -124,6 +123,10 @@ def _card(material: Material, view: View) -> str:
     return f'<div class="card"><h3>{text(view.name)}<span>{badge}</span></h3>{facts(rows)}{notes}</div>'
 
 
+def _signed_percent(value: float) -> str:
+    return f"{100 * value:+.3g} %".replace("-", "−") if value else "0"
+
+
 def _residuals(material: Material, view: View) -> str:
     """Measured over predicted, minus one, against compute."""
     metric = material.loss_metric
@@ -134,11 +137,7 @@ def _residuals(material: Material, view: View) -> str:
     plot = Figure(
         f"Residuals of {view.name}",
         Axis("training compute", "log", write.flops),
-        Axis(
-            "measured / predicted − 1",
-            "linear",
-            lambda v: f"{100 * v:+.3g} %".replace("-", "−") if v else "0",
-        ),
+        Axis("measured / predicted − 1", "linear", _signed_percent),
         heading=f"Residuals, {view.name}",
     )
     for i, generator in enumerate(material.generators):
@@ -217,9 +216,10 @@ def _accuracy(material: Material) -> str:
     rows = [line.predict(Range(x, x, x)) for x in xs.tolist()]
     plot.band(xs.tolist(), [r.low for r in rows], [r.high for r in rows], "ink")
     plot.line(xs.tolist(), [r.mid for r in rows], "ink")
+    sign = "−" if line.slope < 0 else "+"
     return figure(
         plot.render(),
         f"Final points of {line.points} networks ({text(accuracy)}); the line is accuracy = "
-        f"{write.data(line.intercept)} "
-        f"+ {write.data(line.slope)} × loss, R² {write.data(line.r2)}, band: 95 % for one more network.",
+        f"{write.data(line.intercept)} {sign} {write.data(abs(line.slope))} × loss, R² {write.data(line.r2)}; band: "
+        "95 % for one more network.",
     )

@@ -1,4 +1,4 @@
-"""What was forecast before it was measured: the append-only ledger -> a table, a picture, the coverage so far."""
+"""What was forecast before it was measured: the ledger -> a table, pictures, coverage so far."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def read(material: Material) -> list[Entry]:
 
 
 def _measured(material: Material, job: str, quantity: str) -> Range | None:
-    """What the plan's answers say of a job, for a ledger whose score was not written before an interruption."""
+    """What the plan's answers say of a job, where an interruption kept the score from being written."""
     answers = material.plan.answers if material.plan else ()
     return next((a.measured.get(quantity) for a in answers if a.job == job), None)
 

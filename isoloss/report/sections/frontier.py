@@ -18,7 +18,7 @@ from isoloss.report.sections.plane import contours, disagreement
 from isoloss.report.svg import SHAPES, Axis, Figure, category
 from isoloss.report.views import Focus, Frontier, View, Views, accuracy_line, compute_range, focus, together
 
-SIZES = np.geomspace(0.1, 4.0, 25)
+SIZES = np.geomspace(0.1, 4.0, 17)
 TABLE_SIZES = (0.25, 0.5, 2.0)
 
 
@@ -84,11 +84,15 @@ def _optimum(material: Material, lines: list[_Drawn], about: Focus, quantity: st
         band, xs = getattr(drawn.line, quantity), drawn.line.flops.tolist()
         if not np.isfinite(band.mid).any():
             continue
-        if drawn.name != "together":
+        if drawn.name == "together":  # outlined: a third shade over the others' would hide them
+            plot.line(xs, band.low.tolist(), drawn.colour, style="dot thin")
+            plot.line(xs, band.high.tolist(), drawn.colour, style="dot thin")
+        else:
             middles.append(band.mid)
-        plot.band(xs, band.low.tolist(), band.high.tolist(), drawn.colour)
-        plot.line(xs, band.mid.tolist(), drawn.colour, style="dash" if drawn.name == "together" else "")
-        plot.legend.append((drawn.colour, "dash" if drawn.name == "together" else "line", drawn.name))
+            plot.band(xs, band.low.tolist(), band.high.tolist(), drawn.colour)
+        style = "dash" if drawn.name == "together" else ""
+        plot.line(xs, band.mid.tolist(), drawn.colour, style=style)
+        plot.legend.append((drawn.colour, style or "line", drawn.name))
     if not middles:
         return ""
     caption = f"The {name} that gives the lowest loss for a compute, by law."
@@ -119,12 +123,12 @@ def _mark_runs(plot: Figure, material: Material, quantity: str) -> None:
 
 
 def _reach(material: Material, laws: Views, about: Focus, computes: Floats) -> str:
-    """Robust accuracy of the compute-optimal network against compute, a curve per quality (paper, Figure 1)."""
+    """Robust accuracy of the best network against compute, a curve per quality (paper, Figure 1)."""
     line = accuracy_line(material)
     view = next((v for v in laws.of(about.generator) if v.generator is None), None)
     if line is None or view is None or material.accuracy_metric is None:
         return ""
-    far = np.geomspace(computes[0], computes[-1] * 1e4, 20)
+    far = np.geomspace(computes[0], computes[-1] * 1e4, 16)
     plot = Figure(
         "Robust accuracy of compute-optimal networks",
         Axis("training compute C", "log", write.flops),

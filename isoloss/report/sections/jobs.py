@@ -76,7 +76,7 @@ def _dropped(material: Material) -> str:
 
 
 def recipe(material: Material) -> str:
-    """All recipes, generators, evaluations and the dataset, with every default that the plan made explicit."""
+    """All recipes, generators, evaluations and the dataset, with every default made explicit."""
     plan = material.plan
     if plan is None:
         return ""

@@ -77,4 +77,4 @@ def _images(material: Material) -> str:
     if not counts:
         return "No evaluation has been stored yet."
     said = ", ".join(f"{write.data(n, 'plain')} ({times} values)" for n, times in sorted(counts.items()))
-    return f"Images behind each evaluated value: {said}. They come from the dataset's test split, which no generator saw."
+    return f"Images behind each evaluated value: {said}. They are of the test split, which no generator saw."

@@ -1,4 +1,4 @@
-"""Sample images clean and attacked, as the network saw them: samples.npz of evaluate jobs -> pixels on the page."""
+"""Sample images clean and attacked: samples.npz of evaluate jobs -> pixels on the page."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ MOST_PIXELS = 96
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """`clean`, `attacked` float (n, H, W, C) in [0, 1]; `labels`, `predictions` int (n,): what each image is and
-    what the network takes its attacked form for; `before` the prediction on the clean one, where stored."""
+    """`clean`, `attacked` float (n, H, W, C) in [0, 1]; `labels`, `predictions` int (n,): what each image is
+    and what the network takes its attacked form for; `before` what it takes the clean one for, if stored."""
 
     clean: NDArray[np.float64]
     attacked: NDArray[np.float64]

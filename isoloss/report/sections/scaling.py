@@ -105,7 +105,8 @@ def _images_panel(material: Material, metric: str, generator: str | None, laws: 
     plot.legend += [("mute", style or "line", view.name) for view, style in drawn]
     caption = f"Final loss of every network trained on {text(generator or 'real images')}."
     if drawn:
-        caption += f" Curves: {_list(v.name for v, _ in drawn)}; the shaded 95 % bands are {text(drawn[0][0].name)}’s."
+        caption += f" Curves: {_list(v.name for v, _ in drawn)}"
+        caption += f"; the shaded 95 % bands are {text(drawn[0][0].name)}’s."
     return figure(plot.render(), caption)
 
 
@@ -115,7 +116,7 @@ def _law_curves(
     """A curve per N and law, the first law's with its band; the laws that had something to say."""
     fid = material.quality.get(generator, math.nan)
     grid = np.geomspace(min(r.images for r in runs) / 1.3, max(r.images for r in runs) * 1.3, CURVE_POINTS)
-    drawn = []
+    drawn: list[tuple[View, str]] = []
     for view in candidates[: len(LINES)]:
         style, said = LINES[len(drawn)], False
         for size in sorted({r.params for r in runs}):
@@ -143,7 +144,7 @@ def _flops_panel(material: Material, metric: str, generator: str | None, laws: V
     plot = Figure(
         f"Loss against training FLOPs, {source(material, generator)}",
         Axis("training compute", "log", write.flops),
-        Axis("adversarial loss", "log", low=low, high=min(high * 1.25, _highest(curves))),
+        Axis("adversarial loss", "log", low=low, high=high * 1.25),
         heading=source(material, generator),
     )
     for run, points in curves:
@@ -191,10 +192,6 @@ def envelope(curves: list[list[Point]]) -> tuple[list[float], list[float]]:
             xs.append(flops)
             ys.append(value)
     return xs, ys
-
-
-def _highest(curves: list[tuple[Run, list[Point]]]) -> float:
-    return 1.04 * max(p.value for _, points in curves for p in points)
 
 
 def _list(names: object) -> str:

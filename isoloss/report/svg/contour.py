@@ -14,11 +14,10 @@ _CORNERS = ((0, 0), (1, 0), (1, 1), (0, 1))
 
 
 def contour(values: Floats, level: float) -> list[list[Place]]:
-    """Polylines along which `values` [rows, columns] cross `level`, in grid steps; cells with a NaN are skipped.
+    """Polylines along which `values` [rows, columns] cross `level`, in grid steps, past cells with a NaN.
 
     Points lie on grid edges, placed by linear interpolation, so neighbours share them exactly and join."""
     segments: list[tuple[_Edge, _Edge]] = []
-    rows, columns = values.shape
     low = np.minimum.reduce([values[:-1, :-1], values[1:, :-1], values[:-1, 1:], values[1:, 1:]])
     high = np.maximum.reduce([values[:-1, :-1], values[1:, :-1], values[:-1, 1:], values[1:, 1:]])
     # NaN compares false: such cells fall out here.

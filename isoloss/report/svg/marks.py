@@ -1,7 +1,7 @@
 """Marks: points, lines, bands and their colours as SVG fragments in pixel coordinates.
 
 Colours are classes (`c0`…`c7` categories, `s0`…`s9` a sequence from low to high) that set `--c`; the page's
-style defines them for light, dark and print. Shape repeats what colour says, for readers who see no colours."""
+style defines them for light, dark and print. Shape repeats what colour says, for those who see none."""
 
 from __future__ import annotations
 
