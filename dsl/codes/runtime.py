@@ -1,7 +1,198 @@
-"""Diagnostic codes of the stage: runtime."""
+"""Diagnostic codes of the stage: runtime. R1xx store, R2xx running, R7xx tracking here; training, data,
+generators and evaluation in runtime_jobs.py.
+
+Most need a broken disk, device or process to appear, which no study text has: their examples are the shell lines
+that bring them about, or that a person would have typed."""
 
 from __future__ import annotations
 
 from isoloss.dsl.codes.row import Code
+from isoloss.dsl.codes.runtime_jobs import CODES as JOB_CODES
 
-CODES: tuple[Code, ...] = ()
+_RUN = "$ isoloss run limits.study --store results"
+
+STORE: tuple[Code, ...] = (
+    Code(
+        "R101",
+        "no store there",
+        "A command that only reads wants a store that exists. `isoloss run` makes one, in `./isoloss-store` unless "
+        "`--store` says otherwise; perhaps the command runs in another folder than the study did.",
+        "$ isoloss status --store nowhere",
+        "$ isoloss status --store results",
+    ),
+    Code(
+        "R102",
+        "a folder that is not a store",
+        "A store is a folder of its own, marked by `isoloss.json`. A folder with other files in it is never made into "
+        "one, so that nothing of its owner's is touched.",
+        "$ mkdir thesis && touch thesis/chapter1.tex\n$ isoloss status --store thesis",
+        "$ isoloss status --store results",
+    ),
+    Code(
+        "R103",
+        "no space left",
+        "The disk or the quota is full. Nothing is lost: a result is published only when it is whole, checkpoints stay. "
+        "After making room the same command goes on. The largest parts of a store are generated images and weights; "
+        "`isoloss plan` estimates them beforehand.",
+        "$ isoloss run limits.study --store /full/disk/results",
+        "$ isoloss run limits.study --store /large/disk/results",
+    ),
+    Code(
+        "R104",
+        "the store can't be written",
+        "The folder or its disk is read-only for this user. `isoloss status` and `isoloss report -o OUT.html` read a "
+        "store without writing into it; `run` needs one of its own.",
+        "$ isoloss run limits.study --store /read/only/results",
+        _RUN,
+    ),
+    Code(
+        "R105",
+        "the store can't be read",
+        "The operating system failed to read or write a file for another reason than space and permission: a broken "
+        "disk, a network file system that went away. What it said is in the message.",
+        "$ isoloss status --store /broken/mount/results",
+        "$ isoloss status --store results",
+    ),
+    Code(
+        "R106",
+        "simulated and measured results would mix",
+        "`--executor simulate` draws results from a law; they look like measured ones and must never be taken for "
+        "them. A store holds one kind only, for ever.",
+        "$ isoloss run limits.study --store results --executor simulate --truth bartoldson2024.approach3",
+        "$ isoloss run limits.study --store trial --executor simulate --truth bartoldson2024.approach3",
+    ),
+    Code(
+        "R107",
+        "a damaged result",
+        "A checksum differs from the one that was written with the result. It was moved to `damaged/` in the store, a "
+        "line in the journal says so, and the job counts as not done: the next `isoloss run` makes it again.",
+        "$ printf x >> results/0123456789abcdef0123/images.npy",
+        _RUN,
+    ),
+    Code(
+        "R108",
+        "a store of another version",
+        "The store was made by a later version of isoloss, whose layout this one doesn't know.",
+        _RUN,
+        "$ pip install --upgrade isoloss",
+    ),
+    Code(
+        "R109",
+        "a plan is resolved already",
+        "A PLAN.json holds its study with profile and `--set` applied. To change either, start from the study.",
+        "$ isoloss run PLAN.json --profile laptop",
+        "$ isoloss run limits.study --profile laptop",
+    ),
+)
+
+RUNNING: tuple[Code, ...] = (
+    Code(
+        "R201",
+        "a worker was killed",
+        "The process of a job ended by a signal or without a report: killed by hand, by a batch system, by a crash in "
+        "native code. Its log is named. Other jobs went on; the same command resumes this one at its last checkpoint.",
+        "$ kill -9 WORKER",
+        _RUN,
+    ),
+    Code(
+        "R202",
+        "a worker was killed for its memory",
+        "The kernel's out-of-memory killer ended the worker (its counter went up at that time). Fewer jobs at once "
+        "(`budget.devices`), a smaller batch or a smaller network need less; `isoloss explain` shows the planned memory.",
+        "$ isoloss run limits.study --set budget.devices='64 of cpu'",
+        "$ isoloss run limits.study --set budget.devices='2 of cpu'",
+    ),
+    Code(
+        "R203",
+        "a job ran out of memory",
+        "An allocation failed, on the device or on the host. The batch decides most of it: activations of an "
+        "adversarial step grow with it, and a changed batch is another job.",
+        "$ isoloss run limits.study --set recipe.trades.batch=8192",
+        "$ isoloss run limits.study --set recipe.trades.batch=512",
+    ),
+    Code(
+        "R204",
+        "the budget's devices are not here",
+        "The local executor runs on this machine, and the study's budget names devices that it lacks. "
+        "CUDA_VISIBLE_DEVICES counts: an empty one hides every device.",
+        "$ isoloss run limits.study",
+        "$ isoloss run limits.study --profile laptop",
+    ),
+    Code(
+        "R205",
+        "a job reported nothing usable",
+        "Every job yields at least one observation, its own and finite. A job function that gives none, another job's, "
+        "or a value that isn't a number has a bug; the result is not stored.",
+        _RUN,
+        _RUN,
+    ),
+    Code(
+        "R206",
+        "another process took the job",
+        "A worker holds a lease on its job and renews it every few seconds. This one was silent for a minute (asleep, "
+        "or its file system was), another host took the job over, and this one stepped back.",
+        _RUN,
+        _RUN,
+    ),
+    Code(
+        "R207",
+        "an input has no result",
+        "The result that a job needs was there when the job was planned and is gone now: set aside as damaged, or "
+        "removed by hand. The next plan makes it again.",
+        "$ rm -r results/0123456789abcdef0123",
+        _RUN,
+    ),
+    Code(
+        "R208",
+        "no job function for a kind",
+        "The plan has a job of a kind that this installation can't run, for example of a plug-in that isn't installed.",
+        "$ isoloss run PLAN.json",
+        "$ isoloss run limits.study",
+    ),
+    Code(
+        "R209",
+        "workers can't be started",
+        "The process that forks workers could not be started, or was killed. Its log is `logs/nursery.log` in the "
+        "store.",
+        _RUN,
+        _RUN,
+    ),
+    Code(
+        "R210",
+        "a simulation needs a law and a noise",
+        "`--executor simulate` draws losses from a law: `--truth` names a fit's JSON or a published law, `--noise` the "
+        "relative scatter of runs. Neither has a meaning for real runs.",
+        "$ isoloss run limits.study --executor simulate",
+        "$ isoloss run limits.study --executor simulate --truth bartoldson2024.approach3 --noise 0.5%",
+    ),
+    Code(
+        "R211",
+        "the law says nothing about a job",
+        "A simulation asked its law for a loss that it doesn't give: the quality of the images is unknown and the law "
+        "needs it, or the plan has no metric to draw.",
+        "$ isoloss run limits.study --executor simulate --truth fit.json",
+        "$ isoloss run limits.study --executor simulate --truth bartoldson2024.approach3",
+    ),
+    Code(
+        "R299",
+        "an internal error",
+        "A bug of ours, or of a plug-in: an exception that nobody expected. The traceback is in the file named, the "
+        "job counts as failed, everything else goes on.",
+        _RUN,
+        _RUN,
+    ),
+)
+
+TRACKING: tuple[Code, ...] = (
+    Code(
+        "R701",
+        "the tracking store is behind",
+        "MLflow mirrors the store's journal. It could not be reached, or refused; no job waited for it and nothing is "
+        "lost: the journal has everything, and the next run on this store tells MLflow from where it stopped. The "
+        "reasons are in `logs/tracking.log` in the store.",
+        "$ MLFLOW_TRACKING_URI=http://127.0.0.1:1 isoloss run limits.study",
+        _RUN,
+    ),
+)
+
+CODES: tuple[Code, ...] = (*STORE, *RUNNING, *JOB_CODES, *TRACKING)

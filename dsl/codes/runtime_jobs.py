@@ -1,0 +1,152 @@
+"""Diagnostic codes of the stage: runtime, inside jobs. R3xx training and networks, R4xx data, R5xx generators,
+quality and evaluation. Runs print them with the line of the study that asked for the job."""
+
+from __future__ import annotations
+
+from isoloss.dsl.codes.row import Code
+
+_RUN = "$ isoloss run limits.study --store results"
+_PLUGIN = (
+    "The plan names something that this installation can't run: of a plug-in that isn't installed, or of a plan "
+    "written by hand. What is known is listed."
+)
+
+
+def _unknown(code: str, noun: str) -> Code:
+    return Code(code, f"{noun} that this installation doesn't have", _PLUGIN, "$ isoloss run PLAN.json", _RUN)
+
+
+TRAINING: tuple[Code, ...] = (
+    _unknown("R310", "a model family"),
+    _unknown("R311", "a normalisation"),
+    Code(
+        "R312",
+        "weights that can't be used",
+        "The result of a training holds no weights, or those of another network. Weights are read without unpickling "
+        "anything but tensors.",
+        "$ rm results/0123456789abcdef0123/weights.pt",
+        _RUN,
+    ),
+    _unknown("R313", "an attack, norm or attack loss"),
+    _unknown("R314", "a loss"),
+    _unknown("R315", "a schedule"),
+    _unknown("R316", "a weight average"),
+    _unknown("R317", "an augmentation"),
+    _unknown("R318", "an optimizer"),
+    Code(
+        "R319",
+        "a batch that can't be shared equally",
+        "With several processes each takes an equal part of every batch; anything else would change the batch-norm "
+        "statistics and with them the job.",
+        "$ torchrun --nproc_per_node 3 train.py   # batch = 64",
+        "$ torchrun --nproc_per_node 4 train.py   # batch = 64",
+    ),
+    Code(
+        "R320",
+        "the training loss is not a number",
+        "The training diverged. It stopped there, with its last sound checkpoint kept. A lower `lr`, a longer warm-up "
+        "or `clip` help; a changed recipe is another job.",
+        "$ isoloss run limits.study --set recipe.trades.lr=50",
+        "$ isoloss run limits.study --set recipe.trades.lr=0.1",
+    ),
+    Code(
+        "R321",
+        "shards don't hold what the training needs",
+        "The generated images that a training reads are fewer than its plan says, or can't be read as an array file.",
+        "$ truncate -s 100 results/0123456789abcdef0123/images.npy",
+        _RUN,
+    ),
+    Code(
+        "R322",
+        "out of memory at a batch",
+        "The device can't hold the activations of one adversarial step at this batch. The message says which batch "
+        "would fit where that could be told. Splitting a batch changes batch-norm statistics, so it is never done in "
+        "silence.",
+        "$ isoloss run limits.study --set recipe.trades.batch=8192",
+        "$ isoloss run limits.study --set recipe.trades.batch=512",
+    ),
+)
+
+DATA: tuple[Code, ...] = (
+    Code(
+        "R401",
+        "data that isn't there",
+        "A data set or a shard is not where it should be. Data sets are looked for below `--data` or ISOLOSS_DATA and "
+        "never downloaded; shards are made by the study itself.",
+        "$ isoloss run limits.study",
+        "$ isoloss run limits.study --data /data",
+    ),
+    Code(
+        "R402",
+        "a data set that is not the published one",
+        "The files don't have the checksum of the published data: results on other images can't be compared.",
+        "$ isoloss run limits.study --data /data/edited",
+        "$ isoloss run limits.study --data /data",
+    ),
+    _unknown("R403", "a data set"),
+    Code(
+        "R404",
+        "an array file of another form",
+        "Images are uint8 (n, H, W, C), labels int64 (n,), in `.npy` files without pickled objects.",
+        "$ isoloss run limits.study --data /data/as_float",
+        "$ isoloss run limits.study --data /data",
+    ),
+    Code(
+        "R405",
+        "fewer images than asked for",
+        "An evaluation or a training asks for more images than there are. None is used twice in place of another.",
+        "$ isoloss run limits.study --set evaluate.robust.images=1000000",
+        "$ isoloss run limits.study --set evaluate.robust.images=500",
+    ),
+    Code(
+        "R406",
+        "a shard named twice",
+        "Images that count twice would make D larger than it is.",
+        "$ isoloss run PLAN.json",
+        _RUN,
+    ),
+)
+
+QUALITY: tuple[Code, ...] = (
+    Code(
+        "R501",
+        "a generator that can't run here",
+        "The sampler or denoiser has no implementation here, or the data can't feed it. A generator whose images come "
+        "from elsewhere is planned with its stated `fid` and `images`.",
+        "$ isoloss run limits.study --set generator.dg.fid=none",
+        "$ isoloss run limits.study --profile laptop",
+    ),
+    Code(
+        "R502",
+        "a feature space that can't be computed",
+        "FID is a distance in the space of some network's features. This one's weights aren't at hand; a distance in "
+        "another space is another measure, so none is put in its place.",
+        "$ isoloss run limits.study",
+        "$ isoloss run limits.study --set generator.edm5.fid=35.54",
+    ),
+    Code(
+        "R503",
+        "too few images for a FID",
+        "The covariance of d features needs more than d images; below, the distance isn't defined.",
+        "$ isoloss run limits.study --set generator.mix4.images=10",
+        "$ isoloss run limits.study --set generator.mix4.images=10k",
+    ),
+    Code(
+        "R504",
+        "AutoAttack is not defined here",
+        "AutoAttack's versions are defined for certain norms and at least so many classes; with other settings its "
+        "name would promise more than was done.",
+        "$ isoloss run limits.study --set 'evaluate.robust.attack=autoattack(norm = l1)'",
+        "$ isoloss run limits.study --set 'evaluate.robust.attack=autoattack(norm = linf)'",
+    ),
+    Code(
+        "R505",
+        "an attack that broke its own rules",
+        "The attacked images left the ball of radius `eps` or the pixel range, or aren't numbers: whatever they show "
+        "is not robustness. The evaluation is refused.",
+        _RUN,
+        _RUN,
+    ),
+)
+
+CODES: tuple[Code, ...] = (*TRAINING, *DATA, *QUALITY)
