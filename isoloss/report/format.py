@@ -6,6 +6,7 @@ number, so that a script can read the page and a test can hold it against the pl
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from html import escape
 
 from isoloss.compiler.plan import Range
@@ -114,10 +115,15 @@ WRITERS = {
 }
 
 
+def writer(quantity: str) -> Callable[[float], str]:
+    """How numbers of a quantity or a typed metric ("accuracy @ clean") are written; plainly if it is unknown."""
+    return WRITERS.get(quantity.partition(" ")[0], significant)
+
+
 def data(value: float, quantity: str = "plain") -> str:
     """HTML of one number: text for people, `value` in full for scripts."""
     # numpy's floats would print their type.
-    return f'<data value="{float(value)!r}">{escape(WRITERS[quantity](value))}</data>'
+    return f'<data value="{float(value)!r}">{escape(writer(quantity)(value))}</data>'
 
 
 def interval(value: Range | None, quantity: str = "plain") -> str:

@@ -143,7 +143,7 @@ stroke-linejoin:round}
 
 _SMALL = """
 @media(max-width:600px){main,header,footer{padding-left:14px;padding-right:14px}nav div{padding-left:14px}
-h1{font-size:1.55rem}dl.facts{grid-template-columns:1fr;gap:0}dl.facts dd{margin-bottom:.4rem}
+h1{font-size:1.55rem}dl.facts{grid-template-columns:auto 1fr;gap:.25rem .8rem}
 .tile b{font-size:1.1rem}}
 @media print{nav{display:none}body{font-size:10.5pt}main,header,footer{max-width:none;padding:0}
 h2,h3{break-after:avoid}.figs{grid-template-columns:1fr 1fr}.scroll{overflow:visible}table{font-size:8pt}

@@ -220,6 +220,6 @@ def _accuracy(material: Material) -> str:
     return figure(
         plot.render(),
         f"Final points of {line.points} networks ({text(accuracy)}); the line is accuracy = "
-        f"{write.data(line.intercept)} {sign} {write.data(abs(line.slope))} × loss, R² {write.data(line.r2)}; band: "
-        "95 % for one more network.",
+        f"{write.data(line.intercept)} {sign} {write.data(abs(line.slope))} × loss, R² {write.data(line.r2)}; "
+        "band: 95 % for one more network.",
     )

@@ -160,7 +160,7 @@ def _flops_panel(material: Material, metric: str, generator: str | None, laws: V
         plot.legend.append(("ink", "line", "envelope"))
     caption = "Test loss while training, one curve a network; its end is the finished network."
     if len(xs) > 1:
-        caption += " Black: the lowest loss reached with so much compute or less."
+        caption += " Thick: the lowest loss reached with so much compute or less."
     caption += _frontier_curves(plot, material, generator, laws, xs)
     return figure(plot.render(), caption)
 
