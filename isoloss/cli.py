@@ -17,6 +17,7 @@ COMMANDS: dict[str, str] = {
     "plan": "compile a study: jobs, costs, choices, answers",
     "explain": "say why a job exists and what its cost is made of",
     "graph": "draw the plan's DAG",
+    "diff": "show what changes between two plans or studies",
     "run": "compile and run until nothing is left",
     "status": "show what is done, running and failed",
     "report": "write one HTML file of figures and tables",

@@ -38,11 +38,15 @@ def device_profile(study: Study) -> DeviceProfile:
 def stored_observations(store: str | Path) -> tuple[Observation, ...]:
     """What a store has measured; nothing where there is no store yet."""
     path = Path(store)
-    if not path.is_dir():
+    if not path.exists():
         return ()
+    from isoloss.runtime.errors import JobError
     from isoloss.runtime.store import Store
 
-    return Store(path).observations()
+    try:
+        return Store(path, create=False).observations()
+    except JobError as error:
+        raise fault(error.code, error.message, *error.help) from None
 
 
 def compile_loaded(
@@ -102,7 +106,7 @@ def with_source(found: Iterable[Diagnostic]) -> list[Diagnostic]:
 def write_text(path: str, data: bytes) -> None:
     """Write a file a user named. Raises UserError P105 where it can't be written."""
     if path == "-":
-        sys.stdout.buffer.write(data)
+        sys.stdout.write(data.decode())
         return
     try:
         Path(path).write_bytes(data)

@@ -34,7 +34,7 @@ CODES: tuple[Code, ...] = (
         "a plan edited by hand",
         "A job's id says what it means. Here a spec has changed and its id hasn't, so results would be filed under the "
         "wrong job. Change the study and plan again.",
-        f"{_WRITE}\n$ sed -i s/0.1/0.2/ PLAN.json\n$ isoloss plan PLAN.json",
+        f'{_WRITE}\n$ sed -i \'s/"lr": 0.1/"lr": 0.2/\' PLAN.json\n$ isoloss plan PLAN.json',
         f"{_WRITE}\n$ isoloss plan PLAN.json",
     ),
     Code(

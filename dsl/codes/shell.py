@@ -16,7 +16,7 @@ def planned(
     test: str = _TEST,
     grid: str = GRID,
 ) -> str:
-    """Write `s.study` of a small grid and these parts; plan it with a store that isn't there."""
+    """Write `small.study` of a small grid and these parts; plan it with a store that isn't there."""
     lines = [f"dataset {dataset}", data, recipe, test, grid, *parts]
     text = "\n".join(f"  {line}" for line in lines if line)
-    return f"$ echo 'study s {{\n{text}\n}}' > s.study\n$ isoloss plan s.study --store none"
+    return f"$ echo 'study small {{\n{text}\n}}' > small.study\n$ isoloss plan small.study --store none"

@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.output:
         write_text(arguments.output, plan_to_json(plan))
     if arguments.json:
-        sys.stdout.buffer.write(plan_to_json(plan))
+        sys.stdout.write(plan_to_json(plan).decode())
         return 0
     print(screen(plan, long=arguments.long))
     show(with_source(found), arguments)
