@@ -37,8 +37,8 @@ class Loss(ABC):
 
     @abstractmethod
     def training(self, network: Net, x_BCHW: Tensor, y_B: Tensor, adversary: Adversary) -> Tensor:
-        """Mean over the batch, scalar, with the graph to the weights. `network` is in train mode; each call of
-        it moves batch norm's running statistics once."""
+        """Mean over the batch, scalar, with the graph to the weights. `network` is in train mode; each call
+        of it moves batch norm's running statistics once."""
 
     @abstractmethod
     def per_image(self, clean_BK: Tensor, adversarial_BK: Tensor, y_B: Tensor) -> Tensor:
@@ -76,9 +76,9 @@ class PgdAt(Loss):
 
 
 class Trades(Loss):
-    """CE_smooth(clean, y) + beta * KL(p_clean || p_adversarial), batch means (arXiv:1901.08573, eq. 5), in the
-    published variant of Wang et al. and Bartoldson et al.: the gradient flows through both arguments of KL;
-    only the clean cross-entropy is smoothed; clean and adversarial batches pass separately."""
+    """CE_smooth(clean, y) + beta * KL(p_clean || p_adversarial), batch means (arXiv:1901.08573, eq. 5), in
+    the published variant of Wang et al. and Bartoldson et al.: the gradient flows through both arguments of
+    KL; only the clean cross-entropy is smoothed; clean and adversarial batches pass separately."""
 
     def __init__(self, beta: float, label_smoothing: float = 0.0) -> None:
         super().__init__(label_smoothing)

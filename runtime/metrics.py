@@ -1,5 +1,5 @@
-"""Typed names of what is measured, and intervals around it. The compiler writes the same names in `Facts.metric`
-(a test holds them equal)."""
+"""Typed names of what is measured, and intervals. The compiler writes the same names: a test holds them
+equal."""
 
 from __future__ import annotations
 
@@ -45,6 +45,7 @@ def wilson(successes: int, count: int) -> tuple[float, float, float]:
     share = successes / count
     middle = (share + Z**2 / (2 * count)) / (1 + Z**2 / count)
     half = Z / (1 + Z**2 / count) * math.sqrt(share * (1 - share) / count + Z**2 / (4 * count**2))
+    # Rounding must not push an end past the share itself, nor out of [0, 1].
     return share, min(share, max(0.0, middle - half)), max(share, min(1.0, middle + half))
 
 

@@ -1,7 +1,8 @@
 """Random numbers that belong to a place in a run: (seed, purpose, position) -> the same numbers always.
 
 A rank that works on rows [offset, offset + n) of a global batch draws for the whole batch and keeps its rows,
-so a batch gets the same noise however many processes share it, and a resumed run gets what it would have had."""
+so a batch gets the same noise however many processes share it, and a resumed run gets what it would have
+had."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ def key(*parts: int | str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Noise:
-    """Draws for the rows [offset, offset + n) of a batch of `total` rows; total None: the rows are the batch."""
+    """Draws for the rows [offset, offset + n) of a batch of `total` rows; total None: the rows are the
+    batch."""
 
     rng: torch.Generator
     offset: int = 0

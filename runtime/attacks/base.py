@@ -10,8 +10,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from isoloss.runtime.attacks.norms import Norm
+from isoloss.runtime.attacks.norms import Ball, Norm
 from isoloss.runtime.attacks.objectives import Objective
+from isoloss.runtime.models.network import Network
 from isoloss.runtime.noise import Noise, as_noise
 
 #: Anything that maps images to logits. One that brings its own `input_gradient` is asked for it.
@@ -23,7 +24,7 @@ def input_gradient(network: NetworkLike, x_BCHW: Tensor, objective: Objective) -
     `.backward()`, so nothing is left in `.grad` and a DeepSpeed engine is not disturbed."""
     own = getattr(network, "input_gradient", None)
     if own is not None:
-        return own(x_BCHW, objective.seed)  # type: ignore[no-any-return]
+        return own(x_BCHW, objective.seed)
     x = x_BCHW.detach().requires_grad_()
     with torch.enable_grad():
         logits = network(x)
@@ -50,7 +51,13 @@ class Attack(ABC):
 
     @abstractmethod
     def run(
-        self, network: NetworkLike, x_BCHW: Tensor, y_B: Tensor, noise: Noise, clean_BK: Tensor | None
+        self,
+        network: NetworkLike,
+        x_BCHW: Tensor,
+        y_B: Tensor,
+        ball: Ball,
+        noise: Noise,
+        clean_BK: Tensor | None,
     ) -> Tensor:
         """One try. May leave the ball by rounding: the base class projects."""
 
@@ -66,28 +73,28 @@ class Attack(ABC):
         rng: torch.Generator | Noise,
         clean_logits_BK: Tensor | None = None,
     ) -> Tensor:
-        """Adversarial images (B, C, H, W), float32, detached. `clean_logits_BK` saves a forward pass where the
-        caller has the network's logits of `x_BCHW` in the same mode."""
+        """Adversarial images (B, C, H, W), float32, detached. `clean_logits_BK` saves a forward pass where
+        the caller has the network's logits of `x_BCHW` in the same mode."""
         x_BCHW = x_BCHW.detach()
         noise = as_noise(rng)
+        if isinstance(network, Network) and not network.training:
+            network = network.attack_view("eval")
         if self.needs_clean and clean_logits_BK is None:
             with torch.no_grad():
                 clean_logits_BK = network(x_BCHW)
-        tried = self._project(x_BCHW, self.run(network, x_BCHW, y_B, noise, clean_logits_BK))
+        ball = self.norm(x_BCHW, self.epsilon)
+        best = ball.project(self.run(network, x_BCHW, y_B, ball, noise, clean_logits_BK))
         if self.restarts == 1:
-            return tried
-        best, fooled, worst = tried, *self._judge(network, tried, y_B, clean_logits_BK)
+            return best
+        fooled, worst = self._judge(network, best, y_B, clean_logits_BK)
         for _ in range(self.restarts - 1):
-            tried = self._project(x_BCHW, self.run(network, x_BCHW, y_B, noise, clean_logits_BK))
+            tried = ball.project(self.run(network, x_BCHW, y_B, ball, noise, clean_logits_BK))
             now_fooled, loss = self._judge(network, tried, y_B, clean_logits_BK)
             better = ~fooled & (now_fooled | (loss > worst))
             best = torch.where(better[:, None, None, None], tried, best)
             worst = torch.where(better, loss, worst)
             fooled = fooled | now_fooled
         return best
-
-    def _project(self, x_BCHW: Tensor, tried_BCHW: Tensor) -> Tensor:
-        return self.norm.project(tried_BCHW, x_BCHW, self.epsilon)
 
     def _judge(
         self, network: NetworkLike, tried_BCHW: Tensor, y_B: Tensor, clean_BK: Tensor | None

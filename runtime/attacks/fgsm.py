@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from isoloss.runtime.attacks.base import Attack, NetworkLike, input_gradient
-from isoloss.runtime.attacks.norms import Norm
+from isoloss.runtime.attacks.norms import Ball, Norm
 from isoloss.runtime.attacks.objectives import Objective
 from isoloss.runtime.noise import Noise
 
@@ -25,15 +25,20 @@ class Fgsm(Attack):
         self.needs_clean = objective.needs_clean
 
     def run(
-        self, network: NetworkLike, x_BCHW: Tensor, y_B: Tensor, noise: Noise, clean_BK: Tensor | None
+        self,
+        network: NetworkLike,
+        x_BCHW: Tensor,
+        y_B: Tensor,
+        ball: Ball,
+        noise: Noise,
+        clean_BK: Tensor | None,
     ) -> Tensor:
         self.objective.prepare(y_B, clean_BK)
         start = x_BCHW
         if self.alpha:
-            moved = self.norm.step(x_BCHW, noise.normal(x_BCHW), self.alpha)
-            start = self.norm.project(moved, x_BCHW, self.epsilon)
+            start = ball.project(ball.step(x_BCHW, noise.normal(x_BCHW), self.alpha))
         gradient = input_gradient(network, start, self.objective)
-        return self.norm.step(start, gradient, self.epsilon - self.alpha)
+        return ball.step(start, gradient, self.epsilon - self.alpha)
 
     def score(self, logits_BK: Tensor, y_B: Tensor, clean_BK: Tensor | None) -> Tensor:
         self.objective.prepare(y_B, clean_BK)

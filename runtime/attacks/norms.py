@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import torch
@@ -11,63 +11,66 @@ from torch import Tensor
 from isoloss.runtime.noise import Noise
 
 
-class Norm(Protocol):
-    def start(self, x_BCHW: Tensor, epsilon: float, noise: Noise) -> Tensor:
+class Ball(Protocol):
+    """The allowed images around a batch x."""
+
+    def start(self, noise: Noise) -> Tensor:
         """x plus a draw from the ball, clipped to [0, 1]."""
         ...
 
-    def step(self, x_BCHW: Tensor, gradient_BCHW: Tensor, step_size: float) -> Tensor:
+    def step(self, adversarial_BCHW: Tensor, gradient_BCHW: Tensor, step_size: float) -> Tensor:
         """A steepest-ascent step of length `step_size`, unprojected."""
         ...
 
-    def project(self, adversarial_BCHW: Tensor, x_BCHW: Tensor, epsilon: float) -> Tensor:
-        """The nearest images in the ball around x and in [0, 1]."""
-        ...
-
-    def size(self, delta_BCHW: Tensor) -> Tensor:
-        """Norm per image, (B,)."""
+    def project(self, adversarial_BCHW: Tensor) -> Tensor:
+        """The nearest images in the ball and in [0, 1]."""
         ...
 
 
-class Linf:
-    """max |delta|; a start is uniform in the cube."""
+class LinfBall:
+    """max |delta| <= epsilon; a start is uniform in the cube. Bounds are made once per batch."""
 
-    def start(self, x_BCHW: Tensor, epsilon: float, noise: Noise) -> Tensor:
-        return noise.uniform(x_BCHW).mul_(2 * epsilon).sub_(epsilon).add_(x_BCHW).clamp_(0, 1)
+    def __init__(self, x_BCHW: Tensor, epsilon: float) -> None:
+        self._x, self._epsilon = x_BCHW, epsilon
+        self._low, self._high = (x_BCHW - epsilon).clamp_(min=0), (x_BCHW + epsilon).clamp_(max=1)
 
-    def step(self, x_BCHW: Tensor, gradient_BCHW: Tensor, step_size: float) -> Tensor:
-        return x_BCHW.add(gradient_BCHW.sign(), alpha=step_size)
+    def start(self, noise: Noise) -> Tensor:
+        moved = noise.uniform(self._x).mul_(2 * self._epsilon).sub_(self._epsilon).add_(self._x)
+        return self.project(moved)
 
-    def project(self, adversarial_BCHW: Tensor, x_BCHW: Tensor, epsilon: float) -> Tensor:
-        return torch.clamp(adversarial_BCHW, x_BCHW - epsilon, x_BCHW + epsilon).clamp_(0, 1)
+    def step(self, adversarial_BCHW: Tensor, gradient_BCHW: Tensor, step_size: float) -> Tensor:
+        return torch.add(adversarial_BCHW, gradient_BCHW.sign(), alpha=step_size)
 
-    def size(self, delta_BCHW: Tensor) -> Tensor:
-        return delta_BCHW.flatten(1).abs().amax(1)
+    def project(self, adversarial_BCHW: Tensor) -> Tensor:
+        return torch.clamp(adversarial_BCHW, self._low, self._high)
 
 
-class L2:
-    """Euclidean length; a start is uniform in the ball: a Gaussian direction, radius epsilon * u^(1/d)."""
+class L2Ball:
+    """|delta| <= epsilon; a start is uniform in the ball: a Gaussian direction, radius epsilon * u^(1/d)."""
 
-    def start(self, x_BCHW: Tensor, epsilon: float, noise: Noise) -> Tensor:
-        direction = _unit(noise.normal(x_BCHW))
-        radius = noise.uniform(x_BCHW[:, :1, :1, :1]) ** (1.0 / x_BCHW[0].numel())
-        return (x_BCHW + epsilon * radius * direction).clamp_(0, 1)
+    def __init__(self, x_BCHW: Tensor, epsilon: float) -> None:
+        self._x, self._epsilon = x_BCHW, epsilon
 
-    def step(self, x_BCHW: Tensor, gradient_BCHW: Tensor, step_size: float) -> Tensor:
-        return x_BCHW.add(_unit(gradient_BCHW), alpha=step_size)
+    def start(self, noise: Noise) -> Tensor:
+        direction = _unit(noise.normal(self._x))
+        radius = noise.uniform(self._x[:, :1, :1, :1]) ** (1.0 / self._x[0].numel())
+        return (self._x + self._epsilon * radius * direction).clamp_(0, 1)
 
-    def project(self, adversarial_BCHW: Tensor, x_BCHW: Tensor, epsilon: float) -> Tensor:
-        delta = adversarial_BCHW - x_BCHW
-        shrink = (epsilon / self.size(delta).clamp(min=1e-12)).clamp(max=1.0)
+    def step(self, adversarial_BCHW: Tensor, gradient_BCHW: Tensor, step_size: float) -> Tensor:
+        return torch.add(adversarial_BCHW, _unit(gradient_BCHW), alpha=step_size)
+
+    def project(self, adversarial_BCHW: Tensor) -> Tensor:
+        delta = adversarial_BCHW - self._x
+        shrink = (self._epsilon / delta.flatten(1).norm(dim=1).clamp(min=1e-12)).clamp(max=1.0)
         # Clipping to [0, 1] moves every pixel towards x, which is inside: the ball still holds.
-        return (x_BCHW + delta * shrink[:, None, None, None]).clamp_(0, 1)
+        return (self._x + delta * shrink[:, None, None, None]).clamp_(0, 1)
 
-    def size(self, delta_BCHW: Tensor) -> Tensor:
-        return delta_BCHW.flatten(1).norm(dim=1)
+
+Norm = Callable[[Tensor, float], Ball]
 
 
 def _unit(delta_BCHW: Tensor) -> Tensor:
     return delta_BCHW / delta_BCHW.flatten(1).norm(dim=1).clamp(min=1e-12)[:, None, None, None]
 
 
-NORMS: Mapping[str, Norm] = {"linf": Linf(), "l2": L2()}
+NORMS: Mapping[str, Norm] = {"linf": LinfBall, "l2": L2Ball}

@@ -1,16 +1,17 @@
-"""Projected gradient descent (Madry et al., arXiv:1706.06083): steps of fixed size up a loss, inside a ball."""
+"""Projected gradient descent (Madry et al., arXiv:1706.06083): steps of fixed size up a loss, inside a
+ball."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
 from isoloss.runtime.attacks.base import Attack, NetworkLike, input_gradient
-from isoloss.runtime.attacks.norms import Norm
+from isoloss.runtime.attacks.norms import Ball, Norm
 from isoloss.runtime.attacks.objectives import Objective
 from isoloss.runtime.noise import Noise
 
 #: Standard deviation of the Gaussian start of the original TRADES, MART and AWP code.
-GAUSSIAN_START = 0.001
+NORMAL_START = 0.001
 
 
 class Pgd(Attack):
@@ -40,23 +41,28 @@ class Pgd(Attack):
         self.needs_clean = objective.needs_clean
 
     def run(
-        self, network: NetworkLike, x_BCHW: Tensor, y_B: Tensor, noise: Noise, clean_BK: Tensor | None
+        self,
+        network: NetworkLike,
+        x_BCHW: Tensor,
+        y_B: Tensor,
+        ball: Ball,
+        noise: Noise,
+        clean_BK: Tensor | None,
     ) -> Tensor:
         self.objective.prepare(y_B, clean_BK)
-        adversarial = self._start(x_BCHW, noise)
+        adversarial = self._start(x_BCHW, ball, noise)
         for _ in range(self.attack_steps):
             gradient = input_gradient(network, adversarial, self.objective)
-            stepped = self.norm.step(adversarial, gradient, self.step_size)
-            adversarial = self.norm.project(stepped, x_BCHW, self.epsilon)
+            adversarial = ball.project(ball.step(adversarial, gradient, self.step_size))
         return adversarial
 
     def score(self, logits_BK: Tensor, y_B: Tensor, clean_BK: Tensor | None) -> Tensor:
         self.objective.prepare(y_B, clean_BK)
         return self.objective.value(logits_BK)
 
-    def _start(self, x_BCHW: Tensor, noise: Noise) -> Tensor:
+    def _start(self, x_BCHW: Tensor, ball: Ball, noise: Noise) -> Tensor:
         if self.start == "zero" or self.epsilon == 0:
             return x_BCHW
         if self.start == "normal":
-            return (x_BCHW + GAUSSIAN_START * noise.normal(x_BCHW)).clamp_(0, 1)
-        return self.norm.start(x_BCHW, self.epsilon, noise)
+            return (x_BCHW + NORMAL_START * noise.normal(x_BCHW)).clamp_(0, 1)
+        return ball.start(noise)

@@ -1,4 +1,5 @@
-"""The table of attacks that are ours, by the word of the language. AutoAttack is an evaluation, not a row here."""
+"""The table of attacks that are ours, by the word of the language. AutoAttack is an evaluation, not a row
+here."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from torch import Tensor
 from isoloss.compiler.plan import Component, exact
 from isoloss.runtime.attacks.base import Attack, NetworkLike
 from isoloss.runtime.attacks.fgsm import Fgsm
-from isoloss.runtime.attacks.norms import NORMS, Norm
+from isoloss.runtime.attacks.norms import NORMS, Ball, Norm
 from isoloss.runtime.attacks.objectives import OBJECTIVES, Objective
 from isoloss.runtime.attacks.pgd import Pgd
 from isoloss.runtime.errors import JobError
@@ -20,7 +21,13 @@ class Clean(Attack):
     """`none`: the images as they are."""
 
     def run(
-        self, network: NetworkLike, x_BCHW: Tensor, y_B: Tensor, noise: Noise, clean_BK: Tensor | None
+        self,
+        network: NetworkLike,
+        x_BCHW: Tensor,
+        y_B: Tensor,
+        ball: Ball,
+        noise: Noise,
+        clean_BK: Tensor | None,
     ) -> Tensor:
         return x_BCHW
 

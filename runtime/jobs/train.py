@@ -100,7 +100,8 @@ def _save(trainer: Trainer, context: JobContext, clock: _Clock) -> None:
 
 
 def open_feed(spec: TrainSpec, context: JobContext) -> Feed:
-    """The images a spec trains on. Raises JobError R321 for data that is missing or not what the spec says."""
+    """The images a spec trains on. Raises JobError R321 for data that is missing or not what the spec
+    says."""
     sources = []
     for name, data, quota in _parts(spec.data, int(spec.recipe["batch"])):
         sets, limit = _sets(data, spec, context)

@@ -1,7 +1,8 @@
 """Batch normalisation that an attack can look at without moving it.
 
 Train mode has two forms: `update` normalises by the batch and moves the running statistics, `frozen` does the
-first only (the published attack: train mode with `track_running_stats` off). Eval mode uses the running ones."""
+first only (the published attack: train mode with `track_running_stats` off). Eval mode uses the running
+ones."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -18,7 +20,8 @@ EPS = 1e-5
 class BatchNorm(nn.Module):
     """Per-channel batch norm over (B, C, H, W) with an affine part; `momentum` is the newest batch's weight.
 
-    Unlike nn.BatchNorm2d it counts no batches: the momentum is set from outside, so one counter less moves."""
+    Unlike nn.BatchNorm2d it counts no batches: the momentum is set from outside, so one counter less
+    moves."""
 
     running_mean: Tensor
     running_var: Tensor
@@ -31,6 +34,7 @@ class BatchNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(channels))
         self.momentum = momentum
         self.frozen = False
+        self.group: dist.ProcessGroup | None = None  # processes whose batches are normalised as one
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         if not self.training:

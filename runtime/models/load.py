@@ -19,8 +19,8 @@ def load_trained(
 ) -> Network:
     """The trained network of a store folder, in eval mode, on the CPU, needing no gradients of its weights.
 
-    `weights` is `average` or `live`; a run without averaging has only live weights, and `average` gives those.
-    Raises JobError R312 when the file is missing, damaged or of another network."""
+    `weights` is `average` or `live`; a run without averaging has only live weights, and `average` gives
+    those. Raises JobError R312 when the file is missing, damaged or of another network."""
     if weights not in ("average", "live"):
         raise ValueError(f"weights must be average or live, got {weights!r}")
     path = folder / WEIGHTS_FILE

@@ -41,6 +41,11 @@ class Network(nn.Module):
     def logits(self, x_BCHW: Tensor) -> Tensor:
         """Logits (B, K) of normalised images."""
 
+    @property
+    def synced(self) -> bool:
+        """Do batch statistics span several processes?"""
+        return any(norm.group is not None for norm in self.batch_norms())
+
     def batch_norms(self) -> list[BatchNorm]:
         return [module for module in self.modules() if isinstance(module, BatchNorm)]
 
@@ -49,9 +54,9 @@ class Network(nn.Module):
         return sum(parameter.numel() for parameter in self.parameters())
 
     def attack_view(self, mode: str) -> Callable[[Tensor], Tensor]:
-        """What an attack calls instead of the network while its weights stand still: same logits up to rounding,
-        cheaper input gradients. `mode` is train (batch statistics; the caller freezes the running ones) or eval.
-        Families override it; the network itself is always a valid view."""
+        """What an attack calls instead of the network while its weights stand still: same logits up to
+        rounding, cheaper input gradients. `mode` is train (batch statistics; the caller freezes the running
+        ones) or eval. Families override it; the network itself is always a valid view."""
         return self
 
     def set_momentum(self, momentum: float) -> None:
@@ -61,8 +66,9 @@ class Network(nn.Module):
 
 
 def init_weights(network: nn.Module) -> None:
-    """Convolutions N(0, sqrt(2 / (k² out))), batch norm 1 and 0, linear default weight and zero bias: as in the
-    published code of Gowal et al. (arXiv:2010.03593), Wang et al. (2302.04638) and Bartoldson et al. (2404.09349)."""
+    """Convolutions N(0, sqrt(2 / (k² out))), batch norm 1 and 0, linear default weight and zero bias: as in
+    the published code of Gowal et al. (arXiv:2010.03593), Wang et al. (2302.04638) and Bartoldson et al.
+    (2404.09349)."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -51,6 +52,6 @@ def normalization(normalize: Component | None, channels: int) -> Normalize:
     return Normalize(mean, std)
 
 
-def _values(value: object) -> list[float]:
+def _values(value: Any) -> list[float]:
     items = value if isinstance(value, list | tuple) else [value]
     return [exact(item) for item in items]

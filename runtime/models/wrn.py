@@ -5,10 +5,13 @@ Exact, by the reference's weight counts: WRN-28-10 has 36,479,194. Letters as in
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from isoloss.runtime.models.batchnorm import BatchNorm
+from isoloss.runtime.models.batchnorm import EPS, BatchNorm
 from isoloss.runtime.models.network import Network, Shape, init_weights
 
 STEM_CHANNELS = 16
@@ -58,7 +61,7 @@ class Block(nn.Module):
         activated = F.silu(self.norm1(x_BCHW))
         shortcut = x_BCHW if self.shortcut is None else self.shortcut(activated)
         hidden = F.silu(self.norm2(self.conv1(activated)))
-        return self.conv2(hidden) + shortcut  # type: ignore[no-any-return]
+        return self.conv2(hidden) + shortcut
 
 
 class WideResNet(Network):
@@ -85,4 +88,70 @@ class WideResNet(Network):
         for block in self.blocks:
             x_BCHW = block(x_BCHW)
         # The published 8x8 mean pool is the mean over all of 32x32 images' last maps.
-        return self.head(F.silu(self.norm(x_BCHW)).mean((2, 3)))  # type: ignore[no-any-return]
+        return self.head(F.silu(self.norm(x_BCHW)).mean((2, 3)))
+
+    def attack_view(self, mode: str) -> Callable[[Tensor], Tensor]:
+        return FoldedView(self) if mode == "eval" else DetachedView(self)
+
+
+class DetachedView:
+    """The network with its weights' gradients off while it runs: activations that only they need aren't
+    kept."""
+
+    def __init__(self, network: WideResNet) -> None:
+        self._network = network
+        self._parameters = list(network.parameters())
+
+    def __call__(self, x_BCHW: Tensor) -> Tensor:
+        for parameter in self._parameters:
+            parameter.requires_grad_(False)
+        try:
+            return self._network(x_BCHW)
+        finally:
+            for parameter in self._parameters:
+                parameter.requires_grad_(True)
+
+
+class FoldedView:
+    """Eval mode with each block's second batch norm folded into its first convolution; detached. Exact up to
+    rounding: (conv(a) - mean) * scale + shift = conv_scaled(a) + shift'. The norms of raw inputs stay, as
+    residual sums come before them."""
+
+    def __init__(self, network: WideResNet) -> None:
+        self._normalize = network.normalize
+        self._stem = network.stem.weight.detach()
+        self._blocks = [_FoldedBlock(block) for block in network.blocks]
+        self._norm = network.norm
+        self._head = network.head.weight.detach(), network.head.bias.detach()
+
+    def __call__(self, x_BCHW: Tensor) -> Tensor:
+        x_BCHW = same_conv(self._normalize(x_BCHW), self._stem, None, 1)
+        for block in self._blocks:
+            x_BCHW = block(x_BCHW)
+        return F.linear(F.silu(_running(self._norm, x_BCHW)).mean((2, 3)), *self._head)
+
+
+class _FoldedBlock:
+    def __init__(self, block: Block) -> None:
+        scale, self._shift = block.norm2.affine()
+        self._norm1 = block.norm1
+        self._stride = block.conv1.stride[0]
+        self._weight1 = (block.conv1.weight.detach() * scale[:, None, None, None]).contiguous(
+            memory_format=torch.channels_last
+        )
+        self._weight2 = block.conv2.weight.detach()
+        self._shortcut = None if block.shortcut is None else block.shortcut.weight.detach()
+
+    def __call__(self, x_BCHW: Tensor) -> Tensor:
+        activated = F.silu(_running(self._norm1, x_BCHW))
+        hidden = F.silu(same_conv(activated, self._weight1, self._shift, self._stride))
+        shortcut = (
+            x_BCHW if self._shortcut is None else same_conv(activated, self._shortcut, None, self._stride)
+        )
+        return same_conv(hidden, self._weight2, None, 1) + shortcut
+
+
+def _running(norm: BatchNorm, x_BCHW: Tensor) -> Tensor:
+    return F.batch_norm(
+        x_BCHW, norm.running_mean, norm.running_var, norm.weight.detach(), norm.bias.detach(), False, 0.0, EPS
+    )

@@ -1,4 +1,5 @@
-"""What is done to training images, on their device, keyed by their position in the run. (B, C, H, W) floats."""
+"""What is done to training images, on their device, keyed by their position in the run. (B, C, H, W)
+floats."""
 
 from __future__ import annotations
 

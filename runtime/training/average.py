@@ -19,8 +19,8 @@ WARMUP = 0.025
 
 
 def decay_at(step: int, train_steps: int, decay: float, warmup: float = WARMUP) -> float:
-    """Decay of 1-based `step`: 0 (a copy) before warmup * train_steps, then min(decay, (1 + d) / (10 + d)) with
-    d steps since. For decay .995 the ramp ends at d = 1790."""
+    """Decay of 1-based `step`: 0 (a copy) before warmup * train_steps, then min(decay, (1 + d) / (10 + d))
+    with d steps since. For decay .995 the ramp ends at d = 1790."""
     since = step - warmup * train_steps
     return 0.0 if since < 0 else min(decay, (1.0 + since) / (10.0 + since))
 

@@ -45,7 +45,8 @@ def save(folder: Path, step: int, state: dict[str, Any]) -> Path:
 
 
 def load_newest(folder: Path, device: str = "cpu") -> dict[str, Any] | None:
-    """The newest sound state, or None. A damaged file is renamed `*.damaged` and the one before it is used."""
+    """The newest sound state, or None. A damaged file is renamed `*.damaged` and the one before it is
+    used."""
     for path in _found(folder):
         state = _read(path, device)
         if state is not None:

@@ -1,7 +1,8 @@
 """A DeepSpeed engine around a network: the one place that knows DeepSpeed.
 
-It works with no launcher, compiler, ninja or free port: one process makes its own in-memory rendezvous, and the
-optional shared-memory kernel (which would be compiled at start) is declined; gloo gives the same numbers."""
+It works with no launcher, compiler, ninja or free port: one process makes its own in-memory rendezvous, and
+the optional shared-memory kernel (which would be compiled at start) is declined; gloo gives the same
+numbers."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ from isoloss.runtime.models.network import Network
 
 
 def make_optimizer(optimizer: Component, network: Network, lr: float) -> torch.optim.Optimizer:
-    """SGD whose weight decay spares batch norm's weights and biases; the head's bias *is* decayed, as published.
+    """SGD whose weight decay spares batch norm's weights and biases; the head's bias *is* decayed, as
+    published.
 
     Raises JobError R318 for an optimiser that isn't registered."""
     if optimizer["kind"] != "sgd":

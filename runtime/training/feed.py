@@ -116,7 +116,7 @@ class Feed:
 
 
 def quotas(batch: int, fraction: float) -> tuple[int, int]:
-    """Generated and real images of a batch, ceil(batch * fraction) generated: as the published "better" sampler,
-    which allows a fraction of 1."""
+    """Generated and real images of a batch, ceil(batch * fraction) generated: as the published "better"
+    sampler, which allows a fraction of 1."""
     generated = int(np.ceil(round(batch * fraction, 9)))
     return generated, batch - generated

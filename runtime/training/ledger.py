@@ -1,7 +1,7 @@
 """What was drawn: evidence that within a pass no image came twice and none was missed.
 
-Counted as the images are drawn, from the very indices that were loaded. The chain is SHA-256 over all of them in
-order: two runs with equal chains saw equal streams."""
+Counted as the images are drawn, from the very indices that were loaded. The chain is SHA-256 over all of
+them in order: two runs with equal chains saw equal streams."""
 
 from __future__ import annotations
 

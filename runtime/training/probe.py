@@ -4,14 +4,16 @@ The final evaluation is a job of its own. B images, K classes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from isoloss.compiler.plan import TrainSpec, exact
 from isoloss.runtime import attacks, losses, metrics
 from isoloss.runtime.data import ImageSet
+from isoloss.runtime.evaluation.intervals import Measured, mean, share
 from isoloss.runtime.models.network import Network
 from isoloss.runtime.noise import noise_at
 from isoloss.runtime.training.feed import open_images
@@ -20,20 +22,10 @@ BATCH = 250
 
 
 def probe_steps(every: float, train_steps: int) -> frozenset[int]:
-    """1-based steps after which to evaluate: the nearest to k * every for k = 1, 2, …, fractions below 1 only."""
+    """1-based steps after which to evaluate: the nearest to k * every for k = 1, 2, …, fractions below 1
+    only."""
     steps = (round(k * every * train_steps) for k in range(1, int(1 / every) + 2))
     return frozenset(step for step in steps if 0 < step < train_steps)
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """Value with its 95 % interval over `count` images."""
-
-    metric: str
-    value: float
-    low: float
-    high: float
-    count: int
 
 
 class Probe:
@@ -51,39 +43,34 @@ class Probe:
         self._seed, self._device = spec.seed, device
 
     @torch.no_grad()
-    def __call__(self, network: Network) -> tuple[Measured, ...]:
-        """Loss and accuracy under the attack, and clean accuracy. Noise depends on the seed alone: every
-        evaluation of a run starts from the same points."""
-        import numpy as np
-
+    def __call__(self, network: Network) -> dict[str, Measured]:
+        """Metric name -> value: loss and accuracy under the attack, and clean accuracy. Noise depends on the
+        seed alone, so all evaluations of a run start from the same points."""
         view = network.attack_view("eval")
-        clean_right = robust_right = 0
-        total = squares = 0.0
-        count = len(self._images)
-        for start in range(0, count, BATCH):
-            images, y_B = self._images.take(np.arange(start, min(start + BATCH, count)))
+        clean_right: list[Tensor] = []
+        robust_right: list[Tensor] = []
+        losses_B: list[Tensor] = []
+        for start in range(0, len(self._images), BATCH):
+            images, y_B = self._images.take(np.arange(start, min(start + BATCH, len(self._images))))
             x_BCHW = images.float().div_(255.0)
-            clean = network(x_BCHW)
+            clean = view(x_BCHW)
             noise = noise_at(self._seed, "probe", start, device=self._device)
-            adversarial = network(self._attack(view, x_BCHW, y_B, noise, clean))
+            adversarial = view(self._attack(view, x_BCHW, y_B, noise, clean))
             right = clean.argmax(1) == y_B
-            clean_right += int(right.sum())
+            clean_right.append(right)
             # An image that is wrong clean counts as broken, whatever the attack did to it.
-            robust_right += int((right & (adversarial.argmax(1) == y_B)).sum())
-            loss_B = self._loss.per_image(clean, adversarial, y_B).double()
-            total += float(loss_B.sum())
-            squares += float(loss_B.square().sum())
-        loss = metrics.loss_metric(self._loss_spec, self._attack_spec)
-        return (
-            Measured(loss, *metrics.mean_interval(total, squares, count), count),
-            Measured(metrics.accuracy_metric(self._attack_spec), *metrics.wilson(robust_right, count), count),
-            Measured(metrics.accuracy_metric({"kind": "none"}), *metrics.wilson(clean_right, count), count),
-        )
+            robust_right.append(right & (adversarial.argmax(1) == y_B))
+            losses_B.append(self._loss.per_image(clean, adversarial, y_B))
+        return {
+            metrics.loss_metric(self._loss_spec, self._attack_spec): mean(torch.cat(losses_B).cpu().numpy()),
+            metrics.accuracy_metric(self._attack_spec): share(torch.cat(robust_right).cpu().numpy()),
+            metrics.accuracy_metric({"kind": "none"}): share(torch.cat(clean_right).cpu().numpy()),
+        }
 
 
-def as_rows(step: int, measured: tuple[Measured, ...]) -> list[dict[str, Any]]:
+def as_rows(step: int, measured: dict[str, Measured]) -> list[dict[str, Any]]:
     """For the curve and its checkpoint: plain data."""
     return [
-        {"step": step, "metric": m.metric, "value": m.value, "low": m.low, "high": m.high, "count": m.count}
-        for m in measured
+        {"step": step, "metric": name, "value": m.value, "low": m.low, "high": m.high, "count": m.count}
+        for name, m in measured.items()
     ]

@@ -24,7 +24,8 @@ class Setting:
 def one_cycle(position: int, total: int, warmup: float, high: float, start: float, end: float) -> float:
     """Cosine from `start` to `high` over warmup * total - 1 positions, then cosine to `end` at total - 1.
 
-    As torch's OneCycleLR: peak at p = warmup * total - 1; where p <= 0 the first position is past the peak."""
+    As torch's OneCycleLR: peak at p = warmup * total - 1; where p <= 0 the first position is past the
+    peak."""
     peak = warmup * total - 1.0
     if position <= peak:
         return _cosine(start, high, position / peak if peak > 0 else 1.0)

@@ -60,7 +60,7 @@ class Trainer:
             self.network, self.optimizer, feed.batch, recipe["clip"], device, rank, world_size
         )
         # After DeepSpeed's own broadcast of the weights, which reads only the default memory layout.
-        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network.to(memory_format=torch.channels_last)
         self.average = average.build(recipe["average"], self.network, spec.train_steps)
         self.loss = losses.build(recipe["loss"])
         self.inner = InnerAttack(attacks.build(recipe["attack"]), self.network, recipe["batchnorm"]["attack"])
@@ -75,7 +75,8 @@ class Trainer:
         return self.position >= self.spec.train_steps
 
     def step(self) -> float:
-        """One step. Returns the mean loss of this process's slice. Raises JobError R320 when it is not finite."""
+        """One step. Returns the mean loss of this process's slice. Raises JobError R320 when it is not
+        finite."""
         index = self.position
         self._prepare(index)
         x_BCHW, y_B = self._batch(index)
@@ -95,8 +96,8 @@ class Trainer:
         return value
 
     def _prepare(self, index: int) -> None:
-        """Learning rate, momentum and batch norm's momentum of a step: 1.0 on the very first, as published, so
-        that running statistics start from data and not from 0 and 1."""
+        """Learning rate, momentum and batch norm's momentum of a step: 1.0 on the very first, as published,
+        so that running statistics start from data and not from 0 and 1."""
         recipe = self.spec.recipe
         setting = setting_at(
             recipe["schedule"], recipe["lr"], index, self.spec.train_steps, self.spec.steps_per_epoch
@@ -123,7 +124,8 @@ class Trainer:
         )
 
     def evaluated(self, weights: str) -> models.Network:
-        """The network an evaluation looks at, in eval mode: the average where there is one and it is wanted."""
+        """The network an evaluation looks at, in eval mode: the average where there is one and it is
+        wanted."""
         if weights == "average" and self.average is not None:
             return self.average.network
         return self.network.eval()
