@@ -135,10 +135,10 @@ def _simple(statement: ast.Statement, indent: int) -> Line:
             return Line(indent, f"where {text_of(test)}", group="setting")
         case ast.Setting():
             key = _setting_key(statement)
-            value = text_of(statement.value)
-            if indent + len(key) + len(value) + 5 > WIDTH:
-                value = _broken(statement.value, indent) or value
-            return Line(indent, "", key=key, rest=f"{statement.operator} {value}", group="setting")
+            written = text_of(statement.value)
+            if indent + len(key) + len(written) + 5 > WIDTH:
+                written = _broken(statement.value, indent) or written
+            return Line(indent, "", key=key, rest=f"{statement.operator} {written}", group="setting")
         case _:
             raise AssertionError("blocks are laid out by their own function")
 

@@ -15,7 +15,7 @@ from isoloss.dsl.diagnostics import Span
 from isoloss.dsl.names import did_you_mean
 from isoloss.dsl.report import Report
 from isoloss.dsl.scope import Scope
-from isoloss.dsl.vocabulary import BLOCKS, LATER, QUANTITIES, WORDS, Slot, find_term
+from isoloss.dsl.vocabulary import BLOCKS, BUILT_IN, LATER, QUANTITIES, WORDS, Slot, find_term
 
 
 @dataclass(frozen=True)
@@ -96,14 +96,10 @@ class _Merger:
 
     def _let(self, let: ast.Let) -> None:
         name = let.name.text
-        if name in QUANTITIES or name in WORDS:
-            self.report.add(
-                "N106",
-                f"`{name}` already has a meaning and can't be given another",
-                let.name.span,
-                "taken",
-                (QUANTITIES.get(name) or WORDS[name]).doc,
-            )
+        taken = QUANTITIES.get(name) or WORDS.get(name) or next((t for t in BUILT_IN if t.name == name), None)
+        if taken is not None:
+            headline = f"`{name}` already has a meaning and can't be given another"
+            self.report.add("N106", headline, let.name.span, "taken", taken.doc)
             return
         if self._once(("let", name), let.name.span, f"`let {name}` is declared twice"):
             self.merged.lets[name] = let

@@ -68,6 +68,21 @@ ALIASES = {
     "scheduler": "schedule",
     "averaging": "average",
     "augmentation": "augment",
+    "hours": "h",
+    "hour": "h",
+    "hr": "h",
+    "minutes": "min",
+    "minute": "min",
+    "seconds": "s",
+    "sec": "s",
+    "days": "d",
+    "day": "d",
+    "FLOPs": "FLOP",
+    "FLOPS": "FLOP",
+    "TFLOPs": "TFLOP",
+    "PFLOPs": "PFLOP",
+    "KB": "kB",
+    "dollars": "USD",
 }
 
 

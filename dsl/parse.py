@@ -96,38 +96,33 @@ def parse_value(text: str, file: str, report: Report) -> ast.Expression | None:
 
 
 def tokens(text: str) -> Iterator[Token]:
-    """The tokens of a text, comments and blanks left out. Stops at the first character that is none."""
-    try:
-        yield from parser().lex(text)
-    except UnexpectedCharacters:
-        return
+    """The tokens of a text, comments and blanks left out. Characters that begin none are skipped, the first
+    hundred of them: an error further on must still be found."""
+    start = 0
+    for _ in range(100):
+        try:
+            for token in parser().lex(text):
+                if (token.start_pos or 0) >= start:
+                    yield token
+            return
+        except UnexpectedCharacters as error:
+            start = (error.pos_in_stream or 0) + 1
+            text = text[: start - 1] + " " + text[start:]
 
 
 def _without_block_at(text: str, position: int) -> str | None:
-    """The text with the study's own statement around `position` blanked, or None where that is not clear."""
+    """The text with the study's own statement around `position` blanked, or None where that is not clear.
+
+    A statement begins with a line, between the braces of the study."""
     depth, start = 0, None
     for token in tokens(text):
-        opens, closes = token.type == "LBRACE", token.type == "RBRACE"
-        if depth == 1 and not opens and not closes and (start is None or _begins_block(text, token)):
-            start = token.start_pos
-        depth += opens - closes
-        if closes and depth == 1 and token.end_pos is not None and token.end_pos > position:
-            if start is None or start > position:
-                return None
-            return _blank(text, start, token.end_pos)
-        if closes and depth == 1:
-            start = None
-        if depth == 0 and closes:
-            return None
+        place = token.start_pos or 0
+        if depth == 1 and not text[text.rfind("\n", 0, place) + 1 : place].strip():
+            if place > position:
+                return None if start is None else _blank(text, start, place)
+            start = place
+        depth += (token.type == "LBRACE") - (token.type == "RBRACE")
     return None
-
-
-def _begins_block(text: str, token: Token) -> bool:
-    """A word of the vocabulary's blocks at the start of a line begins a statement: errors end there."""
-    from isoloss.dsl.vocabulary import BLOCKS
-
-    start = token.start_pos or 0
-    return token.value in BLOCKS and not text[text.rfind("\n", 0, start) + 1 : start].strip()
 
 
 def _blank(text: str, start: int, end: int) -> str:

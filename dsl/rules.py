@@ -41,9 +41,28 @@ def check_condition(node: ast.Expression, scope: Scope) -> Expr | Bad:
 def check_rule(slot: Slot, node: ast.Expression, scope: Scope) -> Expr | Bad:
     """A number per cell, such as `batch` and `lr`; constants in it must be in the slot's range."""
     found = _convert(node, scope)
-    if isinstance(found, Bad):
+    if isinstance(found, Bad) or not _known_in_time(slot, node, scope):
         return BAD
     return found.expr if _fits(slot, node, found, scope) else BAD
+
+
+def _known_in_time(slot: Slot, node: ast.Expression, scope: Scope) -> bool:
+    """`flops` counts whole batches: it can't decide a batch, nor what goes with one."""
+    unfolded = scope.unfold(node)
+    if isinstance(unfolded, Bad):
+        return False
+    if isinstance(unfolded, ast.Path) and unfolded.text == "flops":
+        scope.report.add(
+            "U105",
+            f"`{slot.name}` can't depend on `flops`, which depends on the batch",
+            unfolded.span,
+            "not known yet",
+            "use `params` and `images`",
+        )
+        return False
+    # Each side is looked at, so that each is reported.
+    known = [_known_in_time(slot, child, scope) for child in ast.children(unfolded)]
+    return all(known)
 
 
 def _fits(slot: Slot, node: ast.Expression, found: Typed, scope: Scope) -> bool:

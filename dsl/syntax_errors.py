@@ -6,8 +6,11 @@ from lark import Token
 from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
 
 from isoloss.dsl.diagnostics import Span
+from isoloss.dsl.names import did_you_mean
 from isoloss.dsl.report import Report
 from isoloss.dsl.units import UNITS
+
+_UNIT_WORDS = tuple(unit for unit in UNITS if unit != "%")
 
 _OPENING = {"LBRACE": "{", "LPAR": "(", "LSQB": "["}
 _CLOSING = {"RBRACE": "{", "RPAR": "(", "RSQB": "["}
@@ -109,6 +112,16 @@ def _token(error: UnexpectedToken, text: str, file: str, report: Report) -> None
     if token.type in _CLOSING and unclosed is not None and unclosed[0] != _CLOSING[token.type]:
         _report_unclosed(unclosed, report)
         return
+    word = _unit_like(text, token)
+    if word is not None:
+        report.add(
+            "U106",
+            f"unknown unit `{word}`",
+            _span(word, file),
+            "not a unit",
+            did_you_mean(str(word), _UNIT_WORDS),
+        )
+        return
     expected = error.accepts or error.expected
     if "NAME" in expected and token.type == "UNIT" and "NUMBER" not in expected:
         report.add(
@@ -121,13 +134,32 @@ def _token(error: UnexpectedToken, text: str, file: str, report: Report) -> None
         return
     previous = error.token_history[-1] if error.token_history else None
     help = [_expected(error)]
+    if unclosed is not None and unclosed[0] != "{" and unclosed[1].line < span.line:
+        help.append(f"the `{unclosed[0]}` of line {unclosed[1].line} is still open")
     if previous is not None and previous.type == "NUMBER":
         help.append(_units())
     report.add("S102", f"unexpected `{_short(token)}`", span, "not expected here", *help)
 
 
+def _unit_like(text: str, token: Token) -> Token | None:
+    """The word before `token`, if it follows a number on its line: `12 hours` was meant to have a unit."""
+    # Late: parse.py imports this module.
+    from isoloss.dsl.parse import tokens
+
+    if token.type in ("EQUAL", "IN", "LE", "LBRACE", "DOT", "LPAR"):
+        return None
+    before: list[Token] = []
+    for found in tokens(text):
+        if (found.start_pos or 0) >= (token.start_pos or 0):
+            break
+        before = [*before[-1:], found]
+    if [t.type for t in before] == ["NUMBER", "NAME"] and before[0].line == before[1].line:
+        return before[1]
+    return None
+
+
 def _units() -> str:
-    return "units: " + ", ".join(u for u in UNITS if u != "%") + "; `%`; `k M B` end a number"
+    return "units: " + ", ".join(_UNIT_WORDS) + "; `%`; `k M B` end a number"
 
 
 def _short(token: Token) -> str:
@@ -169,19 +201,37 @@ def _span(token: Token, file: str) -> Span:
 
 
 def _unclosed(text: str, file: str, until: Token | None) -> tuple[str, Span] | None:
-    """The innermost bracket that is open at `until`, or at the end of the text."""
+    """The bracket that was probably meant to be closed before `until`, or before the end of the text.
+
+    That is the innermost open one; but at the end of the text every later brace has closed one block too far
+    in, so the first block whose braces don't stand in line is the better guess."""
     # Late: parse.py imports this module.
     from isoloss.dsl.parse import tokens
 
     open_: list[tuple[str, Span]] = []
+    crooked: tuple[str, Span] | None = None
+    lines = text.split("\n")
     for token in tokens(text):
         if until is not None and (token.start_pos or 0) >= (until.start_pos or 0):
             break
         if token.type in _OPENING:
             open_.append((_OPENING[token.type], _span(token, file)))
         elif token.type in _CLOSING and open_ and open_[-1][0] == _CLOSING[token.type]:
-            open_.pop()
-    return open_[-1] if open_ else None
+            bracket, span = open_.pop()
+            if bracket == "{" and crooked is None and _crooked(lines, span, token):
+                crooked = (bracket, span)
+    if not open_:
+        return None
+    return crooked if until is None and crooked is not None else open_[-1]
+
+
+def _crooked(lines: list[str], opened: Span, closed: Token) -> bool:
+    """Whether a block's `}` begins its line at another indentation than the block does."""
+    last = lines[(closed.line or 1) - 1]
+    if opened.line == closed.line or last[: (closed.column or 1) - 1].strip():
+        return False
+    first = lines[opened.line - 1]
+    return len(first) - len(first.lstrip()) != len(last) - len(last.lstrip())
 
 
 def _report_unclosed(unclosed: tuple[str, Span], report: Report) -> None:

@@ -26,7 +26,9 @@ def check_value(slot: Slot, node: ast.Expression, scope: Scope) -> Any:
     """The value of one setting; None where it says that there is none."""
     if slot.absent and isinstance(node, ast.Path) and node.text == slot.absent:
         return None
-    unfolded = scope.unfold(node)
+    # `points = best` is the word, even where a `let best` gives a generator a name.
+    word = slot.type == "choice" and isinstance(node, ast.Path) and node.text in slot.choices
+    unfolded = node if word else scope.unfold(node)
     if isinstance(unfolded, Bad):
         return BAD
     return _CHECKERS[slot.type](slot, unfolded, scope)

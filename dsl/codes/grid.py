@@ -10,7 +10,7 @@ _RECIPE = "recipe r {{ loss = trades() attack = pgd(eps = 0.15) batch = {batch} 
 
 def _study(grid: str, batch: str = "64", generator: str = "", dataset: str = "digits") -> str:
     return (
-        f"study s {{\n  dataset {dataset}\n  {_GENERATOR.format(more=generator)}\n"
+        f"study tiny {{\n  dataset {dataset}\n  {_GENERATOR.format(more=generator)}\n"
         f"  {_RECIPE.format(batch=batch)}\n  grid runs {{ {grid} }}\n}}"
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from isoloss.dsl.codes.row import Code
 
-_GOOD = "$ printf 'study s { dataset digits }' > good.study\n$ isoloss check good.study"
+_GOOD = "$ printf 'study tiny { dataset digits }' > good.study\n$ isoloss check good.study"
 
 CODES: tuple[Code, ...] = (
     Code(
@@ -12,75 +12,75 @@ CODES: tuple[Code, ...] = (
         "a character that is no part of the language",
         "The reader met a character it has no use for. Statements are not separated by anything, comments begin with "
         "`#`, texts stand in double quotes, and operators are written in ASCII: `<=`, `not`, `**`.",
-        "study s { dataset digits; }",
-        "study s { dataset digits }",
+        "study tiny { dataset digits; }",
+        "study tiny { dataset digits }",
     ),
     Code(
         "S102",
         "something else was expected here",
         "The text is not a study from this point on. The message lists what could stand here. Reading goes on at the "
         "next block, so that one slip gives one message.",
-        "study s { dataset digits let eps 8/255 }",
-        "study s { dataset digits let eps = 8/255 }",
+        "study tiny { dataset digits let eps 8/255 }",
+        "study tiny { dataset digits let eps = 8/255 }",
     ),
     Code(
         "S103",
         "a bracket that is never closed",
         "A `{`, `(` or `[` has no partner. The message points at the innermost one that is open where reading failed.",
-        "study s { dataset digits let eps = (8/255",
-        "study s { dataset digits let eps = (8/255) }",
+        "study tiny { dataset digits let eps = (8/255",
+        "study tiny { dataset digits let eps = (8/255) }",
     ),
     Code(
         "S104",
         "a text that is not closed",
         "A text begins with a double quote and ends with one on the same line.",
-        'import "base.study\nstudy s { dataset digits }',
-        "study s { dataset digits }",
+        'import "base.study\nstudy tiny { dataset digits }',
+        "study tiny { dataset digits }",
     ),
     Code(
         "S105",
         "an expression nested too deeply",
         "Expressions may be nested 60 levels deep. Name the parts with `let`.",
-        f"study s {{ dataset digits let x = {'-' * 80}1 }}",
-        "study s { dataset digits let x = -1 }",
+        f"study tiny {{ dataset digits let x = {'-' * 80}1 }}",
+        "study tiny { dataset digits let x = -1 }",
     ),
     Code(
         "S106",
         "a block with a name too many or too few",
         "Blocks that a study may have several of carry a name, by which others refer to them. A study has one `budget`, "
         "which has none.",
-        "study s { dataset digits budget big { compute = 1 TFLOP } }",
-        "study s { dataset digits budget { compute = 1 TFLOP } }",
+        "study tiny { dataset digits budget big { compute = 1 TFLOP } }",
+        "study tiny { dataset digits budget { compute = 1 TFLOP } }",
     ),
     Code(
         "S107",
         "a statement in the wrong place",
         "`where` belongs in a grid, declarations belong in the study or in a profile, and profiles hold no profiles.",
-        "study s { dataset digits where images <= 10M }",
-        "study s { dataset digits }",
+        "study tiny { dataset digits where images <= 10M }",
+        "study tiny { dataset digits }",
     ),
     Code(
         "S108",
         "a file without a study",
         "A study file holds one `study NAME { … }`, after its imports.",
         "# nothing yet",
-        "study s { dataset digits }",
+        "study tiny { dataset digits }",
     ),
     Code(
         "S109",
         "a reserved word used as a name",
         "Words of the language and of units (`s`, `h`, `d`, `min`, `FLOP`, `GB`, `USD` …) can't be names: `12 h` would "
         "have two meanings.",
-        "study s { dataset digits let h = 0.15 }",
-        "study s { dataset digits let radius = 0.15 }",
+        "study tiny { dataset digits let h = 0.15 }",
+        "study tiny { dataset digits let radius = 0.15 }",
     ),
     Code(
         "S110",
         "a setting written in the wrong form",
         "Settings are written with `=`, axes of a grid with `in`, bounds with `<=`. An axis fixed to one value is "
         "written with `=`.",
-        "study s { dataset digits budget { compute <= 1 TFLOP } }",
-        "study s { dataset digits budget { compute = 1 TFLOP } }",
+        "study tiny { dataset digits budget { compute <= 1 TFLOP } }",
+        "study tiny { dataset digits budget { compute = 1 TFLOP } }",
     ),
     Code(
         "S111",
@@ -115,7 +115,7 @@ CODES: tuple[Code, ...] = (
         "a file that can't be written",
         "`isoloss fmt` writes a new file beside the old one and lets it take its place, so that a study is never half "
         "written; the system refused. The message has its reason.",
-        "$ printf 'study s {dataset digits}' > a.study\n$ (ulimit -f 0; isoloss fmt a.study)",
+        "$ printf 'study tiny {dataset digits}' > a.study\n$ (ulimit -f 0; isoloss fmt a.study)",
         _GOOD,
     ),
     Code(
@@ -123,23 +123,23 @@ CODES: tuple[Code, ...] = (
         "an import from outside the study's folder",
         "A study from a stranger must be safe to read, so imports lie in the study's folder or below it; symbolic links "
         "are followed before this is decided.",
-        'import "../secret.study"\nstudy s { dataset digits }',
-        "study s { dataset digits }",
+        'import "../secret.study"\nstudy tiny { dataset digits }',
+        "study tiny { dataset digits }",
     ),
     Code(
         "S121",
         "imports in a circle",
         "A file imports itself, at once or through others.",
-        "$ printf 'import \"circle.study\" study s { dataset digits }' > circle.study\n$ isoloss check circle.study",
+        "$ printf 'import \"circle.study\" study tiny { dataset digits }' > circle.study\n$ isoloss check circle.study",
         _GOOD,
     ),
     Code(
         "S122",
         "too many imported files",
         "A study may import 50 files, counted through all levels.",
-        "$ for i in $(seq 60); do printf 'study s%s { dataset digits }' $i > p$i.study; done\n"
+        "$ for i in $(seq 60); do printf 'study part%s { dataset digits }' $i > p$i.study; done\n"
         "$ for i in $(seq 60); do printf 'import \"p%s.study\" ' $i; done > many.study\n"
-        "$ printf 'study s { dataset digits }' >> many.study\n$ isoloss check many.study",
+        "$ printf 'study tiny { dataset digits }' >> many.study\n$ isoloss check many.study",
         _GOOD,
     ),
     Code(
@@ -148,7 +148,7 @@ CODES: tuple[Code, ...] = (
         "`--set` takes a path, `=` and a value as it would stand in the file; quote it for the shell where it has blanks "
         "or brackets.",
         _GOOD + " --set images",
-        "$ printf 'study s { dataset digits budget { } }' > good.study\n"
+        "$ printf 'study tiny { dataset digits budget { } }' > good.study\n"
         "$ isoloss check good.study --set budget.compute='2 TFLOP'",
     ),
 )

@@ -7,36 +7,36 @@ from isoloss.dsl.codes.row import Code
 _GENERATOR = "generator g { sampler = edm(steps = 7) }"
 _TRADES = "recipe r { loss = trades() attack = pgd(eps = 0.15) batch = 64 lr = 0.1 }"
 _GRID = "grid runs { model = cnn(2) generator = g images in [4k, 8k] }"
-_FIT = f"study s {{ dataset digits {_GENERATOR} {_TRADES}\n  {_GRID} fit law1 {{ law = approach2 }}\n  "
+_FIT = f"study tiny {{ dataset digits {_GENERATOR} {_TRADES}\n  {_GRID} fit law1 {{ law = approach2 }}\n  "
 
 CODES: tuple[Code, ...] = (
     Code(
         "V101",
         "a number out of range",
         "The number has the right unit and an impossible size.",
-        "study s { dataset digits evaluate e { attack = pgd(eps = 3/2) } }",
-        "study s { dataset digits evaluate e { attack = pgd(eps = 8/255) } }",
+        "study tiny { dataset digits evaluate e { attack = pgd(eps = 3/2) } }",
+        "study tiny { dataset digits evaluate e { attack = pgd(eps = 8/255) } }",
     ),
     Code(
         "V102",
         "not one of the allowed words",
         "The setting takes one of a few words, which are listed.",
-        "study s { dataset digits budget { choose = everything } }",
-        "study s { dataset digits budget { choose = all } }",
+        "study tiny { dataset digits budget { choose = everything } }",
+        "study tiny { dataset digits budget { choose = all } }",
     ),
     Code(
         "V103",
         "a missing setting",
         "The block or call needs a setting that has no default.",
-        "study s { dataset digits evaluate e { attack = pgd() } }",
-        "study s { dataset digits evaluate e { attack = pgd(eps = 0.15) } }",
+        "study tiny { dataset digits evaluate e { attack = pgd() } }",
+        "study tiny { dataset digits evaluate e { attack = pgd(eps = 0.15) } }",
     ),
     Code(
         "V104",
         "a setting given twice",
         "Which of the two holds would be a guess.",
-        "study s { dataset digits budget { storage = 1 GB storage = 2 GB } }",
-        "study s { dataset digits budget { storage = 1 GB } }",
+        "study tiny { dataset digits budget { storage = 1 GB storage = 2 GB } }",
+        "study tiny { dataset digits budget { storage = 1 GB } }",
     ),
     Code(
         "V105",
@@ -49,38 +49,38 @@ CODES: tuple[Code, ...] = (
         "V106",
         "settings of a call in a wrong order or number",
         "Settings of a call may be given by position, in the order that `isoloss help` shows, then by name.",
-        "study s { dataset digits evaluate e { attack = pgd(eps = 0.15, linf) } }",
-        "study s { dataset digits evaluate e { attack = pgd(linf, eps = 0.15) } }",
+        "study tiny { dataset digits evaluate e { attack = pgd(eps = 0.15, linf) } }",
+        "study tiny { dataset digits evaluate e { attack = pgd(linf, eps = 0.15) } }",
     ),
     Code(
         "V107",
         "not a whole number",
         "Steps, images, layers and seeds are counted.",
-        "study s { dataset digits evaluate e { attack = pgd(eps = 0.15, steps = 2.5) } }",
-        "study s { dataset digits evaluate e { attack = pgd(eps = 0.15, steps = 3) } }",
+        "study tiny { dataset digits evaluate e { attack = pgd(eps = 0.15, steps = 2.5) } }",
+        "study tiny { dataset digits evaluate e { attack = pgd(eps = 0.15, steps = 3) } }",
     ),
     Code(
         "V108",
         "a list without values",
         "An axis needs at least one value; a range begins at or below its end.",
-        f"study s {{ dataset digits {_GENERATOR} {_TRADES}\n"
+        f"study tiny {{ dataset digits {_GENERATOR} {_TRADES}\n"
         "  grid runs { model = cnn(2) generator = g images = 4k seed in 3..1 } }",
-        f"study s {{ dataset digits {_GENERATOR} {_TRADES}\n"
+        f"study tiny {{ dataset digits {_GENERATOR} {_TRADES}\n"
         "  grid runs { model = cnn(2) generator = g images = 4k seed in 1..3 } }",
     ),
     Code(
         "V109",
         "a division by zero",
         "A constant expression divides by zero.",
-        "study s { dataset digits evaluate e { attack = pgd(eps = 8/0) } }",
-        "study s { dataset digits evaluate e { attack = pgd(eps = 8/255) } }",
+        "study tiny { dataset digits evaluate e { attack = pgd(eps = 8/0) } }",
+        "study tiny { dataset digits evaluate e { attack = pgd(eps = 8/255) } }",
     ),
     Code(
         "V110",
         "settings that can't go together",
         "Each setting is fine by itself, but no training does both: TRADES and PGD-AT need an inner attack, natural "
         "training has none, and ensembles such as AutoAttack only test.",
-        "study s { dataset digits recipe r { loss = trades() attack = none batch = 64 lr = 0.1 } }",
-        "study s { dataset digits recipe r { loss = natural() batch = 64 lr = 0.1 } }",
+        "study tiny { dataset digits recipe r { loss = trades() attack = none batch = 64 lr = 0.1 } }",
+        "study tiny { dataset digits recipe r { loss = natural() batch = 64 lr = 0.1 } }",
     ),
 )
