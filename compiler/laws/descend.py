@@ -120,4 +120,10 @@ def _solve(H: Floats, g: Floats, unit: Floats, damping: Floats) -> Floats:
     scaled = H * unit[:, :, None] * unit[:, None, :]
     index = np.arange(g.shape[1])
     scaled[:, index, index] += np.where(unit > 0, 1e-13 * (1.0 + damping[:, None]), 1.0)
-    return np.asarray(-unit * np.linalg.solve(scaled, (unit * g)[..., None])[..., 0])
+    right = (unit * g)[..., None]
+    try:
+        solution = np.linalg.solve(scaled, right)
+    except np.linalg.LinAlgError:
+        # One exactly singular matrix fails the whole batch; the pseudo-inverse stays off its null directions.
+        solution = np.linalg.pinv(scaled, rcond=1e-10, hermitian=True) @ right
+    return np.asarray(-unit * solution[..., 0])
