@@ -50,8 +50,10 @@ def commands_of(lines: list[str]) -> list[str]:
     for line in lines:
         if line.startswith("$ "):
             found.append(line[2:])
-        elif found and (found[-1].endswith("\\") or _open_quote(found[-1])):
-            found[-1] = found[-1].removesuffix("\\") + ("\n" if _open_quote(found[-1]) else " ") + line
+        elif found and found[-1].endswith("\\"):
+            found[-1] = f"{found[-1][:-1].rstrip()} {line.strip()}"
+        elif found and _open_quote(found[-1]):
+            found[-1] += "\n" + line
     return found
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from isoloss.compiler.laws.arrays import Floats, Ints
+from isoloss.compiler.laws.arrays import Bools, Floats, Ints
 from isoloss.compiler.tables.columns import Formula
 from isoloss.compiler.tables.problems import Tally, problem
 from isoloss.compiler.tables.table import RunTable
@@ -19,6 +19,18 @@ MILLIONS_BELOW = 2000.0
 
 #: flops / (params x images): 6 for language models, 7822 in the paper, 240,000 for PGD-100 at 64x64.
 FLOPS_PER_PARAM_IMAGE = (0.5, 1e7)
+
+
+#: What no run has: the largest network has 1e13 parameters, the largest data set 1e14 tokens. Beyond,
+#: products overflow. Lower ends leave room for columns in millions, which L116 is about.
+PLAUSIBLE: Mapping[str, tuple[float, float]] = {
+    "params": (1e-6, 1e18),
+    "images": (1e-6, 1e20),
+    "planned": (1e-6, 1e20),
+    "flops": (1e-6, 1e45),
+    "loss": (1e-9, 1e9),
+    "fid": (0.0, 1e6),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +93,11 @@ def _column(view: View, name: str, column: Floats) -> Iterator[Diagnostic]:
         }.get(name, f"`{name}` must be positive")
         headline = f"`{name}` is {tally.text} on {tally.where(view.word)}"
         yield problem("L115", view.file, headline, rule, line=tally.lines[0])
+    elif name in PLAUSIBLE and _beyond(column, PLAUSIBLE[name]).any():
+        tally = view.tally(_beyond(column, PLAUSIBLE[name]), column)
+        low, high = PLAUSIBLE[name]
+        headline = f"`{name}` is {tally.text} on {tally.where(view.word)}: no run has that"
+        yield problem("L115", view.file, headline, f"from {low:g} to {high:g}", line=tally.lines[0])
     elif name in ("accuracy", "fraction") and (column > 1.0 + 1e-9).any():
         over = column > 1.0 + 1e-9
         tally = view.tally(over, column)
@@ -92,6 +109,11 @@ def _column(view: View, name: str, column: Floats) -> Iterator[Diagnostic]:
         )
         headline = f"`{name}` is {tally.text} on {tally.where(view.word)}, above 1"
         yield problem("L117", view.file, headline, help, line=tally.lines[0])
+
+
+def _beyond(column: Floats, ends: tuple[float, float]) -> Bools:
+    with np.errstate(invalid="ignore"):
+        return np.asarray((column < ends[0]) | (column > ends[1]))
 
 
 def _units(view: View, values: Mapping[str, Floats]) -> Iterator[Diagnostic]:

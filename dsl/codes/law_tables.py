@@ -151,7 +151,7 @@ CODES: tuple[Code, ...] = (
     ),
     Code(
         "L115",
-        "a value is zero, negative or infinite where that can't be",
+        "a value is one that no run has: zero, negative, infinite or absurd",
         "Laws are fitted to logarithms: params, images, flops and loss are positive. A FID is 0 (real"
         " data) or"
         " positive.",

@@ -145,7 +145,7 @@ def _fit(
     line = fit_accuracy(chosen.loss, chosen.accuracy, chosen.run, arguments.test_images)
     constant = flops_rule(kept)
     data = fit.to_json()
-    data["accuracy"] = line.to_json() if line is not None and table.has_loss else None
+    data["accuracy"] = None if line is None else line.to_json()
     data["flops_rule"] = {"constant": constant.constant, "spread": constant.spread, "given": constant.given}
     data["source"] = arguments.table
     data["protocol"] = {"points": rule, "floor": floor, "where": arguments.where, "rows": len(kept)}

@@ -28,7 +28,7 @@ def test_the_verify_page_is_current(tmp_path: Path) -> None:
 def test_the_helper_reads_blocks_and_continuations() -> None:
     page = "```console\n$ printf 'a\nb' > c\noutput\n$ one \\\n  two\n```\n```\n$ not this\n```\n"
     [block] = console_blocks(page)
-    assert commands_of(block) == ["printf 'a\nb' > c", "one    two"]
+    assert commands_of(block) == ["printf 'a\nb' > c", "one two"]
 
 
 def test_the_helper_notices_failure(tmp_path: Path) -> None:

@@ -160,6 +160,7 @@ BAD: dict[str, tuple[str | bytes, str | None, str, str]] = {
     "zero loss": ("params,images,loss\n6e6,5e6,0\n", None, "L115", "`loss` is 0"),
     "negative images": ("params,images,loss\n6e6,-5e6,1\n", None, "L115", "-5e+06"),
     "infinite params": ("params,images,loss\ninf,5e6,1\n", None, "L115", "inf"),
+    "absurd images": ("params,images,loss\n6e6,1e300,1\n", None, "L115", "no run has that"),
     "negative fid": ("params,images,fid,loss\n6e6,5e6,-1,1\n", None, "L115", "`fid` is -1"),
     "millions": ("params,images,loss\n5.8,5e6,1\n316,5e6,1\n", None, "L116", "`params` (largest 316)"),
     "percent": ("params,images,loss,accuracy\n6e6,5e6,1,71.6\n", None, "L117", "above 1"),
