@@ -116,7 +116,7 @@ WRITERS = {
 
 
 def writer(quantity: str) -> Callable[[float], str]:
-    """How numbers of a quantity or a typed metric ("accuracy @ clean") are written; plainly if it is unknown."""
+    """How numbers of a quantity or a typed metric ("accuracy @ clean") are written."""
     return WRITERS.get(quantity.partition(" ")[0], significant)
 
 

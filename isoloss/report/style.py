@@ -136,7 +136,7 @@ font:12px system-ui,-apple-system,"Segoe UI",Roboto,Arial,sans-serif}
 .plot .el{font-size:11.5px;fill:var(--c)}
 .plot .lead{stroke:var(--mute);stroke-width:.6;fill:none}
 .plot .on{font-size:11px;fill:var(--c);text-anchor:middle;paint-order:stroke;stroke:var(--bg);
-stroke-width:4px;
+stroke-width:7px;
 stroke-linejoin:round}
 .ink{--c:var(--ink)}.mute{--c:var(--mute)}
 """

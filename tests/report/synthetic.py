@@ -238,7 +238,7 @@ def make(runs: int | None = None) -> list[Made]:
     return made
 
 
-def fit_laws(made: list[Made], resamples: int = 1000) -> dict[str, Any]:
+def fit_laws(made: list[Made], resamples: int = 200) -> dict[str, Any]:
     """The laws that the compiler would have fitted to these runs, as the plan holds them."""
     seen = [o for m in made if m.job.facts.allocation is None for o in m.observations if o.metric == LOSS]
     columns = {
@@ -359,10 +359,15 @@ def write_store(path: Path, made: list[Made], plan: Plan | None) -> Path:
         )
         store.commit(m.job, draft, m.observations, run)
     if plan is not None:
-        store.save_plan(f"{plan.digest[:20]}-{plan.revision}.json", plan_to_json(plan))
+        keep_plan(path, plan)
         ledger.record(path / "forecasts.jsonl", _before(plan), {a.job for a in plan.answers if a.job})
         ledger.score(path / "forecasts.jsonl", plan)
     return path
+
+
+def keep_plan(path: Path, plan: Plan) -> None:
+    """Keep a plan the way the loop does."""
+    Store(path).save_plan(f"{plan.digest[:20]}-{plan.revision:05d}.json", plan_to_json(plan))
 
 
 def _before(plan: Plan) -> Plan:

@@ -62,7 +62,7 @@ def _opening(material: Material) -> str:
     trained = sum(1 for j in plan.jobs if j.kind == "train" and material.state(j) == "done")
     total = sum(1 for j in plan.jobs if j.kind == "train")
     dataset = plan.study.get("dataset") or {}
-    kind = dataset.get("kind") if isinstance(dataset, Mapping) else None
+    kind = (dataset.get("call") or dataset.get("kind")) if isinstance(dataset, Mapping) else None
     on = f" on {text(kind)}" if kind else ""
     name = text(plan.study.get("name", "the study"))
     generators = len(material.generators)

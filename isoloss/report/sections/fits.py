@@ -79,7 +79,9 @@ def quality(material: Material) -> str:
     spaces = sorted({o.metric.partition("@")[2].strip() for o in measured.values()})
     counts = sorted({o.count for o in measured.values() if o.count is not None})
     how = (
-        f"Measured in {text(', '.join(spaces))} space" if spaces else "Stated in the study, not measured here"
+        f"Measured in the space of {text(', '.join(spaces))}"
+        if spaces
+        else "Stated in the study, not measured here"
     )
     how += f" on {', '.join(write.count(c) for c in counts)} images." if counts else "."
     some = len(measured) < len(names) and measured
@@ -220,6 +222,6 @@ def _accuracy(material: Material) -> str:
     return figure(
         plot.render(),
         f"Final points of {line.points} networks ({text(accuracy)}); the line is accuracy = "
-        f"{write.data(line.intercept)} {sign} {write.data(abs(line.slope))} × loss, R² {write.data(line.r2)}; "
-        "band: 95 % for one more network.",
+        f"{write.data(line.intercept)} {sign} {write.data(abs(line.slope))} × loss, R² "
+        f"{write.data(line.r2)}; band: 95 % for one more network.",
     )
