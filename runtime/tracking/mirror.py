@@ -73,6 +73,7 @@ class Mirror:
         self._plans: dict[str, dict[str, Any]] = {}  # plan file -> its jobs by id
         self._waiting: dict[str, list[tuple[str, int, float, int]]] = {}  # job -> points
         self._known_runs = False
+        self._applied = 0  # events after the cursor that are told already
 
     def pending(self) -> bool:
         """Does the journal have more than the mirror?"""
@@ -83,7 +84,7 @@ class Mirror:
         """Mirror everything up to the journal's end; returns the number of events. Raises TrackingDown."""
         path = self.store.path / "journal.jsonl"
         if path.exists() and path.stat().st_size < self._state.cursor:
-            self._state.cursor = 0  # another journal: start over, replaying is harmless
+            self._state.cursor = self._applied = 0  # another journal: start over, replaying is harmless
         count = 0
         with _down():
             self._find_runs()
@@ -91,13 +92,13 @@ class Mirror:
                 events, end = journal.read(path, self._state.cursor, limit_bytes=_CHUNK_BYTES)
                 if end == self._state.cursor:
                     return count
-                # What an attempt that broke off had gathered comes again.
-                self._waiting.clear()
-                for event in events:
+                for event in events[self._applied :]:
                     self._apply(event)
+                    # An attempt that breaks off goes on here, not at the cursor.
+                    self._applied += 1
                 for job in list(self._waiting):
                     self._send(job)
-                self._state.cursor = end
+                self._state.cursor, self._applied = end, 0
                 self._save()
                 count += len(events)
 
@@ -152,6 +153,7 @@ class Mirror:
             # A refusal would come again for ever; the journal keeps what MLflow doesn't want.
             if getattr(error, "error_code", None) not in _REFUSALS and not isinstance(error, KeyError):
                 raise
+            self._waiting.pop(event.get("job", ""), None)
             self.refused.append(f"{event.get('event')} {event.get('job', '')}: {error}")
 
     def _study_run(self, event: Mapping[str, Any]) -> dict[str, str]:
@@ -205,10 +207,12 @@ class Mirror:
         run = self._state.jobs.get(job)
         if run is None:
             run = self._state.jobs[job] = self._first_seen(event)
+        if state == "started":
+            self._params(run, self._planned_params(event))
         self._send(job)
-        if state == "finished" and self.store.has(job):
-            self._result(run, job, event)
         tags = {"isoloss.state": state}
+        if state == "finished" and self.store.has(job):
+            tags |= self._result(run, job, event)
         tags |= {f"isoloss.{k}": str(event[k])[:5000] for k in ("code", "message") if event.get(k)}
         self._tags(run, tags)
         self._status(run, _JOB_STATUS[state], event["time"])
@@ -229,11 +233,14 @@ class Mirror:
             "isoloss.reason": str(planned.get("reason", ""))[:5000],
             "isoloss.folder": str(self.store.path / job),
         }
-        run = self._new_run(study["name"], event.get("name") or job, event["time"], tags)
         facts = {k: v for k, v in (planned.get("facts") or {}).items() if v is not None}
-        params = [*flatten(planned.get("spec") or {}), *flatten(facts, "facts.")]
-        self._params(run, params)
-        return run
+        tags |= {f"isoloss.{name}": value for name, value in flatten(facts)}
+        return self._new_run(study["name"], event.get("name") or job, event["time"], tags)
+
+    def _planned_params(self, event: Mapping[str, Any]) -> list[tuple[str, str]]:
+        planned = self._plan(self._study_run(event)["plan"]).get(event["job"], {})
+        # A later plan may know more facts; MLflow refuses a param that changes, and the spec is what counts.
+        return list(flatten(planned.get("spec") or {}))
 
     def _plan(self, file: str) -> dict[str, Any]:
         if file not in self._plans:
@@ -244,18 +251,19 @@ class Mirror:
             self._plans = {file: {job["id"]: job for job in jobs}}
         return self._plans[file]
 
-    def _result(self, run: str, job: str, event: Mapping[str, Any]) -> None:
+    def _result(self, run: str, job: str, event: Mapping[str, Any]) -> dict[str, str]:
+        """Log what a job measured and left; returns tags."""
         result = self.store.read(job)
         points = [(o.metric, int(o.images or 0), o.value, _ms(event)) for o in result.observations]
         points.append(("wall seconds", 0, result.run.seconds, _ms(event)))
         if result.run.planned_seconds is not None:
             points.append(("planned seconds", 0, result.run.planned_seconds[1], _ms(event)))
         self._log(run, [(metric_name(name), step, value, ms) for name, step, value, ms in points])
-        self._tags(run, {"isoloss.device": result.run.device, "isoloss.host": result.run.host})
         small = [name for name, (size, _) in result.artefacts.items() if size <= _ARTEFACT_BYTES]
         for name in ("result.json", *small):
             folder = Path(name).parent.as_posix()
             self._client.log_artifact(run, str(result.folder / name), None if folder == "." else folder)
+        return {"isoloss.device": result.run.device, "isoloss.host": result.run.host}
 
     def _file_of_study(self, event: Mapping[str, Any]) -> None:
         path = Path(event["path"])
@@ -265,16 +273,22 @@ class Mirror:
     # What goes over the wire.
 
     def _send(self, job: str) -> None:
-        points = self._waiting.pop(job, [])
+        points = self._waiting.get(job, [])
         run = self._state.jobs.get(job)
         if run is not None and points:
             self._log(run, [(metric_name(n), s, math.nan if v is None else v, ms) for n, s, v, ms in points])
+        self._waiting.pop(job, None)
 
     def _log(self, run: str, points: Sequence[tuple[str, int, float, int]]) -> None:
         from mlflow.entities import Metric
 
         sent = self._state.steps.setdefault(run, {})
-        fresh = [p for p in points if p[1] > sent.get(p[0], -1)]
+        last, fresh = dict(sent), []
+        for point in points:
+            # A resumed job comes by the steps after its checkpoint a second time, with equal values.
+            if point[1] > last.get(point[0], -1):
+                fresh.append(point)
+                last[point[0]] = point[1]
         for batch in _batches(fresh, _BATCH):
             metrics = [Metric(name, value, ms, step) for name, step, value, ms in batch]
             self._client.log_batch(run, metrics=metrics)

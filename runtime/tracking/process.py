@@ -31,6 +31,9 @@ def main(arguments: list[str]) -> int:
     # A dead server must be noticed within seconds, not after MLflow's default of minutes.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    if uri == f"sqlite:///{store.path / 'mlflow.db'}":
+        # MLflow makes a default experiment whose artefacts go below the folder it starts in.
+        os.chdir(store.path)
     finish = _wait_for_turn(store)
     from isoloss.runtime.tracking.mirror import Mirror, TrackingDown
 
