@@ -111,8 +111,9 @@ class _Expansion:
         self.where = [Rule(expression) for expression in grid.where]
         self.batch = {r.name: Rule(r.batch) for r in study.recipes}
         self.lr = {r.name: Rule(r.lr) for r in study.recipes}
-        self.networks: dict[Call, Architecture | None] = {}
-        self.per_image: dict[tuple[Call, str], float] = {}
+        self.networks: dict[int, Architecture | None] = {}
+        self.per_image: dict[tuple[int, str], float] = {}
+        self.numbers: dict[tuple[str, str, Value], float | None] = {}
         self.steps: dict[tuple[int, int], tuple[int, int]] = {}
         self.problems: list[Diagnostic] = []
         self.gaps: dict[tuple[str, str], list[Mapping[str, Value]]] = {}
@@ -125,7 +126,16 @@ class _Expansion:
         seen: set[tuple[object, ...]] = set()
         unique: list[Cell] = []
         for cell in cells:
-            key = (cell.model, cell.generator, cell.recipe, cell.images, cell.seed, cell.batch, cell.lr)
+            # Equal calls have one Component: its identity is quicker to hash than the call.
+            key = (
+                id(component(cell.model)),
+                cell.generator,
+                cell.recipe,
+                cell.images,
+                cell.seed,
+                cell.batch,
+                cell.lr,
+            )
             if key not in seen:
                 seen.add(key)
                 unique.append(cell)
@@ -207,7 +217,7 @@ class _Expansion:
     def _setting(self, name: str, recipe: str, quantities: Mapping[str, Value]) -> float | None:
         """Batch or learning rate: the grid's axis where it has one, else the recipe's rule."""
         if name in quantities:
-            value: object = quantities[name]
+            value = quantities[name]
         else:
             rule = (self.batch if name == "batch" else self.lr)[recipe]
             known = rule(quantities)
@@ -219,6 +229,12 @@ class _Expansion:
                     self.gaps.setdefault((f"{recipe}.{name}", slot), []).append(used)
                 return None
             value = known.value
+        key = (name, recipe, value)
+        if key not in self.numbers:
+            self.numbers[key] = self._checked(name, recipe, value)
+        return self.numbers[key]
+
+    def _checked(self, name: str, recipe: str, value: Value) -> float | None:
         number = float(value) if isinstance(value, int | float | Fraction) else float("nan")
         if not number > 0 or number == float("inf") or (name == "batch" and number != int(number)):
             what = "a whole number of images" if name == "batch" else "a positive number"
@@ -227,20 +243,20 @@ class _Expansion:
         return number
 
     def _network(self, model: Call) -> Architecture | None:
-        if model not in self.networks:
+        key = id(component(model))
+        if key not in self.networks:
+            self.networks[key] = None
             try:
-                self.networks[model] = count(component(model), self.dataset)
+                self.networks[key] = count(component(model), self.dataset)
             except KeyError:
                 known = ", ".join(f"`{name}`" for name in FAMILIES)
                 self._once("G107", f"no model family `{model.kind}`", f"families: {known}")
-                self.networks[model] = None
             except ValueError as error:
                 self._once("G107", f"no network `{call_text(model)}`: {error}", "for example `wrn(28, 10)`")
-                self.networks[model] = None
-        return self.networks[model]
+        return self.networks[key]
 
     def _flops_per_image(self, model: Call, recipe: str) -> float:
-        key = (model, recipe)
+        key = (id(component(model)), recipe)
         if key not in self.per_image:
             chosen = self.recipes[recipe]
             self.per_image[key] = cost.flops_per_image(

@@ -15,7 +15,18 @@ from isoloss.dsl.study import Call, Value
 def component(call: Call) -> Component:
     """`{"kind": ..., **arguments}`. Equal calls give the same object: specs share it, and caches can key on
     it."""
-    return _component(call)
+    known = _BY_OBJECT.get(id(call))
+    if known is None:
+        while len(_BY_OBJECT) >= _KEPT:
+            del _BY_OBJECT[next(iter(_BY_OBJECT))]
+        known = _BY_OBJECT[id(call)] = call, _component(call)
+    return known[1]
+
+
+#: id of a call -> (the call, so that the id stays its own; its Component). Hashing a call costs ten times
+#: more.
+_BY_OBJECT: dict[int, tuple[Call, dict[str, Any]]] = {}
+_KEPT = 65536
 
 
 @lru_cache(maxsize=65536)

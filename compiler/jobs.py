@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from isoloss.compiler import plan
 from isoloss.compiler.cells import Cell
-from isoloss.compiler.components import attack_name, call_text, component, metric_name
+from isoloss.compiler.components import call_text, component, metric_name
 from isoloss.compiler.datasets import shape
+from isoloss.compiler.identity import Identity
 from isoloss.compiler.plan import (
     Component,
     EvaluateSpec,
@@ -20,7 +21,6 @@ from isoloss.compiler.plan import (
     Job,
     State,
     TrainSpec,
-    job_id,
 )
 from isoloss.compiler.price import Pricer
 from isoloss.compiler.shards import FIRST, shards
@@ -59,6 +59,11 @@ class Workshop:
         self._numerics: dict[tuple[str, int], Component] = {}
         self.sources: dict[str, Source] = {}
         self.labels: dict[str, str] = {}
+        self._fids: dict[str, Source | None] = {}
+        self._metrics: dict[tuple[str, int], str | None] = {}
+        self._origins: dict[int, tuple[Origin, plan.Origin]] = {}
+        self._tests: dict[str, tuple[Evaluation, ...]] = {}
+        self.identity = Identity()
 
     # Data.
 
@@ -70,7 +75,7 @@ class Workshop:
             spec = GenerateSpec(
                 self.dataset, component(declared.sampler), denoiser, start, stop, GENERATION_SEED
             )
-            source = Source(job_id("generate", spec), spec, ())
+            source = Source(self.identity.id("generate", spec), spec, ())
             self._shards[key] = self.sources[source.id] = source
             self.labels.setdefault(source.id, f"{generator}/{short(start)}-{short(stop)}")
         return self._shards[key]
@@ -87,6 +92,11 @@ class Workshop:
 
     def fid(self, generator: str) -> Source | None:
         """The job that measures a generator; None where its FID is stated."""
+        if generator not in self._fids:
+            self._fids[generator] = self._fid_source(generator)
+        return self._fids[generator]
+
+    def _fid_source(self, generator: str) -> Source | None:
         declared = self.generators[generator]
         if declared.fid is not None:
             return None
@@ -94,7 +104,7 @@ class Workshop:
         ids = tuple(self.shard(generator, *bounds).id for bounds in shards(images, declared.images))
         features = shape(self.dataset).features
         spec = FidSpec(self.dataset, features, ids, images, GENERATION_SEED)
-        source = Source(job_id("fid", spec), spec, ids)
+        source = Source(self.identity.id("fid", spec), spec, ids)
         self.sources[source.id] = source
         self.labels.setdefault(source.id, f"{generator}/fid")
         return source
@@ -115,7 +125,7 @@ class Workshop:
             seed=cell.seed,
             numerics=self._numeric(recipe.precision, cell.batch),
         )
-        return Source(job_id("train", spec), spec, ids)
+        return Source(self.identity.id("train", spec), spec, ids)
 
     def evaluate(self, train: Source, cell: Cell, evaluation: Evaluation) -> Source:
         recipe = self.recipes[cell.recipe]
@@ -130,20 +140,26 @@ class Workshop:
             images=evaluation.images,
             seed=cell.seed,
         )
-        return Source(job_id("evaluate", spec), spec, (train.id,))
+        return Source(self.identity.id("evaluate", spec), spec, (train.id,))
 
     def tests(self, recipe: str) -> tuple[Evaluation, ...]:
         """The evaluations of a grid's runs: the recipe's scheduled one; without one, all that are
         declared."""
-        scheduled = self.recipes[recipe].evaluate
-        if scheduled is not None:
-            return (self.evaluations[scheduled.evaluation],)
-        return tuple(self.evaluations.values())
+        if recipe not in self._tests:
+            scheduled = self.recipes[recipe].evaluate
+            self._tests[recipe] = (
+                (self.evaluations[scheduled.evaluation],)
+                if scheduled is not None
+                else tuple(self.evaluations.values())
+            )
+        return self._tests[recipe]
 
     def facts(self, cell: Cell, evaluation: Evaluation | None, allocation: str | None = None) -> Facts:
-        recipe = self.recipes[cell.recipe]
         tested = evaluation or next(iter(self.tests(cell.recipe)), None)
-        metric = metric_name(component(recipe.loss), component(tested.attack)) if tested else None
+        key = cell.recipe, 0 if tested is None else id(component(tested.attack))
+        if key not in self._metrics:
+            loss = component(self.recipes[cell.recipe].loss)
+            self._metrics[key] = metric_name(loss, component(tested.attack)) if tested else None
         return Facts(
             params=cell.params,
             images=cell.drawn,
@@ -153,7 +169,7 @@ class Workshop:
             grid=None if allocation else cell.grid,
             allocation=allocation,
             evaluation=evaluation.name if evaluation else None,
-            metric=metric,
+            metric=self._metrics[key],
         )
 
     def job(self, source: Source, name: str, reason: str, state: State, origin: Origin, facts: Facts) -> Job:
@@ -165,12 +181,19 @@ class Workshop:
             name,
             source.needs,
             source.spec,
-            plan.Origin(origin.file, origin.line, origin.column),
+            self._origin(origin),
             self.pricer.cost(source.spec),
             state,
             reason,
             facts,
         )
+
+    def _origin(self, origin: Origin) -> plan.Origin:
+        known = self._origins.get(id(origin))
+        if known is None:
+            made = plan.Origin(origin.file, origin.line, origin.column)
+            known = self._origins[id(origin)] = origin, made
+        return known[1]
 
     # Components that many specs share.
 
@@ -238,7 +261,3 @@ def short(number: float) -> str:
         if number >= size:
             return f"{number / size:.4g}{letter}"
     return f"{number:.4g}"
-
-
-def attack_label(evaluation: Evaluation) -> str:
-    return attack_name(component(evaluation.attack))

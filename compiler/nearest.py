@@ -56,7 +56,8 @@ def buildable(
 
 
 def per_image_rule(networks: Sequence[Network]) -> Callable[[Floats], Floats]:
-    """N -> FLOPs per image of a typical network of that size: the ratio to N interpolated in ln N over medians of
+    """N -> FLOPs per image of a typical network of that size: the ratio to N interpolated in ln N over
+    medians of
     narrow classes of size (5 %), constant beyond the family's ends."""
     sizes = np.log([n.params for n in networks])
     ratios = np.array([n.flops_per_image / n.params for n in networks])

@@ -188,7 +188,8 @@ def _node(box: Box, corner: tuple[int, int]) -> list[str]:
         f'<rect x="{x}" y="{y}" width="{_WIDTH}" height="{_HEIGHT}" rx="6" '
         f'fill="{_FILL[state]}" stroke="#555555"/>',
         f'<text x="{x + 10}" y="{y + 17}" font-weight="600">{escape(_cut(box.title))}</text>',
-        f'<text x="{x + 10}" y="{y + 32}" font-size="10.5" fill="#333333">{escape(_cut(box.detail, 40))}</text>',
+        f'<text x="{x + 10}" y="{y + 32}" font-size="10.5" fill="#333333">'
+        f"{escape(_cut(box.detail, 40))}</text>",
         "</g>",
     ]
 

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import orjson
 
 FORMAT = "isoloss.plan/1"
+READABLE_JOBS = 2_000
 
 #: A registered thing as JSON: {"kind": "pgd", "norm": "linf", "eps": "8/255", "steps": 10, ...}.
 Component = Mapping[str, Any]
@@ -268,8 +269,11 @@ class Observation:
 
 
 def plan_to_json(plan: Plan) -> bytes:
-    """PLAN.json, keys sorted, two-space indent: same plan, same bytes."""
-    return orjson.dumps(plan, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    """PLAN.json, keys sorted: same plan, same bytes. Two-space indent up to READABLE_JOBS jobs; nobody reads
+    more, and the spaces are half of the text."""
+    readable = len(plan.jobs) <= READABLE_JOBS
+    option = orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE
+    return orjson.dumps(plan, option=option | orjson.OPT_INDENT_2 if readable else option)
 
 
 def plan_from_json(text: bytes | str) -> Plan:

@@ -82,9 +82,7 @@ def _lines(e: Explanation, budget: Any) -> list[str]:
         lines.append(f"  memory     {size(e.cost.memory_bytes)} at once, the whole batch on one device")
     lines.append(f"  storage    {size(e.cost.storage_bytes)}")
     lines += ["", "what it is: a change of any of these makes it another job, which runs"]
-    return lines + [
-        line for key, value in e.identity.items() for line in columns([(key.ljust(28), value)], left=2)
-    ]
+    return lines + columns(list(e.identity.items()), left=2)
 
 
 def _bill_line(row: tuple[str, str, str]) -> str:

@@ -28,7 +28,7 @@ def said(example: str, folder: Path) -> tuple[set[str], int]:
     return {item["code"] for item in items}, ran[-1].code
 
 
-@pytest.mark.parametrize("row", (*BUDGET, *PLAN), ids=lambda row: row.code)
+@pytest.mark.parametrize("row", [*BUDGET, *PLAN], ids=lambda row: row.code)
 def test_examples(row, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     assert bool(row.wrong) != (row.code in ELSEWHERE)
     for name in ("right", "wrong"):

@@ -62,9 +62,7 @@ def _observe(job: Job, jobs: dict[str, Job], noise: float) -> list[Observation]:
         }
         result.append(Observation(job.id, job.kind, f"loss {train.facts.metric}", value, **common))
         accuracy = min(0.99, max(0.01, 1.25 - 0.6 * value))
-        result.append(
-            Observation(job.id, job.kind, f"accuracy @ {attack}", accuracy, count=900, **common)
-        )
+        result.append(Observation(job.id, job.kind, f"accuracy @ {attack}", accuracy, count=900, **common))
     return result
 
 
