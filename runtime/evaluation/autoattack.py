@@ -163,7 +163,7 @@ class _State:
     def finish(self, name: str) -> None:
         self.stage, self.position = self.stage + 1, 0
         self.candidates = torch.nonzero(self.robust).flatten()
-        self.shares.append(float(self.robust.float().mean()))
+        self.shares.append(float(self.robust.double().mean()))
         self._save()
 
     def _save(self) -> None:

@@ -73,8 +73,8 @@ class MixtureDenoiser:
 
     def _score(self, x_KMD: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
         classes, count, dimensions = x_KMD.shape
-        # Rotate into each component's axes, where its noisy covariance is diagonal, and whiten there. One noise
-        # level for all images: whitening is folded into the rotation, which saves half of the memory traffic.
+        # Rotate into each component's axes, where its noisy covariance is diagonal, and whiten there.
+        # With one noise level for all images, whitening goes into the rotation: half the memory traffic.
         precision = (self.eigenvalues + sigma**2).rsqrt()
         basis, offsets = self.basis, self.offsets
         if not sigma.ndim:

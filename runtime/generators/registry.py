@@ -6,8 +6,9 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -158,9 +159,18 @@ def mixture_denoiser(
     settings: Component, dataset: Component, data_root: Path | None, device: str
 ) -> Denoiser:
     """`mixture(components, regularization)`, fitted on the dataset's training split."""
-    real = load(dataset, "train", data_root)
-    fitted = fit_mixture(real, int(settings["components"]), _number(settings, "regularization", 2e-3))
-    return fitted.to(device)
+    regularization = _number(settings, "regularization", 2e-3)
+    return _fitted(tuple(sorted(dataset.items())), int(settings["components"]), regularization, data_root).to(
+        device
+    )
+
+
+@lru_cache(maxsize=4)
+def _fitted(
+    dataset: tuple[tuple[str, Any], ...], components: int, regularization: float, data_root: Path | None
+) -> MixtureDenoiser:
+    """Kept for the next sampler over the same denoiser: the fit takes longer than 10,000 digits do."""
+    return fit_mixture(load(dict(dataset), "train", data_root), components, regularization)
 
 
 SAMPLERS: Mapping[str, Callable[[Component], Sampler]] = {
