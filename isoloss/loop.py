@@ -17,7 +17,7 @@ from isoloss.errors import FINE, INTERRUPTED, JOB_FAILED, UserError, fault
 from isoloss.progress import Progress
 from isoloss.runtime.errors import JobError
 from isoloss.runtime.executors.base import Executor, Outcome, in_order
-from isoloss.runtime.recovery import recover
+from isoloss.runtime.recovery import recover, study_states
 from isoloss.runtime.store import Store
 from isoloss.runtime.worker import Failure
 
@@ -78,9 +78,9 @@ def run_study(
     *,
     compiler: Compiler | None = None,
     progress: Progress | None = None,
-    warnings: Sequence[Diagnostic] = (),
+    on_start: Callable[[], None] = lambda: None,
 ) -> Ended:
-    """Run `study` to its fixed point in `store`.
+    """Run `study` to its fixed point in `store`. `on_start` is called before the first job, if there is one.
 
     Raises UserError where it can't be planned, JobError where nothing can be run (R1xx, R204, R209); failed
     jobs are in what it returns."""
@@ -93,7 +93,7 @@ def run_study(
     try:
         store.claim(executor.origin)
         recover(store)
-        return _Loop(study, store, executor, compiler, progress, tuple(warnings)).run()
+        return _Loop(study, store, executor, compiler, progress, on_start).run()
     finally:
         progress.close()
         executor.close()
@@ -106,17 +106,23 @@ class _Loop:
     executor: Executor
     compiler: Compiler
     progress: Progress
-    warnings: tuple[Diagnostic, ...]
+    on_start: Callable[[], None]
 
     def run(self) -> Ended:
         ended = self._compile()
-        self._journal("running", ended.plan)
+        # What the journal last said of this study: a run that finds nothing to do adds nothing.
+        self._said = study_states(self.store).get(ended.plan.digest, "")
+        if self._said == "running":
+            self._said = ""  # by a process that is gone, or one that works beside us
         # Failed once in this call, not tried again in it: the next call does.
         tried: set[str] = set()
         while not ended.interrupted:
             ready = _startable(ended.plan, self.store, tried)
             if not ready:
                 break
+            if self._said != "running":
+                self._journal("running", ended.plan)
+                self.on_start()
             self._announce(ended.plan, ready)
             ledger.record(self.store.path / "forecasts.jsonl", ended.plan, {job.id for job in ready})
             outcome = self.executor.run(ready, self.store, ended.plan.digest, self.progress)
@@ -126,7 +132,8 @@ class _Loop:
                 ended.plan, ended.diagnostics = again.plan, again.diagnostics
         ended.scores = ledger.score(self.store.path / "forecasts.jsonl", ended.plan)
         state = {FINE: "finished", JOB_FAILED: "failed", INTERRUPTED: "stopped"}[ended.exit_code]
-        self._journal(state, ended.plan, values=_values(ended.plan))
+        if state != self._said:
+            self._journal(state, ended.plan, values=_values(ended.plan))
         return ended
 
     def _compile(self) -> Ended:
@@ -136,10 +143,11 @@ class _Loop:
             raise UserError(planning.with_source(diagnostics))
         text = plan_to_json(plan)
         name = f"{plan.digest[:20]}-{plan.revision:05d}-{sha256(text).hexdigest()[:8]}.json"
-        self.store.save_plan(name, text)
-        facts = {"study": plan.digest, "name": self.study.name, "revision": plan.revision}
-        self.store.journal.append({"event": "plan", **facts, "file": f"plans/{name}"})
-        return Ended(self.study, plan, self.store, (*self.warnings, *diagnostics))
+        if not (self.store.path / "plans" / name).exists():
+            self.store.save_plan(name, text)
+            facts = {"study": plan.digest, "name": self.study.name, "revision": plan.revision}
+            self.store.journal.append({"event": "plan", **facts, "file": f"plans/{name}"})
+        return Ended(self.study, plan, self.store, tuple(diagnostics))
 
     def _announce(self, plan: Plan, ready: Sequence[Job]) -> None:
         left = [job for job in plan.jobs if not self.store.has(job.id)]
@@ -158,6 +166,8 @@ class _Loop:
                 tried.add(id)
             ended.failed[id] = (by_id[id], failure)
         ended.skipped.update(outcome.skipped)
+        if not outcome.done and not outcome.failed:
+            tried.update(outcome.skipped)  # nothing moved: trying again would not end
         for id in outcome.done:
             ended.failed.pop(id, None)
             ended.skipped.pop(id, None)
@@ -165,6 +175,7 @@ class _Loop:
     def _journal(self, state: str, plan: Plan, **more: object) -> None:
         facts = {"study": plan.digest, "name": self.study.name, "revision": plan.revision, **more}
         self.store.journal.append({"event": "study", "state": state, **facts})
+        self._said = state
 
 
 def _startable(plan: Plan, store: Store, tried: set[str]) -> list[Job]:

@@ -113,7 +113,8 @@ def _answers(ended: Ended) -> Iterator[str]:
     for answer in shown:
         laws = f" under {', '.join(answer.laws)}" if answer.laws else ""
         yield f"  {answer.kind} {answer.name}{laws}: {answer.status}"
-        yield from (f"    {_line(quantity, value)}" for quantity, value in answer.values.items())
+        if any(value is not None for value in answer.values.values()):
+            yield from (f"    {_line(quantity, value)}" for quantity, value in answer.values.items())
         yield from (f"    note: {note}" for note in answer.notes)
 
 

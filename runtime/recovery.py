@@ -18,6 +18,12 @@ def last_events(store: Store) -> Mapping[str, Mapping[str, Any]]:
     return {e["job"]: e for e in events if e.get("event") == "job" and "job" in e and "state" in e}
 
 
+def study_states(store: Store) -> Mapping[str, str]:
+    """study digest -> running, finished, failed or stopped, as the journal last said."""
+    events, _ = journal.read(store.path / "journal.jsonl", metrics=False)
+    return {e["study"]: e["state"] for e in events if e.get("event") == "study"}
+
+
 def running(store: Store, event: Mapping[str, Any]) -> bool:
     """Is the job of this event being run now, by whomever?"""
     return event["state"] == "started" and store.leases.holder(event["job"]) is not None

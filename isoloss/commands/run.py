@@ -84,18 +84,26 @@ def _run(
 ) -> tuple[Ended, str, str | None]:
     from isoloss.loop import run_study
     from isoloss.runtime.store import Store
-    from isoloss.runtime.tracking.tracker import Tracker
+    from isoloss.runtime.tracking.tracker import Tracker, behind
 
     store = Store(arguments.store)
-    tracker = None if arguments.no_tracking else Tracker(store)
+    trackers: list[Tracker] = []
+
+    def track() -> None:
+        # Started with the first job, or for what an earlier outage left: MLflow takes seconds to load.
+        if not trackers and not arguments.no_tracking:
+            trackers.append(Tracker(store))
+
     try:
-        ended = run_study(study, store, make)
+        ended = run_study(study, store, make, on_start=track)
         report = _report(store, ended)
+        if behind(store):
+            track()
     except BaseException:
-        if tracker is not None:
+        for tracker in trackers:
             tracker.abandon()
         raise
-    return ended, _finish_tracking(tracker, store), report
+    return ended, "" if arguments.no_tracking else _tracking(trackers, store), report
 
 
 def _report(store: Store, ended: Ended) -> str | None:
@@ -109,28 +117,24 @@ def _report(store: Store, ended: Ended) -> str | None:
     except (JobError, OSError) as error:
         print(f"no report: {error}", file=sys.stderr)
         return None
-    with suppress(JobError):
-        store.journal.append(
-            {"event": "file", "study": ended.plan.digest, "name": ended.study.name, "path": str(path)}
-        )
+    if ended.ran:
+        with suppress(JobError):
+            facts = {"study": ended.plan.digest, "name": ended.study.name, "path": str(path)}
+            store.journal.append({"event": "file", **facts})
     return str(path)
 
 
-def _finish_tracking(tracker: Tracker | None, store: Store) -> str:
-    if tracker is None:
-        return ""
-    from isoloss.runtime.tracking.names import shown
+def _tracking(trackers: list[Tracker], store: Store) -> str:
+    """How to look at MLflow; or that it is behind, and that nothing is lost."""
+    from isoloss.runtime.tracking.names import shown, tracking_uri
 
-    behind = tracker.finish()
-    uri = shown(tracker.uri)
-    if behind:
-        return (
-            f"R701: {uri} is behind: {behind}\n"
-            f"         nothing is lost: the next run on this store tells it ({store.path}/logs/tracking.log)"
-        )
-    if uri.startswith(("http://", "https://")):
-        return uri
-    return f"mlflow ui --backend-store-uri {uri}"
+    uri = shown(tracking_uri(store.path))
+    for tracker in trackers:
+        reason = tracker.finish()
+        if reason:
+            later = f"nothing is lost: the next run on this store tells it ({store.path}/logs/tracking.log)"
+            return f"R701: {uri} is behind: {reason}\n         {later}"
+    return uri if uri.startswith(("http://", "https://")) else f"mlflow ui --backend-store-uri {uri}"
 
 
 def _maker(arguments: argparse.Namespace) -> Callable[[Study], Executor]:

@@ -8,7 +8,6 @@ Loads mlflow; runs only in the tracking process."""
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -19,7 +18,7 @@ import orjson
 
 from isoloss.runtime import disk, journal
 from isoloss.runtime.store import Store
-from isoloss.runtime.tracking.names import flatten, metric_name
+from isoloss.runtime.tracking.names import flatten, metric_name, state_file
 
 _BATCH = 1000  # MLflow's own limit for one log_batch
 _PARAMS_BATCH = 100
@@ -65,9 +64,7 @@ class Mirror:
         self.store, self.uri = store, uri
         self.refused: list[str] = []  # what MLflow will never take, with its reason
         self._client = MlflowClient(tracking_uri=uri)
-        # A URI may hold a password: only its digest is written down.
-        name = hashlib.sha256(uri.encode()).hexdigest()[:12]
-        self._file = store.path / "tracking" / f"{name}.json"
+        self._file = state_file(store.path, uri)
         self._file.parent.mkdir(exist_ok=True)
         self._state = _load(self._file)
         self._plans: dict[str, dict[str, Any]] = {}  # plan file -> its jobs by id

@@ -4,6 +4,7 @@ Pure, and without MLflow."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,12 @@ _PARAM_LENGTH = 500
 def tracking_uri(store: Path) -> str:
     """MLFLOW_TRACKING_URI, or SQLite in the store (absolute, so that it holds from any folder)."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{store.absolute() / 'mlflow.db'}"
+
+
+def state_file(store: Path, uri: str) -> Path:
+    """Where a store keeps how far MLflow at `uri` is. The URI may hold a password: only its digest is
+    written."""
+    return store / "tracking" / f"{hashlib.sha256(uri.encode()).hexdigest()[:12]}.json"
 
 
 def shown(uri: str) -> str:

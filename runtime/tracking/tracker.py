@@ -9,11 +9,23 @@ import subprocess
 import sys
 from contextlib import suppress
 
+import orjson
+
 from isoloss.runtime.store import Store
-from isoloss.runtime.tracking.names import tracking_uri
+from isoloss.runtime.tracking.names import state_file, tracking_uri
 
 #: How long a run that is over waits for its mirror: MLflow's import and first set-up take about 6 s here.
 FINISH_SECONDS = 30.0
+
+
+def behind(store: Store, uri: str | None = None) -> bool:
+    """Does the journal have more than MLflow was told? Without loading MLflow."""
+    journal = store.path / "journal.jsonl"
+    try:
+        state = orjson.loads(state_file(store.path, uri or tracking_uri(store.path)).read_bytes())
+        return journal.stat().st_size > int(state["cursor"])
+    except (OSError, orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+        return journal.exists()
 
 
 class Tracker:
