@@ -14,9 +14,9 @@ from pathlib import Path
 
 from isoloss.compiler.tables.problems import stop
 
-#: Larger files are refused before a byte is read. About 3 million rows: the largest published table of runs
+#: Larger files are refused before a byte is read. About 900,000 rows: the largest published table of runs
 #: has 9,000, and a law is fitted to one point per run. Reading that much is measured in docs/laws.md.
-LIMIT_BYTES = 256 * 2**20
+LIMIT_BYTES = 64 * 2**20
 
 #: A longer physical line is no table; stops a file without line breaks from being read whole.
 LIMIT_LINE = 2**20

@@ -60,7 +60,7 @@ CODES: tuple[Code, ...] = (
     Code(
         "L103",
         "a table is too large to be one of runs",
-        "Tables over 256 MiB, about three million rows, are refused before they are read. A law is"
+        "Tables over 64 MiB, about 900,000 rows, are refused before they are read. A law is"
         " fitted to one"
         " point per run, or to the evaluations of each run; logs of every training step don't belong here.",
         "$ truncate -s 300M runs.csv\n" + _FIT,
