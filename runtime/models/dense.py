@@ -36,8 +36,10 @@ class DenseConv:
         self.channels = outputs
         self.positions = self.height * self.width
         self.rows, self.columns = inputs * height * width, outputs * self.positions
+        # On the CPU whatever the default device is: matrices are for CPUs only.
         co, ci, ky, kx, oy, ox = torch.meshgrid(
-            *(torch.arange(n) for n in (outputs, inputs, 3, 3, self.height, self.width)), indexing="ij"
+            *(torch.arange(n, device="cpu") for n in (outputs, inputs, 3, 3, self.height, self.width)),
+            indexing="ij",
         )
         iy, ix = oy * stride + ky - 1, ox * stride + kx - 1
         inside = (iy >= 0) & (iy < height) & (ix >= 0) & (ix < width)

@@ -1,0 +1,204 @@
+"""Training tested by training: loss falls, and stopped, killed or damaged it ends with the undisturbed
+bits."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import orjson
+import pytest
+import torch
+
+from isoloss.compiler.plan import TrainSpec
+from isoloss.runtime import models
+from isoloss.runtime.errors import JobError, Stopped
+from isoloss.runtime.jobs import train
+from tests.runtime.training_specs import EVALUATION, context, pgd, train_spec
+
+torch.set_num_threads(1)
+
+
+def _weights(folder: Path) -> dict[str, dict[str, torch.Tensor]]:
+    return torch.load(folder / "output" / "weights.pt", weights_only=True)  # type: ignore[no-any-return]
+
+
+def _same(one: Path, other: Path) -> None:
+    """Bit for bit: weights, averages, curves and ledgers; seconds aside."""
+    ours, theirs = _weights(one), _weights(other)
+    for part in ("live", "average"):
+        for name, tensor in ours[part].items():
+            assert torch.equal(tensor, theirs[part][name]), f"{part} {name}"
+    curves = [orjson.loads((folder / "output" / "curve.json").read_bytes()) for folder in (one, other)]
+    for curve in curves:
+        for key in ("seconds", "images_per_second"):
+            del curve[key]
+        for row in curve["evaluations"]:
+            del row["seconds"]
+    assert curves[0] == curves[1]
+
+
+def test_loss_falls_and_artefacts_are_whole(tmp_path: Path) -> None:
+    """Twenty natural steps on 64 images: to less than half; the attack then has gradients to work with."""
+    spec = train_spec(20, 64, loss={"kind": "natural", "label_smoothing": 0}, attack={"kind": "none"})
+    spec = replace(spec, evaluation=EVALUATION | {"attack": pgd(5, "ce")})
+    observations = train.run(context(spec, tmp_path))
+    curve = orjson.loads((tmp_path / "output" / "curve.json").read_bytes())
+    values = [value for _, value in curve["losses"]]
+    assert sum(values[-3:]) / 3 < 0.5 * values[0]
+    assert [ledger["twice"] for ledger in curve["ledgers"]] == [0]
+    assert curve["ledgers"][0]["drawn"] == 20 * 64
+    names = {o.metric for o in observations}
+    assert names == {
+        "train loss natural", "loss natural @ pgd(5, ce, linf, 3/20)", "accuracy @ pgd(5, ce, linf, 3/20)",
+        "accuracy @ clean", "images per second",
+    }  # fmt: skip
+    inside = [o for o in observations if o.metric.startswith("loss ")]
+    assert [o.fraction for o in inside] == [0.25, 0.5, 0.75]
+    assert [o.images for o in inside] == [320, 640, 960]
+    assert [o.flops for o in inside] == [320e3, 640e3, 960e3]
+    assert all(o.low is not None and o.high is not None and o.low < o.value < o.high for o in inside)
+    network = models.load_trained(tmp_path / "output", spec.model, spec.dataset, {"kind": "none"}, "average")
+    assert not network.training
+    assert all(torch.equal(v, _weights(tmp_path)["average"][k]) for k, v in network.state_dict().items())
+
+
+@pytest.mark.parametrize("attack", ["train", "eval"])
+def test_trades_learns_to_resist(tmp_path: Path, attack: str) -> None:
+    """60 steps of 64: the robust loss at three quarters is below that at one quarter."""
+    spec = train_spec(60, 64, batchnorm={"kind": "batchnorm", "attack": attack, "momentum": "1/20"})
+    observations = train.run(context(replace(spec, evaluation=EVALUATION), tmp_path))
+    robust = [o.value for o in observations if o.metric.startswith("loss trades(5)")]
+    assert robust[-1] < robust[0]
+
+
+RECIPES = {
+    "trades": train_spec(10, 32, evaluation=EVALUATION),
+    "pgd_at, eval, augmented, clipped, no average": train_spec(
+        10, 32, evaluation=EVALUATION,
+        loss={"kind": "pgd_at", "label_smoothing": 0}, attack=pgd(2, "ce"), average={"kind": "none"},
+        clip=1.0, augment={"kind": "pad_crop_flip", "pad": 1},
+        batchnorm={"kind": "batchnorm", "attack": "eval", "momentum": "1/10"},
+    ),
+    "wrn, cycled momentum, normalised": train_spec(
+        6, 8, model={"kind": "wrn", "depth": 10, "width": 1},
+        schedule={"kind": "cosine", "warmup": "1/4", "per": "epoch", "cycle_momentum": True},
+        normalize={"kind": "mean_std", "mean": [0.5], "std": [0.25]},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("spec", RECIPES.values(), ids=RECIPES)
+def test_stopping_and_resuming_changes_no_bit(tmp_path: Path, spec: TrainSpec) -> None:
+    """Asked to stop after every third step, until done."""
+    train.run(context(spec, tmp_path / "whole"))
+    for attempt in range(1, 9):
+        asked: list[int] = []
+
+        def stopping(asked: list[int] = asked) -> bool:
+            asked.append(1)
+            return len(asked) == 3
+
+        try:
+            train.run(context(spec, tmp_path / "parts", stopping=stopping))
+            break
+        except Stopped:
+            torch.manual_seed(attempt)  # whatever happens between must not matter
+    assert attempt > 2
+    if spec.recipe["average"]["kind"] == "none":
+        assert _weights(tmp_path / "whole")["average"] is None
+        for folder in ("whole", "parts"):
+            path = tmp_path / folder / "output" / "weights.pt"
+            saved = torch.load(path, weights_only=True)
+            torch.save(saved | {"average": saved["live"]}, path)
+    _same(tmp_path / "whole", tmp_path / "parts")
+
+
+def _train_and_die(folder: str, die_at: int) -> None:
+    """In a child: checkpoint at every step, killed at one, mid-way through what comes after it."""
+    torch.set_num_threads(1)
+    train.CHECKPOINT_SECONDS = 0.0
+    steps = []
+
+    def progress(fraction: float) -> None:
+        steps.append(fraction)
+        if len(steps) == die_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    train.run(context(RECIPES["trades"], Path(folder), progress=progress))
+
+
+@pytest.mark.timeout(240)
+def test_sigkill_changes_no_bit(tmp_path: Path) -> None:
+    train.run(context(RECIPES["trades"], tmp_path / "whole"))
+    spawn = multiprocessing.get_context("spawn")
+    child = spawn.Process(target=_train_and_die, args=(str(tmp_path / "killed"), 7))
+    child.start()
+    child.join()
+    assert child.exitcode == -signal.SIGKILL
+    # The newest checkpoint is half written on top of it all.
+    newest = max((tmp_path / "killed" / "work").glob("*.ckpt"))
+    newest.write_bytes(newest.read_bytes()[: newest.stat().st_size // 2])
+    train.run(context(RECIPES["trades"], tmp_path / "killed"))
+    _same(tmp_path / "whole", tmp_path / "killed")
+
+
+def test_the_seed_decides_and_nothing_else(tmp_path: Path) -> None:
+    spec = train_spec(4, 16)
+    torch.manual_seed(1)
+    train.run(context(spec, tmp_path / "a"))
+    torch.manual_seed(2)
+    train.run(context(spec, tmp_path / "b"))
+    _same(tmp_path / "a", tmp_path / "b")
+    train.run(context(replace(spec, seed=4), tmp_path / "c"))
+    assert not torch.equal(
+        _weights(tmp_path / "a")["live"]["head.weight"], _weights(tmp_path / "c")["live"]["head.weight"]
+    )
+
+
+def test_divergence_stops_with_its_place_and_keeps_the_last_good_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train, "CHECKPOINT_SECONDS", 0.0)
+    spec = train_spec(50, 16, lr=1e20, schedule={"kind": "constant"})
+    with pytest.raises(JobError, match="the training loss became") as caught:
+        train.run(context(spec, tmp_path))
+    assert caught.value.code == "R320"
+    assert any("clip" in line for line in caught.value.help)
+    assert not (tmp_path / "output" / "weights.pt").exists()
+    state = train.checkpoint.load_newest(tmp_path / "work")
+    assert state is not None
+    assert all(torch.isfinite(torch.tensor(value)) for _, value in state["losses"])
+
+
+def test_memory_that_runs_out_names_a_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: object) -> float:
+        raise MemoryError
+
+    monkeypatch.setattr("isoloss.runtime.training.trainer.Trainer.step", full)
+    with pytest.raises(JobError) as caught:
+        train.run(context(train_spec(2, 64), tmp_path))
+    assert caught.value.code == "R322"
+    assert "32" in caught.value.help[0]
+
+
+def test_missing_and_short_shards_are_job_errors(tmp_path: Path) -> None:
+    import numpy as np
+
+    data = {"kind": "generated", "shards": ["a"], "images": 100}
+    folder = tmp_path / "shard"
+    folder.mkdir()
+    spec = train_spec(2, 16, data=data)
+    with pytest.raises(JobError) as caught:
+        train.run(context(spec, tmp_path, inputs={"a": folder}))
+    assert caught.value.code == "R321"
+    np.save(folder / "images.npy", np.zeros((50, 8, 8, 1), np.uint8))
+    np.save(folder / "labels.npy", np.zeros(50, np.int64))
+    with pytest.raises(JobError, match="have 50 images, the job needs 100"):
+        train.run(context(spec, tmp_path, inputs={"a": folder}))
+    observations = train.run(context(replace(spec, data=data | {"images": 50}), tmp_path, inputs={"a":
+    folder})) assert
+    observations[-1].metric == "images per second"

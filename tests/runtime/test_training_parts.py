@@ -1,0 +1,306 @@
+"""Schedule, average, sampler, ledger, checkpoint, augmentation, losses: each against its definition."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from isoloss.compiler import cost
+from isoloss.compiler.components import metric_name
+from isoloss.runtime import losses, metrics, models
+from isoloss.runtime.noise import noise_at
+from isoloss.runtime.training import augment, average, checkpoint
+from isoloss.runtime.training.feed import Feed, Source, open_images, quotas
+from isoloss.runtime.training.ledger import Ledger
+from isoloss.runtime.training.probe import probe_steps
+from isoloss.runtime.training.sampler import Sampler
+from isoloss.runtime.training.schedule import setting_at
+from tests.runtime.training_specs import DIGITS, pgd
+
+torch.set_num_threads(1)
+
+COSINE = {"kind": "cosine", "warmup": "1/40", "per": "epoch", "cycle_momentum": True}
+
+
+# Schedule.
+
+
+@pytest.mark.parametrize(
+    ("epoch", "lr"), [(1, 0.012), (2, 0.228), (3, 0.29998), (51, 0.151), (100, 1.2e-6)]
+)
+def test_published_learning_rates(epoch: int, lr: float) -> None:
+    """100 epochs, maximum .3: the values of the reference, to its printed digits."""
+    setting = setting_at(COSINE, 0.3, (epoch - 1) * 49, 100 * 49, 49)
+    assert setting.lr == pytest.approx(lr, rel=4e-3)
+
+
+@pytest.mark.parametrize(("steps", "per_epoch"), [(100, 1), (41, 1), (7, 1), (3, 1), (123, 3)])
+def test_the_schedule_is_torchs_one_cycle(steps: int, per_epoch: int) -> None:
+    """At 40 epochs torch divides by zero (its warm-up is one point); ours is at its peak there."""
+    assert setting_at(COSINE, 0.3, 0, 40, 1).lr == pytest.approx(0.3)
+    epochs = steps // per_epoch
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1, momentum=0.9)
+    theirs = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.3, total_steps=epochs, pct_start=0.025)
+    for epoch in range(epochs):
+        ours = setting_at(COSINE, 0.3, epoch * per_epoch, steps, per_epoch)
+        assert ours.lr == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-12)
+        assert ours.momentum == pytest.approx(optimizer.param_groups[0]["momentum"], rel=1e-12)
+        optimizer.step()
+        if epoch + 1 < epochs:
+            theirs.step()
+
+
+# Average.
+
+
+def test_decay_copies_then_ramps_to_its_value() -> None:
+    """1,000 steps: a copy before step 25, (1 + d) / (10 + d) after, .995 from d = 1,790 on."""
+    assert average.decay_at(24, 1000, 0.995) == 0.0
+    assert average.decay_at(25, 1000, 0.995) == pytest.approx(0.1)
+    assert average.decay_at(1789, 0, 0.995) < 0.995
+    assert average.decay_at(1790, 0, 0.995) == 0.995
+
+
+def test_the_average_shares_running_statistics_and_owns_its_weights() -> None:
+    network = models.build({"kind": "cnn", "width": 2}, DIGITS)
+    ema = average.Average(0.9, network, 10)
+    old = ema.network.head.weight.clone()
+    with torch.no_grad():
+        network.head.weight += 1
+    network(torch.rand(8, 1, 8, 8))
+    ema.update(5)  # d = 4.75: decay (1 + 4.75) / (10 + 4.75)
+    decay = 5.75 / 14.75
+    torch.testing.assert_close(ema.network.head.weight, decay * old + (1 - decay) * network.head.weight)
+    assert ema.network.norms[0].running_mean is network.norms[0].running_mean
+
+
+# Sampler and ledger.
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(1, 700), st.integers(0, 2**62), st.integers(0, 5))
+def test_every_pass_is_a_permutation(images: int, seed: int, number: int) -> None:
+    drawn = Sampler(seed, images).indices(number * images, (number + 1) * images)
+    assert np.array_equal(np.sort(drawn), np.arange(images))
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 10**12), st.integers(0, 2**40), st.integers(1, 40))
+def test_a_position_is_one_image_however_it_is_asked_for(images: int, start: int, count: int) -> None:
+    sampler = Sampler(3, images)
+    whole = sampler.indices(start, start + count)
+    one_by_one = [int(Sampler(3, images).indices(p, p + 1)[0]) for p in range(start, start + count)]
+    assert whole.tolist() == one_by_one
+    assert whole.min() >= 0
+    assert whole.max() < images
+
+
+def test_passes_and_seeds_differ_and_positions_are_spread() -> None:
+    first, second = Sampler(1, 5000).indices(0, 5000), Sampler(1, 5000).indices(5000, 10000)
+    assert not np.array_equal(first, second)
+    assert not np.array_equal(first, Sampler(2, 5000).indices(0, 5000))
+    # Of independent permutations about one image keeps its place; six standard deviations are allowed.
+    assert (first == second).sum() <= 7
+    assert abs(np.corrcoef(np.arange(5000), first)[0, 1]) < 6 / 5000**0.5
+
+
+def test_the_ledger_proves_a_sound_stream_and_catches_others() -> None:
+    sampler, ledger = Sampler(1, 100), Ledger(100)
+    for step in range(15):
+        ledger.add(sampler.indices(step * 32, (step + 1) * 32))
+    assert ledger.summary() | {"sha256": ""} == {
+        "images": 100, "drawn": 480, "passes": 4, "twice": 0, "missed": 0, "sha256": "",
+    }  # fmt: skip
+    faulty = Ledger(4)
+    faulty.add(np.array([0, 1, 1, 3, 2, 2]))
+    assert (faulty.twice, faulty.missed) == (2, 1)
+
+
+def test_a_restored_ledger_goes_on_as_if_nothing_happened() -> None:
+    stream = Sampler(1, 50).indices(0, 120)
+    whole, part = Ledger(50), Ledger(50)
+    for start in range(0, 120, 10):
+        whole.add(stream[start : start + 10])
+        part.add(stream[start : start + 10])
+        resumed = Ledger(50)
+        resumed.restore(part.state())
+        part = resumed
+    assert part.summary() == whole.summary()
+
+
+# Checkpoints.
+
+
+def test_the_newest_sound_checkpoint_is_used(tmp_path: Path) -> None:
+    for step in (1, 2, 3):
+        checkpoint.save(tmp_path, step, {"position": step, "weights": torch.full((5,), float(step))})
+    assert len(list(tmp_path.glob("*.ckpt"))) == checkpoint.KEPT
+    newest = max(tmp_path.glob("*.ckpt"))
+    content = bytearray(newest.read_bytes())
+    content[-20] ^= 1
+    newest.write_bytes(content)
+    state = checkpoint.load_newest(tmp_path)
+    assert state is not None
+    assert state["position"] == 2
+    assert torch.equal(state["weights"], torch.full((5,), 2.0))
+    assert newest.with_suffix(".damaged").exists()
+
+
+def test_a_truncated_and_an_empty_folder(tmp_path: Path) -> None:
+    assert checkpoint.load_newest(tmp_path / "absent") is None
+    path = checkpoint.save(tmp_path, 1, {"position": 1})
+    path.write_bytes(path.read_bytes()[:10])
+    assert checkpoint.load_newest(tmp_path) is None
+
+
+# Feed and augmentation.
+
+
+def _set(count: int, offset: int = 0):  # type: ignore[no-untyped-def]
+    from isoloss.runtime.data import ImageSet
+
+    images = np.arange(offset, offset + count, dtype=np.uint8)[:, None, None, None].repeat(4, 1).repeat(4, 2)
+    return ImageSet(images, np.arange(offset, offset + count, dtype=np.int64), 256)
+
+
+def test_resident_and_mapped_images_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    from isoloss.runtime.training import feed
+
+    sets = [_set(10), _set(7, 10), _set(30, 17)]
+    resident = open_images(sets, 40, "cpu")
+    monkeypatch.setattr(feed, "RESIDENT_BYTES", 0)
+    mapped = open_images(sets, 40, "cpu")
+    index = np.array([39, 0, 10, 9, 16, 17, 9])
+    for one, other in zip(resident.take(index), mapped.take(index), strict=True):
+        assert torch.equal(one, other)
+    assert len(resident) == len(mapped) == 40
+    assert resident.take(index)[1].tolist() == index.tolist()
+
+
+def test_a_mixed_batch_keeps_its_ratio_and_splits_into_slices() -> None:
+    assert quotas(64, 0.7) == (45, 19)
+    assert quotas(64, 1.0) == (64, 0)
+    images, real = open_images([_set(50)], None, "cpu"), open_images([_set(20, 100)], None, "cpu")
+    feed = Feed([Source(images, Sampler(1, 50), 6), Source(real, Sampler(1, 20), 2)])
+    drawn = feed.indices(3)
+    x, y = feed.load(drawn, 0, 8)
+    assert (y >= 100).sum() == 2
+    torch.testing.assert_close(x[:, 0, 0, 0] * 255, y.float())
+    parts = [feed.load(drawn, start, start + 4)[1] for start in (0, 4)]
+    assert torch.equal(torch.cat(parts), y)
+
+
+def test_pad_crop_flip_moves_and_mirrors() -> None:
+    """Every result is one of the crops of the padded image or of its mirror, and both kinds occur."""
+    x = torch.arange(1, 17).float().view(1, 1, 4, 4).repeat(64, 1, 1, 1)
+    out = augment.build({"kind": "pad_crop_flip", "pad": 1})(x, noise_at(1))
+    padded = F.pad(x[:1], (1, 1, 1, 1))
+    crops = [padded[0, 0, r : r + 4, c : c + 4] for r in range(3) for c in range(3)]
+    kinds = {str(crop.flatten().tolist()): False for crop in crops}
+    kinds |= {str(crop.flip(1).flatten().tolist()): True for crop in crops}
+    found = [kinds[str(image.flatten().tolist())] for image in out]
+    assert 15 < sum(found) < 49
+    assert len({str(image.tolist()) for image in out}) > 9
+
+
+# Losses.
+
+
+def _straight_trades(network: models.Network, x: Tensor, x_adv: Tensor, y: Tensor) -> Tensor:
+    """Zhang et al. eq. 5 as written in the paper, from probabilities; smoothing by hand."""
+    clean, adversarial = network(x), network(x_adv)
+    p, q = clean.softmax(1), adversarial.softmax(1)
+    target = torch.full_like(p, 0.1 / 10) + 0.9 * F.one_hot(y, 10)
+    cross_entropy = -(target * p.log()).sum(1).mean()
+    return cross_entropy + 5 * (p * (p.log() - q.log())).sum(1).mean()
+
+
+@pytest.mark.parametrize("shares", [True, False])
+def test_trades_is_its_formula(shares: bool) -> None:
+    """Value and every weight's gradient against the straight transcription: equal to 1e-5 in float32. With
+    and without sharing the clean pass, the running statistics move by the same two passes."""
+    torch.manual_seed(2)
+    network = models.build({"kind": "cnn", "width": 2}, DIGITS)
+    x, x_adv, y = torch.rand(16, 1, 8, 8), torch.rand(16, 1, 8, 8), torch.arange(16) % 10
+
+    class Fixed:
+        shares_clean = shares
+
+        def __call__(self, x_BCHW: Tensor, y_B: Tensor, clean_logits_BK: Tensor | None = None) -> Tensor:
+            assert (clean_logits_BK is not None) == shares
+            return x_adv
+
+    initial = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    results = []
+    for compute in (
+        lambda: _straight_trades(network, x, x_adv, y),
+        lambda: losses.build({"kind": "trades", "beta": 5, "label_smoothing": "1/10"}).training(
+            network, x, y, Fixed()
+        ),
+    ):
+        network.load_state_dict(initial)
+        network.zero_grad()
+        value = compute()
+        value.backward()
+        grads = [p.grad.clone() for p in network.parameters()]  # type: ignore[union-attr]
+        results.append((value.detach(), grads, network.norms[0].running_mean.clone()))
+    torch.testing.assert_close(results[0][0], results[1][0], rtol=1e-5, atol=0)
+    for one, other in zip(results[0][1], results[1][1], strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
+    assert torch.equal(results[0][2], results[1][2])
+
+
+def test_smoothing_is_torchs_and_stays_out_of_evaluations() -> None:
+    logits, y = torch.randn(12, 10), torch.arange(12) % 10
+    smoothed = losses.build({"kind": "natural", "label_smoothing": "1/10"})
+    wanted = F.cross_entropy(logits, y, label_smoothing=0.1)
+    torch.testing.assert_close(smoothed.training(lambda x: logits, logits, y, None), wanted)  # type: ignore[arg-type]
+    torch.testing.assert_close(
+        smoothed.per_image(logits, logits, y), F.cross_entropy(logits, y, reduction="none")
+    )
+
+
+@pytest.mark.parametrize(("kind", "passes"), [("trades", 27), ("pgd_at", 23), ("natural", 3)])
+def test_passes_of_the_cost_rule(kind: str, passes: int) -> None:
+    loss = {"kind": kind, "beta": 5}
+    attack = pgd(10) if kind != "natural" else {"kind": "none"}
+    assert losses.build(loss).passes(10) == passes == cost.passes(loss, attack)
+
+
+# Names and times.
+
+
+@pytest.mark.parametrize("loss", [{"kind": "trades", "beta": 5}, {"kind": "trades", "beta": 2.5}, {"kind":
+"pgd_at"}]) @pytest.mark.parametrize("attack", [pgd(40, "cw"), {"kind": "none"}, {"kind": "autoattack",
+"norm": "l2", "eps": "1/2"}]) def
+test_metric_names_are_the_compilers(loss: dict[str, object], attack: dict[str, object]) -> None:
+    assert metrics.loss_metric(loss, attack) == f"loss {metric_name(loss, attack)}"
+    assert metrics.loss_metric({"kind": "trades", "beta": 5}, pgd(40, "cw", "8/255")) == (
+        "loss trades(5) @ pgd(40, cw, linf, 8/255)"
+    )
+
+
+@settings(deadline=None)
+@given(st.integers(1, 40), st.integers(1, 3000))
+def test_probes_come_at_fractions_below_one(parts: int, steps: int) -> None:
+    found = probe_steps(1 / parts, steps)
+    assert all(0 < step < steps for step in found)
+    assert len(found) <= parts
+    if steps >= 2 * parts:
+        assert len(found) == parts - 1
+
+
+def test_wilson_holds_its_share() -> None:
+    """7,000 of 10,000: the reference's ±.9 point."""
+    share, low, high = metrics.wilson(7000, 10000)
+    assert share == 0.7
+    assert (high - low) / 2 == pytest.approx(0.009, abs=2e-4)
+    assert metrics.wilson(0, 10)[1] == 0.0
+    assert metrics.wilson(10, 10)[2] == 1.0
