@@ -111,6 +111,7 @@ WRITERS = {
     "fid": significant,
     "seconds": seconds,
     "usd": money,
+    "bytes": size,
     "plain": significant,
 }
 

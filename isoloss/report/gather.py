@@ -127,9 +127,9 @@ class Material:
         return {k: v for k, v in found.items() if k is not None and v is not None}
 
     def seconds(self, job: str) -> float | None:
-        """Wall seconds a finished job took."""
+        """Wall seconds a finished job took; None for unfinished jobs, and for simulated ones."""
         result = self.results.get(job)
-        return result.run.seconds if result else None
+        return None if result is None or result.run.simulated else result.run.seconds
 
     def planned(self, job: Job) -> Range | None:
         """Wall seconds as they were planned before the job ran; None: not estimated."""

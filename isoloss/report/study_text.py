@@ -62,6 +62,8 @@ def _rational(text: str) -> str:
 
 def _operation(operator: str, operands: list[Any]) -> str:
     texts = [_operand(o, operator) for o in operands]
+    if operator == "in":
+        return f"{texts[0]} in [{', '.join(texts[1:])}]"
     if operator == "neg":
         return f"-{texts[0]}"
     if operator == "not":

@@ -354,7 +354,6 @@ def write_store(path: Path, made: list[Made], plan: Plan | None) -> Path:
             "cuda:0",
             8,
             "synthetic",
-            simulated=True,
             versions={"torch": "0.0-synthetic"},
         )
         store.commit(m.job, draft, m.observations, run)

@@ -195,6 +195,10 @@ def test_pixels_come_back_from_a_png() -> None:
             },
             "(1 + fid) * 2",
         ),
+        (
+            {"operator": "in", "operands": [{"quantity": "generator"}, {"const": "a"}, {"const": "b"}]},
+            "generator in [a, b]",
+        ),
         ({"evaluation": "robust", "every": 0.25}, "robust at every 25 %"),
         (None, "none"),
         (True, "true"),

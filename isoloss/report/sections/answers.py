@@ -153,7 +153,7 @@ def _tiles(material: Material) -> str:
     spent = [r.facts.flops_per_image * r.images for r in material.runs if r.facts.flops_per_image]
     if spent:
         tiles.append((write.data(sum(spent), "flops"), "spent on training (rule count)"))
-    seconds = [r.run.seconds for r in material.results.values()]
+    seconds = [s for job in material.results if (s := material.seconds(job)) is not None]
     if seconds:
         tiles.append((write.data(sum(seconds), "seconds"), "of job time"))
     return (

@@ -113,11 +113,10 @@ def _budget(budget: Mapping[str, Any]) -> str:
     for name, value in budget.items():
         if isinstance(value, bool) or not isinstance(value, int | float | str):
             continue
-        quantity = next((q for q in ("flops", "seconds") if name.endswith(q)), "plain")
+        quantity = next((q for q in ("flops", "seconds", "bytes") if name.endswith(q)), "plain")
         written = text(value) if isinstance(value, str) else write.data(value, quantity)
-        parts.append(
-            f"{text(name.replace('_', ' ').removesuffix(' flops').removesuffix(' seconds'))} {written}"
-        )
+        label = name.replace("_", " ").removesuffix(f" {quantity}")
+        parts.append(f"{text(label)} {written}")
     return ", ".join(parts) or "none stated"
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 
 from isoloss.compiler.plan import Job
+from isoloss.dsl.study import Evaluation, Fit, Generator, Recipe
 from isoloss.report import format as write
 from isoloss.report.gather import Material
 from isoloss.report.html import details, facts, note, section, state, table, text
@@ -75,28 +77,47 @@ def _dropped(material: Material) -> str:
     return details(f"Candidates that were not chosen ({len(dropped)})", body)
 
 
+#: Part of the study's JSON -> its title and the order its author would write it in (JSON sorts its keys).
+_PARTS: tuple[tuple[str, str, type], ...] = (
+    ("recipes", "recipe", Recipe),
+    ("generators", "generator", Generator),
+    ("evaluations", "evaluation", Evaluation),
+    ("fits", "fit", Fit),
+)
+#: What None stands for, where "none" would mislead.
+_ABSENT = {
+    ("generator", "fid"): "measured by a job",
+    ("generator", "images"): "unlimited",
+    ("evaluation", "images"): "the whole test split",
+    ("recipe", "clip"): "no clipping",
+}
+
+
 def recipe(material: Material) -> str:
     """All recipes, generators, evaluations and the dataset, with every default made explicit."""
     plan = material.plan
     if plan is None:
         return ""
-    study = plan.study
-    parts = [f"<h3>Dataset</h3><p><code>{text(plain(study.get('dataset')))}</code></p>"]
-    for kind, title in (
-        ("recipes", "Recipe"),
-        ("generators", "Generator"),
-        ("evaluations", "Evaluation"),
-        ("fits", "Fit"),
-    ):
-        for item in study.get(kind) or ():
+    cards = []
+    for part, title, shape in _PARTS:
+        order = {f.name: i for i, f in enumerate(fields(shape))}
+        for item in plan.study.get(part) or ():
             if isinstance(item, Mapping):
-                rows = [
-                    (str(k), f"<code>{text(plain(v))}</code>")
-                    for k, v in item.items()
-                    if k not in ("name", "origin")
-                ]
-                parts.append(f"<h3>{title} {text(item.get('name', ''))}</h3>" + facts(rows))
-    return section("recipe", "Recipe", "<p>Everything that decides a result, defaults included.</p>", *parts)
+                keys = sorted(
+                    (k for k in item if k not in ("name", "origin")), key=lambda k: (order.get(k, 99), k)
+                )
+                rows = [(str(k), _value(title, str(k), item[k])) for k in keys]
+                name = text(item.get("name", ""))
+                cards.append(f'<div class="card"><h3>{title} {name}</h3>{facts(rows)}</div>')
+    dataset = f"<p>Dataset <code>{text(plain(plan.study.get('dataset')))}</code>. "
+    said = f"{dataset}Below is everything else that decides a result, defaults included.</p>"
+    return section("recipe", "Recipe", said, f'<div class="cards">{"".join(cards)}</div>')
+
+
+def _value(part: str, key: str, value: object) -> str:
+    if value is None and (part, key) in _ABSENT:
+        return text(_ABSENT[part, key])
+    return f"<code>{text(plain(value))}</code>"
 
 
 def provenance(material: Material) -> str:

@@ -7,6 +7,7 @@ from collections import Counter
 from isoloss.report import format as write
 from isoloss.report.gather import Material
 from isoloss.report.html import section, text
+from isoloss.report.views import DRAWN_RESAMPLES
 
 
 def method(material: Material) -> str:
@@ -30,6 +31,20 @@ def method(material: Material) -> str:
             "95 % throughout. An interval of a measurement covers the sampling of test images, not the "
             "choice of seed; "
             "one seed per cell unless the job table shows more.",
+        ),
+        (
+            "Figures",
+            "Law curves are the predictions of the plan’s own fits. Their bands hold the fit’s "
+            "uncertainty (refits to "
+            "resampled runs), the law’s misfit on runs it was not fitted to, growing beyond the data, and "
+            "the test "
+            f"set’s sampling error; drawn from the first {DRAWN_RESAMPLES} resamples, while numbers in "
+            "text and tables "
+            "use all. N*(C) and D*(C) minimise a law’s loss at a compute; isoLoss lines join equal "
+            "predicted loss. "
+            "The loss–accuracy line is a robust straight line through finished grid runs; that it goes on "
+            "straight "
+            "beyond them is assumed.",
         ),
         (
             "Time",
@@ -75,6 +90,6 @@ def _accuracy(material: Material) -> str:
 def _images(material: Material) -> str:
     counts = Counter(o.count for o in material.observations if o.kind == "evaluate" and o.count is not None)
     if not counts:
-        return "No evaluation has been stored yet."
+        return "How many test images are behind a value is not recorded in these observations."
     said = ", ".join(f"{write.data(n, 'plain')} ({times} values)" for n, times in sorted(counts.items()))
     return f"Images behind each evaluated value: {said}. They are of the test split, which no generator saw."
