@@ -1,4 +1,4 @@
-"""Diagnostic codes of the stage: law. L1xx tables of runs, L2xx fits and questions, L3xx lint, L5xx a study's fits and answers."""
+"""Diagnostic codes of the stage: law. L1xx tables, L2xx fits and questions, L3xx lint, L5xx a study's answers."""
 
 from __future__ import annotations
 
