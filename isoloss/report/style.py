@@ -85,7 +85,8 @@ margin:1.2rem 0;padding:0}
 .tile{background:var(--soft);border-radius:8px;padding:.65rem .85rem}
 .tile b{display:block;font-size:1.3rem;font-weight:600;line-height:1.3}
 .tile span{font-size:.83rem;color:var(--mute)}
-.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,320px),1fr));gap:14px;margin:1rem 0}
+.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,320px),1fr));gap:14px;
+margin:1rem 0;align-items:start}
 .card{border:1px solid var(--line);border-radius:8px;padding:.8rem 1rem;background:var(--card);
 break-inside:avoid}
 .card h3{margin:.1rem 0 .4rem;display:flex;justify-content:space-between;gap:.6rem;align-items:baseline;

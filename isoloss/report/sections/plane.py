@@ -55,8 +55,11 @@ class _Plane:
             xs = [float(self.images[0] * math.exp(x * step_x)) for x, _ in line]
             ys = [float(self.params[0] * math.exp(y * step_y)) for _, y in line]
             plot.line(xs, ys, colour, style=style)
-            nearest = min(range(len(line)), key=lambda i: abs(line[i][0] - line[i][1]))
-            plot.text(xs[nearest], ys[nearest], label, colour)
+            # Not so near the edge that the label would be cut.
+            inside = [i for i, place in enumerate(line) if min(place) > 2.5 and max(place) < GRID - 3.5]
+            if inside:
+                nearest = min(inside, key=lambda i: abs(line[i][0] - line[i][1]))
+                plot.text(xs[nearest], ys[nearest], label, colour)
 
 
 def contours(material: Material, view: View, about: Focus, best: Frontier) -> str:
