@@ -2,9 +2,9 @@
 
     python benchmarks/fit.py
 
-Peers: SciPy L-BFGS-B with default tolerances and finite differences on the paper's 3125 starts (a stated share
-of them is run and scaled up), SciPy BFGS with our analytic gradient and a scaled objective. Data are simulated
-(stated law and noise): the published tables can't be downloaded here."""
+Peers: SciPy L-BFGS-B with default tolerances and finite differences on the paper's 3125 starts (a stated
+share of them is run and scaled up), SciPy BFGS with our analytic gradient and a scaled objective. Data are
+simulated (stated law and noise): the published tables can't be downloaded here."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def forty_points() -> None:
     )
     print(f"  SciPy BFGS, analytic, per start {bfgs:9.4f} s   objective {exact:.9e}")
     print(
-        f"  ratio to the protocol: {paper / seconds:.0f} times; it ends {best / known - 1:+.2%} above the best known"
+        f"  ratio to the protocol: {paper / seconds:.0f} times; {best / known - 1:+.2%} above the best known"
     )
     print(f"  ours above best known: {ours.objective / known - 1:.1e} (goal 1e-9); time goal 0.050 s")
 
@@ -133,9 +133,7 @@ def bootstraps() -> None:
         excess.append(value(fit.samples[k], draws[k])[0] / (result.fun / 1e6) - 1)
     scaled = float(np.mean(peers)) * 4000
     print("\n4000 bootstrap refits of 240 points (simulated from the replicated Chinchilla constants)")
-    print(
-        f"  isoloss {seconds:.2f} s (goal 1.5 s); SciPy BFGS, analytic, from our optimum: {scaled:.1f} s (20 run)"
-    )
+    print(f"  isoloss {seconds:.2f} s (goal 1.5 s); SciPy BFGS from our optimum: {scaled:.1f} s (20 run)")
     print(f"  ratio {scaled / seconds:.0f} times; our objective above the peer's: max {max(excess):.1e}")
 
 
@@ -166,9 +164,7 @@ def paper_size() -> None:
     begin = time.process_time()
     all_three()
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    print(
-        f"\npaper size, {len(points)} observations of 232 runs, three approaches, 1000 resamples, rolling origin"
-    )
+    print(f"\npaper size, {len(points)} observations of 232 runs, three approaches, 1000 resamples")
     print(f"  {time.process_time() - begin:.1f} s (goal 10 s), peak memory {memory:.2f} GB (goal 1 GB)")
 
 

@@ -53,7 +53,8 @@ def law3(rng: np.random.Generator) -> Truth:
 
 
 def broken(inside: bool) -> Callable[[np.random.Generator], Truth]:
-    """A broken power law in D (Caballero et al. 2023, arXiv:2210.14891, one smooth break), law 2 otherwise."""
+    """A broken power law in D (Caballero et al. 2023, arXiv:2210.14891, one smooth break), law 2
+    otherwise."""
 
     def draw(rng: np.random.Generator) -> Truth:
         base = law2(rng)
@@ -75,9 +76,9 @@ def broken(inside: bool) -> Callable[[np.random.Generator], Truth]:
 def mixture(rng: np.random.Generator) -> Truth:
     """Two Gaussians, labels -1 and 1, classified by w = the mean of D generated samples; exact robust error.
 
-    x ~ N(y mu, I); the generator's mean is off by b, orthogonal to mu, so that its Frechet distance is exactly
-    |b|^2 = c FID. A network of N parameters sees mu only up to a share 1 - (N/N0)^-s of its energy, and pays
-    estimation noise d(N)/D. Under an L2 adversary of radius eps the error of sign(w.x) is
+    x ~ N(y mu, I); the generator's mean is off by b, orthogonal to mu, so that its Frechet distance is
+    exactly |b|^2 = c FID. A network of N parameters sees mu only up to a share 1 - (N/N0)^-s of its energy,
+    and pays estimation noise d(N)/D. Under an L2 adversary of radius eps the error of sign(w.x) is
     Phi(-(w.mu/|w| - eps)), with w.mu = M and |w|^2 = M + c FID + d(N)/D."""
     from scipy.special import ndtr
 

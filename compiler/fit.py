@@ -1,4 +1,5 @@
-"""Fit a law to points: Points + FitOptions -> LawFit, with bootstrap intervals, a status and what to beware of.
+"""Fit a law to points: Points + FitOptions -> LawFit, with bootstrap intervals, a status and what to beware
+of.
 
 Runs when the compiler knows its observations, and behind `isoloss fit`. Pure: the seed is an option.
 Filters are the caller's; selection of points per run is `FitOptions.points`."""
@@ -25,9 +26,9 @@ from isoloss.compiler.laws.weights import compact, run_weights
 
 __all__ = ["FitOptions", "LawFit", "Status", "fit_law"]
 
-#: Wide Huber thresholds on the way to the wanted one. With residuals far outside delta the objective is almost
-#: a sum of absolute values, whose valleys Newton descends kink by kink; wide thresholds smooth them.
-_HOMOTOPY = (0.1, 0.03, 0.01, 3e-3, 1e-3, 1e-4, 1e-6)
+#: Wide Huber thresholds on the way to the wanted one. With residuals far outside delta the objective is
+#: almost a sum of absolute values, whose valleys Newton descends kink by kink; wide thresholds smooth them.
+_HOMOTOPY = (0.1, 0.01, 1e-3, 1e-4, 1e-6)
 #: Taken from the best points again where few starts agreed.
 _FINE = (0.01, 6e-3, 4e-3, 2.5e-3, 1.5e-3, 1e-3, 5e-4, 2e-4, 1e-4, 1e-5, 1e-6, 1e-7)
 #: Starts count as agreeing when their objective is within this of the best, relatively.
@@ -117,6 +118,18 @@ def _fit_chosen(law: Law, points: Points, options: FitOptions, notes: list[Note]
     return fit
 
 
+def refit(fit: LawFit, points: Points, options: FitOptions) -> Floats | None:
+    """theta [p] of the same law on other points, roughly (relative objective 1e-6): for scoring on held-out
+    runs. From the given fit and the best grid starts, so that what only the dearest runs showed can be
+    unlearnt. None where the points are too few."""
+    x = inputs_of(fit.law, points, options)
+    fixed = fit.law.unidentified(x)
+    if len(points) < len(fit.theta) - len(fixed) + 3:
+        return None
+    problem = Problem(fit.law, x, np.log(points.loss), points.weight, fixed, options)
+    return problem.natural(problem.rough(fit.theta))
+
+
 def inputs_of(law: Law, points: Points, options: FitOptions) -> Inputs:
     """Unknown FIDs, if all are unknown, count as 0: law.unidentified then fixes what they'd determine."""
     x = points.inputs(options.x)
@@ -153,7 +166,7 @@ class Problem:
         """The best of all starts, the share of starts that reach it, and how many there were."""
         starts = np.clip(self.law.starts(self.x, self.y, self.weight), self.lower, self.upper)
         starts = starts[: self.options.max_starts]
-        found = self._descend(starts, self.weight, self._down(_HOMOTOPY), passes=40)
+        found = self._descend(starts, self.weight, self._down(_HOMOTOPY), passes=25)
         if np.mean(found.value <= found.value.min() * (1 + AGREE)) < 0.5:
             ranked = found.theta[np.argsort(found.value, kind="stable")]
             found = self._descend(ranked, self.weight, self._down(_FINE), passes=60)
@@ -161,6 +174,14 @@ class Problem:
         best = self._polish(first)
         share = float(np.mean(found.value <= best.value * (1 + AGREE) + EXACT * len(self.y)))
         return best, share, len(starts)
+
+    def rough(self, near: Floats) -> Floats:
+        """The best of a few starts, one of them `near` (natural coordinates), without polish."""
+        grid = self.law.starts(self.x, self.y, self.weight)[:3]
+        starts = np.vstack([np.linalg.solve(self.T, near), grid])
+        starts = np.clip(starts, self.lower, self.upper)
+        found = self._descend(starts, self.weight, self._down((0.1, 0.01)), passes=25, tolerance=1e-7)
+        return np.asarray(found.theta[int(np.nanargmin(found.value))])
 
     def resample(self, best: Solution, run: Ints) -> Floats:
         """Refits [r, p] with runs drawn with replacement, as weights on the same points."""

@@ -113,8 +113,8 @@ def _mix(mids: Sequence[float], draws: Sequence[Floats], weights: Floats) -> tup
 
 
 def score_weights(fits: Sequence[LawFit]) -> Floats:
-    """Inverse mean squared rolling-origin error, smoothed by the residual scale so that luck on a few held-out
-    runs can't silence a law; equal where a law was not scored."""
+    """Inverse mean squared rolling-origin error, smoothed by the residual scale so that luck on a few
+    held-out runs can't silence a law; equal where a law was not scored."""
     errors = [f.held_out["rms_log_error"] if f.held_out else float("nan") for f in fits]
     known = [e for e in errors if np.isfinite(e)]
     if len(known) < len(fits):

@@ -1,10 +1,10 @@
 """Bartoldson 2024, Approach 1: the lower envelope of training curves over FLOPs, then log-log lines
 L* = L0 C^l, N* = N0 C^a, D* = D0 C^b, each by ordinary least squares, so that a + b need not be 1.
 
-The released algorithm: per run, loss interpolated linearly in FLOPs over evaluations with fraction >= .5; 1000
-log-spaced queries; a run whose first evaluation lies later is skipped, one past its end offers its minimum, but
-a query won that way is dropped; a query counts only if it doesn't exceed the running minimum. N is the
-winner's, D = min(1, f / f_max) x its images. Resampling draws runs, as everywhere."""
+The released algorithm: per run, loss interpolated linearly in FLOPs over evaluations with fraction >= .5;
+1000 log-spaced queries; a run whose first evaluation lies later is skipped, one past its end offers its
+minimum, but a query won that way is dropped; a query counts only if it doesn't exceed the running minimum. N
+is the winner's, D = min(1, f / f_max) x its images. Resampling draws runs, as everywhere."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Bartoldson 2024, Approach 3: L = A N^-alpha + [B/D + (Q FID)^(kappa/beta)]^beta + E + epsilon ln(1+FID).
 
 The shape of Kaplan et al. 2020, eq. 1.5: bad data bound what more data can buy. Held in logs as
-a = ln A, b = beta ln B, c = kappa ln Q, e = ln E, f = ln epsilon, which the published fit was not: its B stayed
-at its start, 7000. With t_u = b - beta ln D and t_v = c + kappa ln FID the bracket is the beta-norm
+a = ln A, b = beta ln B, c = kappa ln Q, e = ln E, f = ln epsilon, which the published fit was not: its B
+stayed at its start, 7000. With t_u = b - beta ln D and t_v = c + kappa ln FID the bracket is the beta-norm
 t_2 = beta ln(exp(t_u/beta) + exp(t_v/beta)). Its floor at FID > 0 is E + epsilon q + (Q FID)^kappa, not E."""
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Approach3(Law):
         return np.moveaxis(self.local(theta, x)[1], -2, -1)
 
     def local(self, theta: Floats, x: Inputs) -> tuple[Floats, Floats, Callable[[Floats], Floats]]:
-        terms, (U, V, pu, pv) = self._terms(theta, x)
+        terms, (V, pu, pv) = self._terms(theta, x)
         value, shares = log_sum(terms)
         beta, b = theta[..., _BETA, None], theta[..., _B, None]
         lnF, _ = _log_fid(x.fid)
@@ -50,8 +50,8 @@ class Approach3(Law):
         share = np.stack([shares[k] for k in _TERM_OF], axis=-2)
 
         def curvature(weights: Floats) -> Floats:
-            """d2 l = sum_k w_k (dt_k dt_k' + d2 t_k) - dl dl'. Only t_2 curves: it is the perspective function
-            beta lse(t_u/beta, t_v/beta), whose Hessian has rank one, pu pv / beta v v'."""
+            """d2 l = sum_k w_k (dt_k dt_k' + d2 t_k) - dl dl'. Only t_2 curves: it is the perspective
+            function beta lse(t_u/beta, t_v/beta), whose Hessian has rank one, pu pv / beta v v'."""
             H = -_weighted_square(share * inside, weights)
             for k, block in enumerate(_BLOCKS):
                 rows = np.ix_(block, block)
@@ -63,8 +63,8 @@ class Approach3(Law):
 
         return value, share * inside, curvature
 
-    def _terms(self, theta: Floats, x: Inputs) -> tuple[list[Floats], tuple[Floats, Floats, Floats, Floats]]:
-        """Logs of the four terms, and of the bracket: U = t_u/beta, V = t_v/beta, their shares."""
+    def _terms(self, theta: Floats, x: Inputs) -> tuple[list[Floats], tuple[Floats, Floats, Floats]]:
+        """Logs of the four terms, and of the bracket: V = t_v/beta and both shares."""
         a, alpha, b, beta, c, kappa, e, f = (theta[..., j, None] for j in range(8))
         lnF, off = _log_fid(x.fid)
         U = b / beta - x.lnD
@@ -79,7 +79,7 @@ class Approach3(Law):
         with np.errstate(divide="ignore"):
             lnq = np.log(x.lnQ)
         zero = np.zeros_like(t2)
-        return [a - alpha * x.lnN + zero, t2, e + zero, f + lnq + zero], (U, V + zero, eu / total, ev / total)
+        return [a - alpha * x.lnN + zero, t2, e + zero, f + lnq + zero], (V + zero, eu / total, ev / total)
 
     def centre(self, x: Inputs) -> tuple[Inputs, Floats]:
         """ln N and ln D about their means; FID stays, c + kappa ln FID is kept well scaled by its grid."""

@@ -12,7 +12,8 @@ from isoloss.compiler.laws.arrays import Floats, Inputs
 from isoloss.compiler.laws.law import TermLaw
 from isoloss.compiler.laws.varpro import grid, project
 
-#: Exponents outside are no scaling law of this field: Kaplan's smallest is .076, noise-free statistics give 1.
+#: Exponents outside are no scaling law of this field: Kaplan's smallest is .076, noise-free statistics give
+#: 1.
 SLOPES = (0.01, 3.0)
 _START_SLOPES = (0.05, 0.12, 0.2, 0.3, 0.4, 0.55, 0.75, 1.0, 1.4, 2.0)
 

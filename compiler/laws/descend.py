@@ -12,7 +12,8 @@ import numpy as np
 from isoloss.compiler.laws.arrays import Bools, Floats
 from isoloss.compiler.laws.kernel import Kernel, Local
 
-#: Rows solved together. 128 rows x 240 points x 8 bytes = 0.25 MB per array: it stays in the cache (measured).
+#: Rows solved together. 128 rows x 240 points x 8 bytes = 0.25 MB per array: it stays in the cache
+#: (measured).
 _ROWS = 128
 
 
@@ -80,8 +81,10 @@ def _descend_rows(
         gain = (value[active] - then.value) / np.maximum(promised, 1e-300)
         rows = active[better]
         theta[rows], value[rows] = trial[better], then.value[better]
-        gradient[rows], newton[rows], irls[rows] = then.gradient[better], then.newton[better], then.irls[better]
-        # A step that gains far less than the model promised crossed a kink of the Huber loss: damp, don't relax.
+        gradient[rows], newton[rows] = then.gradient[better], then.newton[better]
+        irls[rows] = then.irls[better]
+        # A step that gains far less than the model promised crossed a kink of the Huber loss: damp, don't
+        # relax.
         factor = np.select([gain > 0.7, gain > 0.25, gain > 0.05], [0.1, 0.5, 2.0], 4.0)
         damping[rows] = np.maximum(damping[rows] * factor[better], 1e-12)
         worse = active[~better & ~small]

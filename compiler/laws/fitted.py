@@ -140,8 +140,8 @@ class LawFit:
     # Predictions.
 
     def predict(self, params: float, images: float, fid: float, *, new_run: bool = False) -> Range | None:
-        """Loss of a run. None where the law can't say (unknown or unidentified fid, no fit). `new_run` adds the
-        scatter of single runs, so that the interval is about a measurement yet to be made."""
+        """Loss of a run. None where the law can't say (unknown or unidentified fid, no fit). `new_run` adds
+        the scatter of single runs, so that the interval is about a measurement yet to be made."""
         band = self.predict_many(params, images, fid, new_run=new_run)
         return _range(band.low[0], band.mid[0], band.high[0])
 
@@ -206,7 +206,8 @@ class LawFit:
     # Optimum, limits, trade-off.
 
     def optimum(self, flops: float, fid: float, flops_per_image: FlopsPerImage | None = None) -> Optimum:
-        """Best N, D and loss for `flops` of training. `flops_per_image`: N -> FLOP per image; None: 7822 N."""
+        """Best N, D and loss for `flops` of training. `flops_per_image`: N -> FLOP per image; None: 7822
+        N."""
         lnN, lnD, lnL = self.optimum_draws(flops, fid, flops_per_image, mid=True)
         draws = self.optimum_draws(flops, fid, flops_per_image) if len(self.samples) else None
         bands = [

@@ -47,8 +47,8 @@ def huber(r: Floats, weight: Floats, delta: float) -> tuple[Floats, Floats, Floa
 
 class TermKernel:
     """For sums of exponentials of affine terms. With term shares w_k and features f_j the Hessian is
-    sum_i M^{kl}_i f_j f_m, M^{kl} = (psi' - psi) w_k w_l + [k = l] psi w_k: matrix products of weights against
-    fixed products of features, so that no array is larger than [b, n]."""
+    sum_i M^{kl}_i f_j f_m, M^{kl} = (psi' - psi) w_k w_l + [k = l] psi w_k: matrix products of weights
+    against fixed products of features, so that no array is larger than [b, n]."""
 
     def __init__(self, law: TermLaw, x: Inputs, y: Floats) -> None:
         self.y = y

@@ -51,12 +51,10 @@ class Law(ABC):
     def bounds(self, x: Inputs, y: Floats) -> tuple[Floats, Floats]:
         """Lower and upper bounds [p] of theta for data like these. Equal bounds fix a parameter."""
 
-    def local(
-        self, theta: Floats, x: Inputs
-    ) -> tuple[Floats, Floats, Callable[[Floats], Floats] | None]:
+    def local(self, theta: Floats, x: Inputs) -> tuple[Floats, Floats, Callable[[Floats], Floats] | None]:
         """At theta [b, p]: ln L [b, n], its Jacobian [b, p, n], and a function from weights [b, n] to the
-        weighted sum of Hessians of ln L [b, p, p]; None where a form has no second derivatives, and the engine
-        goes on with Gauss-Newton."""
+        weighted sum of Hessians of ln L [b, p, p]; None where a form has no second derivatives, and the
+        engine goes on with Gauss-Newton."""
         return self.log_prediction(theta, x), np.moveaxis(self.jacobian(theta, x), -1, -2), None
 
     def unidentified(self, x: Inputs) -> dict[str, tuple[float, str]]:
@@ -84,8 +82,8 @@ class Law(ABC):
         return values
 
     def from_paper(self, values: Mapping[str, float]) -> Floats:
-        """theta [p] from the papers' parameters. Raises KeyError for a missing one, ValueError for one that is
-        held as a log and not above 0."""
+        """theta [p] from the papers' parameters. Raises KeyError for a missing one, ValueError for one that
+        is held as a log and not above 0."""
         theta = np.empty(len(self.parameters))
         for i, name in enumerate(self.parameters):
             value = float(values[name])
@@ -120,6 +118,7 @@ class TermLaw(Law):
     term_of: ClassVar[tuple[int, ...]]
     #: The parameter that is each term's intercept.
     intercepts: ClassVar[tuple[int, ...]]
+
     def __init_subclass__(cls) -> None:
         cls.coefficients = cls.intercepts
 

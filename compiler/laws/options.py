@@ -21,13 +21,13 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FitOptions:
-    """`delta`: Huber threshold on log residuals; 1e-3 is Chinchilla's and Bartoldson's, 1e-8 is least absolute
-    deviations in effect. `resamples`: bootstrap refits over runs (Epoch used 4000 on 240 points; 1000 gives
-    95 % ends to about 5 % of the width). `seed` of the resampling. `points`: "best", "final", "curve" or "as
-    given"; `floor`: least fraction of training. `x`: column a power law reads. `test_images`: size of the test
-    set behind every loss, whose sampling error all runs share; None: not known, no such term. `rolling`:
-    score the law on held-out largest-compute runs, which also sizes the misfit term. `joint`: fit quality
-    terms of approach2 with the rest, not after it."""
+    """`delta`: Huber threshold on log residuals; 1e-3 is Chinchilla's and Bartoldson's, 1e-8 is least
+    absolute deviations in effect. `resamples`: bootstrap refits over runs (Epoch used 4000 on 240 points;
+    1000 gives 95 % ends to about 5 % of the width). `seed` of the resampling. `points`: "best", "final",
+    "curve" or "as given"; `floor`: least fraction of training. `x`: column a power law reads. `test_images`:
+    size of the test set behind every loss, whose sampling error all runs share; None: not known, no such
+    term. `rolling`: score the law on held-out largest-compute runs, which also sizes the misfit term.
+    `joint`: fit quality terms of approach2 with the rest, not after it."""
 
     delta: float = 1e-3
     resamples: int = 1000

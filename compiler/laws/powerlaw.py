@@ -1,9 +1,9 @@
 """y = A x^B, a straight line on log-log paper.
 
-Of loss in images, params or FLOPs (`FitOptions.x`), or of adversarial error in the perturbation bound: Cubuk et
-al. 2017 (arXiv:1711.02846) find error(eps) = clean accuracy - accuracy(eps) ~ A eps^B at small eps, B about .9
-to 1.3. They state no fitting procedure: declare the window (`window` keeps lo <= x <= hi and y above a count
-of `least` examples) and report how B moves with it."""
+Of loss in images, params or FLOPs (`FitOptions.x`), or of adversarial error in the perturbation bound: Cubuk
+et al. 2017 (arXiv:1711.02846) find error(eps) = clean accuracy - accuracy(eps) ~ A eps^B at small eps, B
+about .9 to 1.3. They state no fitting procedure: declare the window (`window` keeps lo <= x <= hi and y above
+a count of `least` examples) and report how B moves with it."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ class PowerLaw(TermLaw):
 def window(
     points: Points, low: float, high: float, *, examples: int | None = None, least: int = 20
 ) -> Points:
-    """Points with low <= x <= high, and where `examples` says how many test images are behind each value, those
-    with value * examples >= `least`: below, counting noise bends the line."""
+    """Points with low <= x <= high, and where `examples` says how many test images are behind each value,
+    those with value * examples >= `least`: below, counting noise bends the line."""
     keep = (points.x >= low) & (points.x <= high)
     if examples is not None:
         keep &= points.loss * examples >= least

@@ -1,7 +1,7 @@
 """Laws that papers printed, at the full precision of their released code, as LawFits.
 
-In: a name. Out: a LawFit with status PUBLISHED: no intervals (none were published), domain and provenance stated.
-Rounded constants don't reproduce the paper's own Table 2 (law 3 rounded gives .646 for .63)."""
+In: a name. Out: a LawFit with status PUBLISHED: no intervals (none were published), domain and provenance
+stated. Rounded constants don't reproduce the paper's own Table 2 (law 3 rounded gives .646 for .63)."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ _NOTES: Mapping[str, tuple[Note, ...]] = {
     "approach2": (
         Note(
             "early_stop",
-            "A and B lie near the solver's start (e^2): the published optimiser stopped early; E and a are uncertain",
+            "A and B lie near the solver's start (e^2): it stopped early, and E and a are uncertain",
             ("A", "B"),
         ),
     ),

@@ -66,7 +66,7 @@ def _reservations(fit: LawFit, x: Inputs, at_bound: tuple[str, ...], spread: flo
 def _condition(fit: LawFit, x: Inputs) -> tuple[float, tuple[str, ...]]:
     """Of the column-scaled Jacobian in centred coordinates, and the parameters of its loosest direction."""
     centred, T = fit.law.centre(x)
-    theta = np.linalg.solve(T, fit.theta)
+    theta = np.asarray(np.linalg.solve(T, fit.theta), dtype=np.float64)
     keep = [i for i, name in enumerate(fit.law.parameters) if name not in fit.unidentified]
     J = fit.law.jacobian(theta, centred)[:, keep]
     norms = np.linalg.norm(J, axis=0)

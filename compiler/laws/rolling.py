@@ -5,7 +5,7 @@ portfolio, and the size of the misfit term."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from isoloss.compiler.laws.arrays import Floats
 from isoloss.compiler.laws.fitted import LawFit
 from isoloss.compiler.laws.options import FitOptions
 from isoloss.compiler.laws.points import Points
-from isoloss.compiler.laws.spread import Misfit
+from isoloss.compiler.laws.spread import Misfit, domain_of
 
 #: Compute factors below the dearest run at which the origin is set.
 CUTS = (3.0, 10.0, 30.0)
@@ -24,7 +24,8 @@ PUBLISHED_MISFIT = 0.004
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Score:
-    """Errors of held-out log losses, predicted minus seen, and their distances in e-folds beyond the kept runs."""
+    """Errors of held-out log losses, predicted minus seen, and their distances in e-folds beyond the kept
+    runs."""
 
     error: Floats
     beyond: Floats
@@ -40,23 +41,19 @@ class Score:
 
 def held_out_score(fit: LawFit, points: Points, options: FitOptions) -> Score:
     """Refit below each cut and predict above it."""
-    from isoloss.compiler.fit import fit_law
+    from isoloss.compiler.fit import inputs_of, refit
 
     errors, distances = [np.empty(0)], [np.empty(0)]
     top = points.flops.max()
-    quick = replace(options, resamples=0, rolling=False, points="as given", max_starts=8)
     for cut in CUTS:
         held = points.flops > top / cut * (1 + 1e-9)
-        if held.all() or (~held).sum() < len(fit.theta) + 3:
-            continue
-        kept = fit_law(fit.law, points.select(~held), quick)
-        if not kept.usable:
+        theta = None if held.all() or not held.any() else refit(fit, points.select(~held), options)
+        if theta is None:
             continue
         new = points.select(held)
-        x = new.inputs(options.x)
-        predicted = kept.law.log_prediction(kept.theta, x)
-        errors.append(predicted - np.log(new.loss))
-        distances.append(np.sqrt(np.sum(kept.domain.beyond(x) ** 2, axis=0)))
+        x = inputs_of(fit.law, new, options)
+        errors.append(fit.law.log_prediction(theta, x) - np.log(new.loss))
+        distances.append(np.sqrt(np.sum(domain_of(points.select(~held)).beyond(x) ** 2, axis=0)))
     error, beyond = np.concatenate(errors), np.concatenate(distances)
     known = np.isfinite(error)
     return Score(error[known], beyond[known], fit.residual_sigma)

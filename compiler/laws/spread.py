@@ -1,7 +1,8 @@
 """What a law's interval must hold besides the resamples: misfit that grows beyond the data, and the error of
 the one test set that all runs share.
 
-In: the domain of the points and scales estimated from held-out runs. Out: log-loss deviations per resample."""
+In: the domain of the points and scales estimated from held-out runs. Out: log-loss deviations per
+resample."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ class Domain:
     fid: tuple[float, float]
 
     def beyond(self, x: Inputs) -> Floats:
-        """How far outside each point lies, in e-folds: [3, n] for N, D and 1 + FID; 0 inside, inf at limits."""
+        """How far outside each point lies, in e-folds: [3, n] for N, D and 1 + FID; 0 inside, inf at
+        limits."""
         axes = ((x.lnN, np.log(self.params)), (x.lnD, np.log(self.images)), (x.lnQ, np.log1p(self.fid)))
         rows = [np.maximum(np.maximum(low - v, v - high), 0.0) for v, (low, high) in axes]
         return np.asarray(np.nan_to_num(np.stack(np.broadcast_arrays(*rows)), nan=0.0, posinf=np.inf))

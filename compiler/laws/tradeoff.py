@@ -1,9 +1,10 @@
-"""The size/compute trade-off at constant loss (Bartoldson 2024, Eq. 6): a network of omega_N N* needs omega_D D*
-images, for any law, by bisection in ln D.
+"""The size/compute trade-off at constant loss (Bartoldson 2024, Eq. 6): a network of omega_N N* needs omega_D
+D* images, for any law, by bisection in ln D.
 
 The paper's extracted Eq. 6 lost the minus signs of N*^-alpha and D*^-beta; this solves L(omega_N N*, D) = L*
 itself, so no sign can be lost. Closed form for laws A N^-alpha + B D^-beta + E, used in tests:
-omega_D = [1 - (omega_N^-alpha - 1) R]^(-1/beta), R = A N*^-alpha / (B D*^-beta) = beta / alpha at the optimum."""
+omega_D = [1 - (omega_N^-alpha - 1) R]^(-1/beta), R = A N*^-alpha / (B D*^-beta) = beta / alpha at the
+optimum."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Resampling: how often each run is drawn. Runs, never single checkpoints, are the unit: checkpoints of one run
-share its luck."""
+"""Resampling: how often each run is drawn. Runs, never single checkpoints, are the unit: checkpoints of one
+run share its luck."""
 
 from __future__ import annotations
 

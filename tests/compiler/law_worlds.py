@@ -14,9 +14,12 @@ FIDS = np.array([1.65, 2.48, 6.79, 14.26])
 
 TRUE: dict[str, dict[str, float]] = {
     "chinchilla": {"A": 6.69, "alpha": 0.24, "B": 9.89, "beta": 0.23, "E": 0.48},
-    "approach2": {"A": 6.69, "alpha": 0.24, "B": 9.89, "beta": 0.23, "zeta": -0.28, "E": 0.48, "epsilon": 0.16},
+    "approach2": {
+        "A": 6.69, "alpha": 0.24, "B": 9.89, "beta": 0.23, "zeta": -0.28, "E": 0.48, "epsilon": 0.16
+    },
     "approach3": {
-        "A": 6.0, "alpha": 0.24, "B": 7000.0, "beta": 0.217, "Q": 0.0066, "kappa": 0.6, "E": 0.515, "epsilon": 0.036
+        "A": 6.0, "alpha": 0.24, "B": 7000.0, "beta": 0.217, "Q": 0.0066, "kappa": 0.6,
+        "E": 0.515, "epsilon": 0.036,
     },
     "powerlaw": {"A": 3.79, "B": -0.21},
 }  # fmt: skip

@@ -1,10 +1,11 @@
-"""Every form: Jacobian against finite differences, names there and back, limits, and what a design can't tell."""
+"""Every form: Jacobian against finite differences, names there and back, limits, and what a design can't
+tell."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from law_worlds import FIDS, TRUE, points_of
+from law_worlds import TRUE, points_of
 
 from isoloss.compiler.fit import fit_law
 from isoloss.compiler.laws.options import FitOptions, Status

@@ -1,4 +1,5 @@
-"""Published laws at full precision, against digits recomputed from the paper's constants (reference values)."""
+"""Published laws at full precision, against digits recomputed from the paper's constants (reference
+values)."""
 
 from __future__ import annotations
 
@@ -60,7 +61,13 @@ def test_conversion_between_base_fid_and_fid_zero() -> None:
 
 @pytest.mark.parametrize(
     ("fid", "floor", "slope"),
-    [(1.4, 0.5518, 7.762), (1.76, 0.5639, 7.467), (2.48, 0.5846, 7.003), (6.7908, 0.6627, 5.603), (35.54, 0.8428, 3.653)],
+    [
+        (1.4, 0.5518, 7.762),
+        (1.76, 0.5639, 7.467),
+        (2.48, 0.5846, 7.003),
+        (6.7908, 0.6627, 5.603),
+        (35.54, 0.8428, 3.653),
+    ],
 )
 def test_e_and_b_by_fid(fid: float, floor: float, slope: float) -> None:
     values = to_base(published("bartoldson2024.approach2").parameters, fid)
@@ -89,7 +96,8 @@ def test_approach3_at_bad_quality_asks_for_a_huge_network() -> None:
 
 @pytest.mark.parametrize(("size", "overhead"), [(0.5, 0.1455), (2.0, 0.1028)])
 def test_tradeoff_of_approach2(size: float, overhead: float) -> None:
-    """Halving the network costs 14.55 % more training, doubling it 10.28 %: independent of compute and FID."""
+    """Halving the network costs 14.55 % more training, doubling it 10.28 %: independent of compute and
+    FID."""
     law = published("bartoldson2024.approach2")
     p = law.parameters
     ratio = p["beta"] / p["alpha"]
