@@ -241,12 +241,15 @@ def _columns(group: list[Line]) -> list[int]:
 
 
 def _runs_of_comments(lines: list[Line]) -> list[list[Line]]:
-    """Lines with a comment at their end, grouped while they are neighbours at one indentation."""
-    runs: list[list[Line]] = []
+    """Lines with a comment at their end, grouped while they are neighbours at one indentation with at most one
+    line between."""
+    runs: list[list[Line]] = [[]]
     previous: Line | None = None
+    bare = 0
     for line in lines:
         near = previous is not None and not line.gap and previous.indent == line.indent
-        if not near:
+        bare = 0 if line.comment or not near else bare + 1
+        if not near or bare > 1:
             runs.append([])
         if line.comment:
             runs[-1].append(line)

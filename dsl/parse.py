@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from lark import Lark, Token
+from lark import Lark, Token, Tree
 from lark.exceptions import UnexpectedCharacters, UnexpectedInput
 
 from isoloss.dsl import ast, tables
@@ -22,6 +22,8 @@ from isoloss.dsl.units import UNITS
 
 #: Deeper expressions are refused: nobody writes them, and the checks walk them recursively.
 MAX_DEPTH = 60
+#: The same for lark's tree, which has up to two levels for one of ours.
+MAX_TREE_DEPTH = 150
 #: Syntax errors shown for one file.
 MAX_ERRORS = 20
 #: The largest study that is read, in bytes.
@@ -74,6 +76,8 @@ def parse_study(text: str, file: str, report: Report) -> ast.StudyAst | None:
                 return None
             remaining = blanked
             continue
+        if _report_deep_tree(tree, file, report):
+            return None
         study: ast.StudyAst = Builder(file).transform(tree)
         too_deep = _report_depth(study, report)
         return None if failed or too_deep else study
@@ -87,6 +91,8 @@ def parse_value(text: str, file: str, report: Report) -> ast.Expression | None:
         tree = parser().parse(text, start="_value")
     except UnexpectedInput as error:
         report_syntax_error(error, text, file, report)
+        return None
+    if _report_deep_tree(tree, file, report):
         return None
     node: ast.Expression = Builder(file).transform(tree).children[0]
     if _depth(node) > MAX_DEPTH:
@@ -127,6 +133,20 @@ def _without_block_at(text: str, position: int) -> str | None:
 
 def _blank(text: str, start: int, end: int) -> str:
     return text[:start] + "".join(c if c == "\n" else " " for c in text[start:end]) + text[end:]
+
+
+def _report_deep_tree(root: Tree[Token], file: str, report: Report) -> bool:
+    """Guards the builder, which recurses: blocks in blocks, and parentheses that leave no node."""
+    pending = [(root, 1)]
+    while pending:
+        node, level = pending.pop()
+        if level > MAX_TREE_DEPTH:
+            place = node.meta if not node.meta.empty else root.meta
+            span = Span(file, place.line, place.column, place.line, place.column + 1)
+            report.add("S105", "this is nested too deeply", span, f"deeper than {MAX_DEPTH} levels")
+            return True
+        pending.extend((child, level + 1) for child in node.children if isinstance(child, Tree))
+    return False
 
 
 def _report_depth(study: ast.StudyAst, report: Report) -> bool:
