@@ -15,6 +15,7 @@ from isoloss.compiler.laws.arrays import FLOPS_PER_IMAGE_AND_PARAMETER, Floats
 from isoloss.compiler.laws.fitted import LawFit
 from isoloss.compiler.laws.published import PUBLISHED, published
 from isoloss.errors import UserError, fault
+from isoloss.lawshape import check_shape
 
 #: A fit's JSON with 4000 resamples is under a megabyte; a stranger's larger file is not one.
 LIMIT_BYTES = 64 * 2**20
@@ -41,10 +42,13 @@ def load_law(argument: str) -> NamedLaw:
     if argument in PUBLISHED:
         accuracy = BARTOLDSON2024 if argument.startswith("bartoldson2024.") else None
         return NamedLaw(argument, published(argument), accuracy, FLOPS_PER_IMAGE_AND_PARAMETER, "the paper")
-    data = _read_json(argument)
+    text, data = _read_json(argument)
     try:
+        check_shape(text)
         fit = LawFit.from_json(data)
         accuracy = AccuracyFit.from_json(data["accuracy"]) if data.get("accuracy") else None
+        if not set(fit.unidentified) <= set(fit.law.parameters):
+            raise ValueError("`state.unidentified` names a parameter that the law doesn't have")
         rule = data.get("flops_rule") or {}
         constant = float(rule.get("constant", FLOPS_PER_IMAGE_AND_PARAMETER))
         if not 0 < constant < float("inf"):
@@ -59,21 +63,22 @@ def load_law(argument: str) -> NamedLaw:
     return NamedLaw(argument, fit, accuracy, constant, source)
 
 
-def _read_json(argument: str) -> Mapping[str, Any]:
+def _read_json(argument: str) -> tuple[bytes, Mapping[str, Any]]:
     import orjson
 
     path = Path(argument)
     try:
         if path.stat().st_size > LIMIT_BYTES:
             raise fault("L210", f"`{argument}` is too large to be a fit")
-        data = orjson.loads(path.read_bytes())
+        text = path.read_bytes()
+        data = orjson.loads(text)
     except FileNotFoundError:
         raise _unknown(argument) from None
     except (OSError, ValueError) as error:
         raise fault("L210", f"`{argument}` can't be read as a fit: {error}") from None
     if not isinstance(data, dict):
         raise fault("L210", f"`{argument}` is JSON, but not a fit: it holds no object")
-    return data
+    return text, data
 
 
 def _unknown(argument: str) -> UserError:
