@@ -37,16 +37,16 @@ def test_one_wild_point_moves_the_line_less_than_least_squares() -> None:
 
 
 def test_interval_covers_a_new_run() -> None:
-    # 95 % nominal; 300 tables give a Monte-Carlo error of 1.3 points, so 90 % is over three of them away.
+    # 95 % nominal; 200 tables give a Monte-Carlo error of 1.5 points, so 90 % is over three of them away.
     rng, inside = np.random.default_rng(7), 0
-    for _ in range(300):
+    for _ in range(200):
         loss, accuracy = line(rng, n=12)
-        fit = fit_accuracy(loss, accuracy, resamples=200)
+        fit = fit_accuracy(loss, accuracy, resamples=100)
         assert fit is not None
         new = 1.2575 - 0.7496 * 0.6 + rng.normal(0.0, 0.003)
         interval = fit.predict(Range(0.6, 0.6, 0.6))
         inside += interval.low <= new <= interval.high
-    assert inside / 300 >= 0.90
+    assert inside / 200 >= 0.90
 
 
 def test_runs_are_resampled_whole() -> None:
