@@ -84,8 +84,9 @@ def _loop(trainer: Trainer, probe: Probe | None, context: JobContext, clock: _Cl
                 row["seconds"] = clock.seconds
                 context.log(row["metric"], row["value"], step)
             trainer.curve.evaluations.extend(rows)
-        stopping = context.stopping()
-        if stopping or time.monotonic() - clock.saved > CHECKPOINT_SECONDS:
+        stopping = trainer.agreed(context.stopping())
+        due = time.monotonic() - clock.saved > CHECKPOINT_SECONDS
+        if stopping or trainer.agreed(due and context.rank == 0):
             _save(trainer, context, clock)
         if stopping:
             raise Stopped

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -41,16 +42,52 @@ class BatchNorm(nn.Module):
             return F.batch_norm(
                 x_BCHW, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, EPS
             )
+        if self.group is not None:
+            return self._across_processes(x_BCHW, self.group)
         if self.frozen:
             return F.batch_norm(x_BCHW, None, None, self.weight, self.bias, True, 0.0, EPS)
         return F.batch_norm(
             x_BCHW, self.running_mean, self.running_var, self.weight, self.bias, True, self.momentum, EPS
         )
 
+    def _across_processes(self, x_BCHW: Tensor, group: dist.ProcessGroup) -> Tensor:
+        """One batch spread over a group: the same mean and variance on every rank, gradients included.
+        torch's own SyncBatchNorm refuses CPUs."""
+        dims = [0, *range(2, x_BCHW.dim())]
+        count = x_BCHW.numel() // x_BCHW.shape[1] * dist.get_world_size(group)
+        # Two passes, not sum of squares: no cancellation where the mean is large.
+        mean = SumOverGroup.apply(x_BCHW.sum(dims), group) / count
+        shape = [1, -1, *[1] * (x_BCHW.dim() - 2)]
+        centred = x_BCHW - mean.view(shape)
+        variance = SumOverGroup.apply(centred.square().sum(dims), group) / count
+        if not self.frozen:
+            with torch.no_grad():
+                self.running_mean.lerp_(mean, self.momentum)
+                self.running_var.lerp_(variance * (count / (count - 1)), self.momentum)
+        scale = self.weight * torch.rsqrt(variance + EPS)
+        return centred * scale.view(shape) + self.bias.view(shape)
+
     def affine(self) -> tuple[Tensor, Tensor]:
         """Eval mode as `x * scale + shift`, each (C,), detached."""
         scale = self.weight.detach() * torch.rsqrt(self.running_var + EPS)
         return scale, self.bias.detach() - self.running_mean * scale
+
+
+class SumOverGroup(torch.autograd.Function):
+    """Sum of a tensor over the processes of a group; its gradient is the sum of theirs."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, group: dist.ProcessGroup) -> Tensor:
+        ctx.group = group
+        total = value.contiguous().clone()
+        dist.all_reduce(total, group=group)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        total = gradient.contiguous().clone()
+        dist.all_reduce(total, group=ctx.group)
+        return total, None
 
 
 @contextmanager

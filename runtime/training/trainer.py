@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 from isoloss.compiler.plan import TrainSpec, exact
@@ -62,6 +63,11 @@ class Trainer:
         # After DeepSpeed's own broadcast of the weights, which reads only the default memory layout.
         self.network.to(memory_format=torch.channels_last)
         self.average = average.build(recipe["average"], self.network, spec.train_steps)
+        self._world_size = world_size
+        if world_size > 1:
+            # Statistics span the global batch on every topology.
+            for norm in self.network.batch_norms():
+                norm.group = dist.group.WORLD
         self.loss = losses.build(recipe["loss"])
         self.inner = InnerAttack(attacks.build(recipe["attack"]), self.network, recipe["batchnorm"]["attack"])
         self.ledgers = [Ledger(len(source.images)) for source in feed.sources]
@@ -75,14 +81,13 @@ class Trainer:
         return self.position >= self.spec.train_steps
 
     def step(self) -> float:
-        """One step. Returns the mean loss of this process's slice. Raises JobError R320 when it is not
-        finite."""
+        """One step. Returns the mean loss of the global batch. Raises JobError R320 when it is not finite."""
         index = self.position
         self._prepare(index)
         x_BCHW, y_B = self._batch(index)
         with torch.autocast(self.device.partition(":")[0], torch.bfloat16, enabled=self._autocast):
             loss = self.loss.training(self.network, x_BCHW, y_B, self.inner)
-        value = float(loss.detach())
+        value = self._over_processes(loss.detach())
         if not math.isfinite(value):
             raise JobError(
                 "R320", f"the training loss became {value} at step {index + 1} of {self.spec.train_steps}",
@@ -94,6 +99,19 @@ class Trainer:
         if self.average is not None:
             self.average.update(self.position)
         return value
+
+    def _over_processes(self, value: Tensor) -> float:
+        if self._world_size > 1:
+            value = value.clone()
+            dist.all_reduce(value)
+            value /= self._world_size
+        return float(value)
+
+    def agreed(self, wish: bool) -> bool:
+        """Does any process wish it? Asked by all at the same step, so that all save or stop together."""
+        if self._world_size == 1:
+            return wish
+        return self._over_processes(torch.tensor(float(wish), device=self.device)) > 0
 
     def _prepare(self, index: int) -> None:
         """Learning rate, momentum and batch norm's momentum of a step: 1.0 on the very first, as published,

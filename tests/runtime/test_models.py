@@ -67,8 +67,9 @@ def test_registries_agree() -> None:
     assert set(models.FAMILIES) == set(architectures.FAMILIES)
 
 
-def _trained(model: dict[str, object], dataset: dict[str, str], normalize: dict[str,
-object]) -> models.Network:
+def _trained(
+    model: dict[str, object], dataset: dict[str, str], normalize: dict[str, object]
+) -> models.Network:
     """Weights and running statistics away from their initial values."""
     torch.manual_seed(0)
     network = models.build(model, dataset, normalize)
@@ -103,9 +104,10 @@ def test_every_view_is_the_network(model: dict[str, object], dataset: dict[str, 
         F.cross_entropy(plain, torch.arange(16) % 10, reduction="sum").backward()
     assert reference.grad is not None
     torch.testing.assert_close(logits, plain, rtol=0, atol=1e-4 * float(plain.detach().abs().max()))
-    torch.testing.assert_close(gradient, reference.grad, rtol=0, atol=1e-4 *
-    float(reference.grad.abs().max())) assert all(torch.equal(tensor, before[name]) for
-    name, tensor in network.state_dict().items()) assert all(p.requires_grad for p in network.parameters())
+    scale = float(reference.grad.abs().max())
+    torch.testing.assert_close(gradient, reference.grad, rtol=0, atol=1e-4 * scale)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+    assert all(p.requires_grad for p in network.parameters())
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -199,6 +199,6 @@ def test_missing_and_short_shards_are_job_errors(tmp_path: Path) -> None:
     np.save(folder / "labels.npy", np.zeros(50, np.int64))
     with pytest.raises(JobError, match="have 50 images, the job needs 100"):
         train.run(context(spec, tmp_path, inputs={"a": folder}))
-    observations = train.run(context(replace(spec, data=data | {"images": 50}), tmp_path, inputs={"a":
-    folder})) assert
-    observations[-1].metric == "images per second"
+    enough = replace(spec, data=data | {"images": 50})
+    observations = train.run(context(enough, tmp_path, inputs={"a": folder}))
+    assert observations[-1].metric == "images per second"

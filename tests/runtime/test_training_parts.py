@@ -32,9 +32,7 @@ COSINE = {"kind": "cosine", "warmup": "1/40", "per": "epoch", "cycle_momentum": 
 # Schedule.
 
 
-@pytest.mark.parametrize(
-    ("epoch", "lr"), [(1, 0.012), (2, 0.228), (3, 0.29998), (51, 0.151), (100, 1.2e-6)]
-)
+@pytest.mark.parametrize(("epoch", "lr"), [(1, 0.012), (2, 0.228), (3, 0.29998), (51, 0.151), (100, 1.2e-6)])
 def test_published_learning_rates(epoch: int, lr: float) -> None:
     """100 epochs, maximum .3: the values of the reference, to its printed digits."""
     setting = setting_at(COSINE, 0.3, (epoch - 1) * 49, 100 * 49, 49)
@@ -277,10 +275,13 @@ def test_passes_of_the_cost_rule(kind: str, passes: int) -> None:
 # Names and times.
 
 
-@pytest.mark.parametrize("loss", [{"kind": "trades", "beta": 5}, {"kind": "trades", "beta": 2.5}, {"kind":
-"pgd_at"}]) @pytest.mark.parametrize("attack", [pgd(40, "cw"), {"kind": "none"}, {"kind": "autoattack",
-"norm": "l2", "eps": "1/2"}]) def
-test_metric_names_are_the_compilers(loss: dict[str, object], attack: dict[str, object]) -> None:
+@pytest.mark.parametrize(
+    "loss", [{"kind": "trades", "beta": 5}, {"kind": "trades", "beta": 2.5}, {"kind": "pgd_at"}]
+)
+@pytest.mark.parametrize(
+    "attack", [pgd(40, "cw"), {"kind": "none"}, {"kind": "autoattack", "norm": "l2", "eps": "1/2"}]
+)
+def test_metric_names_are_the_compilers(loss: dict[str, object], attack: dict[str, object]) -> None:
     assert metrics.loss_metric(loss, attack) == f"loss {metric_name(loss, attack)}"
     assert metrics.loss_metric({"kind": "trades", "beta": 5}, pgd(40, "cw", "8/255")) == (
         "loss trades(5) @ pgd(40, cw, linf, 8/255)"
