@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from isoloss.dsl import declarations
 from isoloss.dsl.diagnostics import Span
 from isoloss.dsl.layers import Merged, MergedBlock
+from isoloss.dsl.lets import broken_lets
 from isoloss.dsl.report import Report
 from isoloss.dsl.scope import BAD, Bad, Scope
 from isoloss.dsl.settings import origin_of
@@ -26,9 +27,7 @@ DATASET = Slot("dataset", "call", "The data that the study is about.", "cifar10"
 def check_study(merged: Merged, name: str, span: Span, profile: str | None, report: Report) -> Study | None:
     """Everything that can be said about the declarations together. None if anything is wrong."""
     declared = {row.name: {b.name: b.span for b in merged.of(row.name)} for row in ROWS}
-    scope = Scope(report, merged.lets, declared)
-    for let in merged.lets.values():
-        scope.unfold(let.value)
+    scope = Scope(report, merged.lets, broken_lets(merged.lets, report), declared)
     dataset = _dataset(merged, span, scope)
     scope = scope.within(dataset=dataset.kind if isinstance(dataset, Call) else "")
     evaluations = _each(merged, "evaluate", declarations.declare_evaluation, scope)

@@ -26,6 +26,7 @@ BAD: Final = Bad()
 class Scope:
     report: Report
     lets: Mapping[str, ast.Let] = field(default_factory=dict)
+    broken: frozenset[str] = frozenset()  # lets without a usable value, reported
     declared: Mapping[str, Mapping[str, Span]] = field(default_factory=dict)  # kind -> name -> where
     context: Mapping[str, str] = field(default_factory=dict)  # what `By` defaults look at
     siblings: Mapping[str, Amount] = field(default_factory=dict)  # earlier settings, for default texts only
@@ -42,17 +43,12 @@ class Scope:
         return tuple(self.declared.get(kind, {}))
 
     def unfold(self, node: ast.Expression) -> ast.Expression | Bad:
-        """A name given by `let` replaced by its value, through any number of lets. Reports a circle."""
-        seen: list[str] = []
+        """A name given by `let` replaced by its value, through any number of lets."""
+        seen: set[str] = set()
         while isinstance(node, ast.Path) and len(node.parts) == 1 and node.text in self.lets:
-            name = node.text
-            if name in seen:
-                circle = " → ".join(f"`{n}`" for n in [*seen[seen.index(name) :], name])
-                let = self.lets[min(seen[seen.index(name) :])]
-                self.report.add(
-                    "N107", f"`let {let.name.text}` is defined by itself: {circle}", let.name.span, "a circle"
-                )
+            # Broken lets have been reported; `seen` guards whoever asks before that.
+            if node.text in self.broken or node.text in seen:
                 return BAD
-            seen.append(name)
-            node = self.lets[name].value
+            seen.add(node.text)
+            node = self.lets[node.text].value
         return node

@@ -86,7 +86,11 @@ def test_deep_and_long_input() -> None:
         "study t { dataset digits let x = 1" + " + 1" * 5000 + "}",
         "study t { dataset digits let x = " + "[" * 5000 + "}",
         "study t {" * 3000,
-        "study t { dataset digits " + "".join(f"let a{i} = a{i + 1} " for i in range(3000)) + "}",
+        "study t { dataset digits " + "".join(f"let a{i} = a{i + 1} " for i in range(1500)) + "}",
+        "study t { dataset digits let a0 = 1 "
+        + "".join(f"let a{i + 1} = a{i} + a{i} " for i in range(60))
+        + "evaluate e { attack = pgd(eps = a60) } }",
+        "study t { dataset digits let a = a + 1 evaluate e { attack = pgd(eps = a) } }",
         "study t { dataset digits let x = " + "1 if true else " * 3000 + "1 }",
     ):
         _load(text)
