@@ -30,7 +30,7 @@ from isoloss.compiler.plan import (
     Warn,
 )
 from isoloss.compiler.price import Pricer, launches
-from isoloss.compiler.questions import Questions
+from isoloss.compiler.questions import JobRequest, Questions
 from isoloss.compiler.runs import Knowledge, Run, measured_fids
 from isoloss.compiler.totals import account, bill_flops, totals
 from isoloss.dsl.diagnostics import Diagnostic
@@ -101,8 +101,7 @@ class _Compilation:
             return None, self.problems
         questions = Questions(study, fitted, cells, self.knowledge, self.shop)
         answers = questions.answers()
-        for name, source, facts, state, reason, origin in questions.jobs:
-            self._put(source, name, reason, state, origin, facts)
+        self._add_asked(questions.jobs)
         self.problems.extend(questions.problems)
         self._add_inputs()
         return self._plan(candidates, choice, fitted, answers, reserve)
@@ -180,20 +179,54 @@ class _Compilation:
             measures = f"measures `{evaluation.name}` on {name}"
             self._put(source, f"{name}/{evaluation.name}", measures, state, cell.origin, facts)
 
+    def _add_asked(self, requests: Sequence[JobRequest]) -> None:
+        """The jobs of allocations, each allocation whole or not at all: the budget bounds every job."""
+        by_question: dict[str | None, list[JobRequest]] = {}
+        for request in requests:
+            by_question.setdefault(request[2].allocation, []).append(request)
+        limit = self.study.budget.compute_flops
+        for name, group in by_question.items():
+            if limit is not None and (needed := self._bill_with(group)) > limit:
+                headline = (
+                    f"the run of `{name}` would bring the plan to {needed:.3g} FLOP of {limit:.3g} FLOP"
+                )
+                helps = ("raise `compute` of the budget, or lower that of the allocation",)
+                self.problems.append(Diagnostic("B108", headline, None, help=helps, severity="warning"))
+                continue
+            for job_name, source, facts, state, reason, origin in group:
+                self._put(source, job_name, reason, state, origin, facts)
+
+    def _bill_with(self, group: Sequence[JobRequest]) -> float:
+        """FLOPs of the jobs so far, their inputs, and these."""
+        sources = {job.id: Source(job.id, job.spec, job.needs) for job in self.jobs.values()}
+        sources.update((request[1].id, request[1]) for request in group)
+        for generator in {**self._used_generators(), **{r[2].generator: None for r in group}}:
+            fid = self.shop.fid(generator) if generator else None
+            if fid is not None:
+                sources[fid.id] = fid
+        for source in list(sources.values()):
+            sources.update((id, self.shop.sources[id]) for id in source.needs if id in self.shop.sources)
+        return sum(bill_flops(self.shop.pricer.cost(source.spec)) for source in sources.values())
+
+    def _used_generators(self) -> dict[str | None, None]:
+        return dict.fromkeys(j.facts.generator for j in self.jobs.values() if j.facts.generator)
+
     def _add_inputs(self) -> None:
-        """FID jobs of every generator in use, then the shards that any job needs: ready whatever waits
-        above."""
-        used = dict.fromkeys(j.facts.generator for j in self.jobs.values() if j.facts.generator)
-        for generator in used:
-            source = self.shop.fid(generator)
+        """FID jobs of every generator in use, then the shards that any job needs. FIDs are measured whatever
+        waits for them; images that only waiting jobs need wait too."""
+        for generator in self._used_generators():
+            source = self.shop.fid(generator) if generator else None
             if source is not None:
                 why = f"the fid of `{generator}` is not stated"
-                origin = self.shop.generators[generator].origin
+                origin = self.shop.generators[generator or ""].origin
                 self._put(source, f"{generator}/fid", why, "ready", origin, Facts(generator=generator))
         users: dict[str, int] = {}
+        wanted: set[str] = set()
         for job in list(self.jobs.values()):
             for need in job.needs:
                 users[need] = users.get(need, 0) + 1
+                if job.state != "provisional":
+                    wanted.add(need)
         for id, count in users.items():
             if id in self.jobs:
                 continue
@@ -201,7 +234,9 @@ class _Compilation:
             name = self.shop.labels[id]
             generator = name.split("/", 1)[0]
             origin = self.shop.generators[generator].origin
-            self._put(source, name, f"images for {count} jobs", "ready", origin, Facts(generator=generator))
+            state = "ready" if id in wanted else "provisional"
+            why = f"images for {count} jobs" + ("" if id in wanted else ", all of which wait")
+            self._put(source, name, why, state, origin, Facts(generator=generator))
 
     # The plan.
 

@@ -13,8 +13,9 @@ import orjson
 
 from isoloss.compiler.plan import KIND_VERSIONS, EvaluateSpec, FidSpec, GenerateSpec, Spec, TrainSpec
 
+#: orjson sorts the keys of mappings, not the fields of dataclasses: those stand as they are declared.
 _FIELDS = {
-    spec: tuple((f.name, f'"{f.name}":'.encode()) for f in sorted(fields(spec), key=lambda f: f.name))
+    spec: tuple((f.name, f'"{f.name}":'.encode()) for f in fields(spec))
     for spec in (GenerateSpec, FidSpec, TrainSpec, EvaluateSpec)
 }
 

@@ -44,8 +44,8 @@ class Pricer:
     def _price(self, spec: Spec) -> Cost:
         bill = parts(spec)
         unknown = tuple(f"{part.name}: {part.how}" for part in bill if part.flops is None)
-        inside = sum(p.flops or 0.0 for p in bill if p.name == "evaluation during training")
-        total = None if unknown else sum(p.flops or 0.0 for p in bill)
+        inside = sum((p.flops or 0.0 for p in bill if p.name == "evaluation during training"), 0.0)
+        total = None if unknown else sum((p.flops or 0.0 for p in bill), 0.0)
         seconds = None if total is None else self.seconds(kind_of(spec), total, launches(spec))
         return Cost(
             flops=None if total is None else total - inside,

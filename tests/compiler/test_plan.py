@@ -1,0 +1,310 @@
+"""Plans: goldens a person can review, and laws that every plan obeys."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from studies import BASE, ROOT, example, plan_of, study, study_of_text, text
+
+from isoloss.compiler import cost
+from isoloss.compiler.architectures import count
+from isoloss.compiler.compile import compile_study
+from isoloss.compiler.devices import BUILT_IN
+from isoloss.compiler.plan import Plan, TrainSpec, job_id, plan_from_json, plan_to_json
+from isoloss.compiler.plan_file import parse_plan
+from isoloss.compiler.totals import bill_flops
+from isoloss.dsl.study import Axis, Study
+
+GOLDEN = ROOT / "tests" / "studies" / "golden"
+
+
+def reviewed(plan: Plan) -> bytes:
+    """What a person reviews of a plan: jobs, costs, budget; floats to six digits, file names without folders."""
+    data = orjson.loads(plan_to_json(plan))
+    keep = {key: data[key] for key in ("answers", "budget", "dropped", "jobs", "totals", "warnings")}
+    return orjson.dumps(
+        _six(keep), option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE
+    )
+
+
+def _six(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if isinstance(value, dict):
+        return {key: Path(entry).name if key == "file" else _six(entry) for key, entry in value.items()}
+    return [_six(entry) for entry in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize("name", ["grid", "waits", "dropped"])
+def test_golden_plans(name: str, request: pytest.FixtureRequest) -> None:
+    path = ROOT / "tests" / "studies" / f"{name}.study"
+    found = reviewed(plan_of(study_of_text_file(path)))
+    golden = GOLDEN / f"{name}.plan.json"
+    if request.config.getoption("--update-golden"):
+        golden.parent.mkdir(exist_ok=True)
+        golden.write_bytes(found)
+    assert found == golden.read_bytes(), f"the plan of {path.name} has changed: --update-golden, and say why"
+
+
+def study_of_text_file(path: Path) -> Study:
+    from isoloss.dsl.load import load_study
+
+    found, problems = load_study(path)
+    assert found is not None, problems
+    return found
+
+
+# The paper's design.
+
+
+@pytest.fixture(scope="module")
+def paper() -> Plan:
+    return plan_of(example("robustness_limits"))
+
+
+def test_the_paper_is_priced_cell_by_cell(paper: Plan) -> None:
+    trained = [job for job in (*paper.jobs, *paper.dropped) if isinstance(job.spec, TrainSpec)]
+    assert len(trained) == 232
+    for job in trained:
+        spec = job.spec
+        assert isinstance(spec, TrainSpec)
+        drawn = spec.train_steps * spec.recipe["batch"]
+        forward = count(spec.model, spec.dataset).forward_flops
+        assert job.cost.flops == pytest.approx(27 * forward * drawn, rel=1e-9)
+        assert job.facts.images == drawn
+
+
+def test_the_paper_names_what_it_could_not_estimate(paper: Plan) -> None:
+    generated = [job for job in paper.jobs if job.kind == "generate"]
+    assert generated
+    assert all(job.cost.flops is None and job.cost.unknown for job in generated)
+    assert paper.totals["generate"].unknown
+    assert paper.totals["train"].seconds is not None
+
+
+def test_parts_add_up(paper: Plan) -> None:
+    for job in paper.jobs[::7]:
+        known = sum(part.flops or 0.0 for part in cost.parts(job.spec))
+        assert known == pytest.approx(bill_flops(job.cost), rel=1e-12)
+    everything = paper.totals["all"]
+    kinds = [total for kind, total in paper.totals.items() if kind != "all"]
+    assert sum(t.flops or 0 for t in kinds) == pytest.approx(everything.flops)
+    assert sum(t.evaluation_flops for t in kinds) == pytest.approx(everything.evaluation_flops)
+
+
+def test_planning_loads_no_training_library() -> None:
+    code = (
+        "import sys; from isoloss.cli import main; status = main(sys.argv[1:]);"
+        "loaded = {'torch', 'mlflow', 'deepspeed'} & set(sys.modules);"
+        "sys.exit(f'loaded: {loaded}' if loaded else status)"
+    )
+    paths = ["plan", "examples/robustness_limits.study", "--store", "no-such-store"]
+    ran = subprocess.run(
+        [sys.executable, "-c", code, *paths],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+
+
+# Laws of every plan.
+
+
+def studies() -> st.SearchStrategy[Study]:
+    """Grids of a few cells under all kinds of budgets."""
+    base = example("quickstart")
+
+    def build(widths: list[int], images: list[int], seeds: int, budget: float | None, choose: str) -> Study:
+        axes = {axis.names: axis for axis in base.grids[0].axes}
+        from isoloss.dsl.study import Call
+
+        axes["model",] = Axis(("model",), tuple((Call("cnn", (("width", w),)),) for w in widths))
+        axes["images",] = Axis(("images",), tuple((n,) for n in images))
+        axes["seed",] = Axis(("seed",), tuple((n,) for n in range(seeds)))
+        grid = replace(base.grids[0], axes=tuple(axes.values()))
+        limits = replace(base.budget, compute_flops=budget, choose=choose)
+        return replace(base, grids=(grid,), budget=limits, fits=(), forecasts=(), allocations=())
+
+    return st.builds(
+        build,
+        st.lists(st.integers(1, 12), min_size=1, max_size=3, unique=True),
+        st.lists(st.integers(200, 60_000), min_size=1, max_size=3, unique=True),
+        st.integers(1, 2),
+        st.none() | st.floats(1e9, 1e13),
+        st.sampled_from(["cheapest", "design"]),
+    )
+
+
+LIGHT = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def planned(some: Study) -> Plan | None:
+    return compile_study(some, (), BUILT_IN["cpu"])[0]
+
+
+@LIGHT
+@given(studies())
+def test_needs_precede_users_and_nothing_is_twice(some: Study) -> None:
+    plan = planned(some)
+    if plan is None:
+        return
+    seen: set[str] = set()
+    for job in plan.jobs:
+        assert job.id not in seen
+        assert seen.issuperset(job.needs)
+        assert job.id == job_id(job.kind, job.spec)
+        seen.add(job.id)
+    assert not seen & {d.id for d in plan.dropped}
+
+
+@LIGHT
+@given(studies())
+def test_cost_stays_within_the_budget(some: Study) -> None:
+    plan = planned(some)
+    limit = some.budget.compute_flops
+    if plan is not None and limit is not None:
+        assert sum(bill_flops(job.cost) for job in plan.jobs) <= limit * (1 + 1e-12)
+
+
+@LIGHT
+@given(studies(), st.floats(1.0, 20.0))
+def test_a_larger_budget_never_chooses_fewer(some: Study, factor: float) -> None:
+    limit = some.budget.compute_flops
+    if limit is None:
+        return
+    larger = replace(some, budget=replace(some.budget, compute_flops=limit * factor))
+    small, large = planned(some), planned(larger)
+    if small is not None:
+        assert large is not None
+        assert {j.id for j in small.jobs if j.kind == "train"} <= {j.id for j in large.jobs}
+
+
+@LIGHT
+@given(studies())
+def test_plans_round_trip_and_are_pure(some: Study) -> None:
+    plan = planned(some)
+    if plan is None:
+        return
+    text = plan_to_json(plan)
+    assert plan_to_json(plan_from_json(text)) == text
+    again = planned(some)
+    assert again is not None
+    assert plan_to_json(again) == text
+
+
+# What makes a job another job.
+
+
+def ids(plan: Plan) -> set[str]:
+    return {job.id for job in plan.jobs}
+
+
+def test_order_of_declarations_is_irrelevant(tmp_path: Path) -> None:
+    lines = {"recipe": BASE["recipe"], "grid": BASE["grid"], "budget": BASE["budget"], "fine": BASE["fine"]}
+    shuffled = "study small {\n" + "\n".join(
+        f"  {line}" for line in (*lines.values(), BASE["robust"], BASE["coarse"], BASE["dataset"])
+    )
+    assert ids(plan_of(study_of_text(tmp_path, shuffled + "\n}\n"))) == ids(plan_of(study(tmp_path)))
+
+
+def test_removing_a_seed_removes_exactly_its_jobs(tmp_path: Path) -> None:
+    both = plan_of(study(tmp_path))
+    one = plan_of(study(tmp_path, grid=BASE["grid"].replace("[0, 1]", "[0]")))
+    gone = ids(both) - ids(one)
+    assert ids(one) < ids(both)
+    assert gone == {j.id for j in both.jobs if j.kind in ("train", "evaluate") and j.spec.seed == 1}
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("study small", "study other"),
+        ("  grid runs", "  # a comment\n\n  grid    another"),
+        ("evaluate robust {", "evaluate   robust {"),
+        ("0.15", "3/20"),
+        ("100k", "100000"),
+        ("compute = 5 TFLOP", "compute = 6 TFLOP"),
+        ("2 of cpu", "3 of cpu"),
+        ("budget {", "budget { price = 2 USD/h walltime = 9 h"),
+        ("trades {", "recipe_of_mine {"),
+        ("coarse", "rough"),
+        ("seed in [0, 1]", "seed in 0..1"),
+        ("32 if images <= 8k else 64", "64 if images > 8k else 32"),
+        ("lr = 0.1", "lr = 0.1 if images > 1 else 7"),
+    ],
+)
+def test_cosmetic_edits_change_no_id(tmp_path: Path, old: str, new: str) -> None:
+    before = text()
+    assert old in before
+    after = before.replace(old, new)
+    if new.startswith("recipe_of_mine"):
+        after = after.replace("recipe = trades", "recipe = recipe_of_mine")
+    assert ids(plan_of(study_of_text(tmp_path, after))) == ids(plan_of(study_of_text(tmp_path, before)))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "kinds"),
+    [
+        ("beta = 5", "beta = 6", {"train", "evaluate"}),
+        ("eps = 0.15, steps = 10", "eps = 0.15, steps = 9", {"train", "evaluate"}),
+        ("steps = 40", "steps = 39", {"train", "evaluate"}),
+        ("every 50%", "every 25%", {"train", "evaluate"}),
+        ("lr = 0.1", "lr = 0.2", {"train", "evaluate"}),
+        ("lr = 0.1", "lr = 0.1 clip = 1", {"train", "evaluate"}),
+        ("lr = 0.1", "lr = 0.1 precision = bf16", {"train", "evaluate"}),
+        ("lr = 0.1", "lr = 0.1 average = none", {"train", "evaluate"}),
+        ("steps = 20", "steps = 19", {"generate", "fid", "train", "evaluate"}),
+        ("components = 4", "components = 3", {"generate", "fid", "train", "evaluate"}),
+    ],
+)
+def test_semantic_edits_change_what_depends_on_them(
+    tmp_path: Path, old: str, new: str, kinds: set[str]
+) -> None:
+    before, after = plan_of(study(tmp_path)), plan_of(study_of_text(tmp_path, text().replace(old, new)))
+    changed = {job.kind for job in after.jobs if job.id not in ids(before)}
+    assert changed == kinds
+    same = [job for job in after.jobs if job.id in ids(before)]
+    assert {job.kind for job in same}.isdisjoint(kinds) or "steps = 2" in old
+
+
+# Plans from disk.
+
+
+def test_an_edited_plan_is_refused(tmp_path: Path) -> None:
+    data = orjson.loads(plan_to_json(plan_of(study(tmp_path))))
+    index = next(i for i, job in enumerate(data["jobs"]) if job["kind"] == "train")
+    data["jobs"][index]["spec"]["recipe"]["lr"] = 0.2
+    plan, problem = parse_plan(orjson.dumps(data), "PLAN.json")
+    assert plan is None
+    assert problem is not None
+    assert problem.code == "P104"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code"),
+    [
+        (b"", "P102"),
+        (b"{", "P102"),
+        (b"[]", "P103"),
+        (b"null", "P103"),
+        (b'{"format": "isoloss.plan/2"}', "P103"),
+        (b'{"format": "isoloss.plan/1", "jobs": 3}', "P103"),
+        (b"\xff\xfe", "P102"),
+    ],
+)
+def test_a_bad_plan_has_one_message(wrong: bytes, code: str) -> None:
+    plan, problem = parse_plan(wrong, "PLAN.json")
+    assert plan is None
+    assert problem is not None
+    assert problem.code == code
