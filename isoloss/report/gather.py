@@ -22,6 +22,9 @@ from isoloss.runtime import journal
 from isoloss.runtime.result import Result
 from isoloss.runtime.store import Store
 
+#: Fractions are images over images; one step of rounding is still the end.
+FINISHED = 0.999
+
 
 @dataclass(frozen=True, slots=True)
 class Point:
@@ -54,10 +57,15 @@ class Run:
         points = [p for p in self.loss.get(metric, ()) if p.fraction >= floor]
         return min(points, key=lambda p: p.value, default=None)
 
-    def final(self, metric: str) -> Point | None:
-        """The last point of a loss or accuracy metric."""
+    def last(self, metric: str) -> Point | None:
+        """The latest point of a loss or accuracy metric, finished or not."""
         points = self.loss.get(metric) or self.accuracy.get(metric) or ()
         return points[-1] if points else None
+
+    def final(self, metric: str) -> Point | None:
+        """The point at the end of training; None while the run has none."""
+        point = self.last(metric)
+        return point if point is not None and point.fraction >= FINISHED else None
 
 
 @dataclass(frozen=True)
@@ -70,6 +78,7 @@ class Material:
     ledger: tuple[Mapping[str, Any], ...]
     failures: Mapping[str, str]  # job id -> message of its last failure, for jobs without a result
     origin: str
+    others: int = 0  # results in the store that are not of this plan
 
     @property
     def plan(self) -> Plan | None:
@@ -147,14 +156,19 @@ class Material:
 def gather(path: Path) -> Material:
     """Read a store. Raises JobError (R101, R102, R105, R108) where `path` is none or can't be read."""
     store = Store(path, create=False)
-    results = {result.job: result for result in store.results()}
+    plans = read_plans(store.path / "plans")
+    every = {result.job: result for result in store.results()}
+    # A store may serve several studies: the report is about the one planned last.
+    mine = {job.id for job in plans.latest.jobs} if plans.latest else set(every)
+    results = {job: result for job, result in every.items() if job in mine}
     return Material(
         path=store.path,
-        plans=read_plans(store.path / "plans"),
+        plans=plans,
         results=results,
         ledger=tuple(journal.read(store.path / "forecasts.jsonl")[0]),
         failures=_failures(store.path / "journal.jsonl", results),
         origin=_origin(store.path / "origin"),
+        others=len(every) - len(results),
     )
 
 

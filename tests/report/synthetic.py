@@ -335,7 +335,7 @@ def samples_file(path: Path, images: int = NUM_SAMPLES) -> None:
         attacked=attacked.astype(np.float32),
         labels=labels,
         clean_predictions=labels,
-        attacked_predictions=predictions,
+        predictions=predictions,
     )
 
 

@@ -217,6 +217,15 @@ def test_observations_without_a_plan_are_still_drawn(made: list[synthetic.Made],
     assert html.count("<title>") > 3
 
 
+def test_results_of_other_studies_are_left_out(made: list[synthetic.Made], tmp_path: Path) -> None:
+    path = synthetic.write_store(tmp_path / "store", made[:20], synthetic.make_plan(made[:10]))
+    page = Page(write_report(path).read_text())
+    assert "10 results of other studies or earlier plans" in page.text
+    assert "10 of 10 jobs done" in page.text.replace("jobs done", " jobs done").replace("  ", " ")
+    spent = sum(m.seconds for m in made[:10])
+    assert any(value == pytest.approx(spent) for value in page.values)
+
+
 EVIL = '<script>alert("x")</script><img src=x onerror=alert(1)>\'"&'
 
 

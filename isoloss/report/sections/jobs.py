@@ -126,6 +126,10 @@ def provenance(material: Material) -> str:
     rows: list[tuple[str, str]] = [("store", f"<code>{text(material.path)}</code>")]
     if material.origin:
         rows.append(("results", text(material.origin)))
+    if material.others:
+        rows.append(
+            ("not shown", f"{material.others} results of other studies or earlier plans in this store")
+        )
     if plan is not None:
         rows += [
             ("study", text(plan.study.get("name", ""))),

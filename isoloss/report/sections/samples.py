@@ -56,7 +56,7 @@ def load(path: Path) -> Samples | None:
         with np.load(path, allow_pickle=False) as file:
             found = {name: file[name] for name in file.files}
         clean, attacked = _pixels(found["clean"]), _pixels(found["attacked"])
-        labels, predictions = found["labels"].astype(np.int64), found["attacked_predictions"].astype(np.int64)
+        labels, predictions = found["labels"].astype(np.int64), found["predictions"].astype(np.int64)
     except (OSError, KeyError, ValueError, TypeError, zipfile.BadZipFile):
         return None
     before = found.get("clean_predictions")

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from isoloss.report import format as write
-from isoloss.report.gather import Material, Point, Run
+from isoloss.report.gather import FINISHED, Material, Point, Run
 from isoloss.report.html import figure, figures, note, section, text
 from isoloss.report.svg import SHAPES, Axis, Figure, sequence
 from isoloss.report.views import View, Views
@@ -63,7 +63,7 @@ def tip(run: Run, point: Point) -> str:
 
 def loss_range(material: Material, metric: str) -> tuple[float, float]:
     """Lowest and highest final loss, intervals included, a little wider: one scale for all panels."""
-    ends = [p for run in material.runs if (p := run.final(metric))]
+    ends = [p for run in material.runs if (p := run.last(metric))]
     lows = [p.value if p.low is None else p.low for p in ends]
     highs = [p.value if p.high is None else p.high for p in ends]
     return max(min(lows) / 1.04, 1e-3), max(highs) * 1.04
@@ -78,7 +78,7 @@ def source(material: Material, generator: str | None) -> str:
 
 
 def _images_panel(material: Material, metric: str, generator: str | None, laws: Views) -> str:
-    runs = [r for r in material.runs if r.facts.generator == generator and r.final(metric)]
+    runs = [r for r in material.runs if r.facts.generator == generator and r.last(metric)]
     if not runs:
         return ""
     low, high = loss_range(material, metric)
@@ -91,23 +91,33 @@ def _images_panel(material: Material, metric: str, generator: str | None, laws: 
     drawn = _law_curves(plot, material, generator, laws.of(generator), runs) if generator else []
     for size in sorted({r.params for r in runs}):
         colour, shape = colour_and_shape(material, size)
-        ends = [(r, p) for r in runs if r.params == size and (p := r.final(metric))]
-        plot.points(
-            [p.images for _, p in ends],
-            [p.value for _, p in ends],
-            colour,
-            shape=shape,
-            tips=[tip(r, p) for r, p in ends],
-            lows=[p.low for _, p in ends],
-            highs=[p.high for _, p in ends],
-        )
+        mine = [(r, p) for r in runs if r.params == size and (p := r.last(metric))]
+        for done in (True, False):
+            _run_points(
+                plot, [(r, p) for r, p in mine if (p.fraction >= FINISHED) == done], colour, shape, done
+            )
         plot.legend.append((colour, shape, f"N {write.count(size)}"))
     plot.legend += [("mute", style or "line", view.name) for view, style in drawn]
     caption = f"Final loss of every network trained on {text(generator or 'real images')}."
+    if any(not r.final(metric) for r in runs):
+        caption += " Hollow: the latest of a network whose final evaluation is still to come."
     if drawn:
         caption += f" Curves: {_list(v.name for v, _ in drawn)}"
         caption += f"; the shaded 95 % bands are {text(drawn[0][0].name)}’s."
     return figure(plot.render(), caption)
+
+
+def _run_points(plot: Figure, ends: list[tuple[Run, Point]], colour: str, shape: str, done: bool) -> None:
+    plot.points(
+        [p.images for _, p in ends],
+        [p.value for _, p in ends],
+        colour,
+        shape=shape,
+        tips=[tip(r, p) for r, p in ends],
+        lows=[p.low for _, p in ends],
+        highs=[p.high for _, p in ends],
+        hollow=not done,
+    )
 
 
 def _law_curves(
