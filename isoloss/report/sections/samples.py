@@ -117,7 +117,7 @@ def _block(job: Job, run: Run | None, found: Samples) -> str:
     strength = f", ε = {text(eps)}" if isinstance(eps, str | int | float) and exact(eps) >= 0 else ""
     said = note(
         f"Attack: {text(job.spec.attack.get('kind'))}{strength}. In the stored sample, {len(fooled)} of "
-        f"{len(found.labels)} attacked images fool the network; {take_fooled} of these and "
+        f"{len(found.labels)} attacked images get another label than their own; {take_fooled} of these and "
         f"{len(picks) - take_fooled} others are shown."
     )
     pairs = "".join(_pair(found, int(i)) for i in picks)
