@@ -36,7 +36,7 @@ def main(threads: int) -> None:
         for _ in generator.pieces(0, images, threads):
             pass
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-        print(f"{name:12} {threads} threads: {images / wall:8,.0f} digits/s, {images / cpu:8,.0f} per CPU second")
+        print(f"{name:12} {threads} threads: {images / wall:8,.0f} digits/s, {images / cpu:8,.0f} per CPU s")
 
 
 if __name__ == "__main__":
