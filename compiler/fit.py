@@ -55,6 +55,11 @@ def fit_law(law: str | Law, points: Points, options: FitOptions | None = None) -
     if not form.pointwise:
         return cast(FitsItself, form).fit(points, options)
     chosen, notes = select(form, points, options)
+    if form.name == "approach2" and not options.joint:
+        from isoloss.compiler.staged import base_rows, fit_staged
+
+        if base_rows(chosen, options).any():
+            return fit_staged(form, chosen, options, notes)
     return _fit_chosen(form, chosen, options, notes)
 
 
@@ -95,10 +100,11 @@ def _fit_chosen(law: Law, points: Points, options: FitOptions, notes: list[Note]
     problem = Problem(law, x, y, points.weight, fixed, options)
     best, share, starts = problem.solve()
     samples = problem.resample(best, points.run)
+    theta = problem.natural(best.theta[0])
     fit = LawFit(
         law=law,
-        theta=problem.natural(best.theta[0]),
-        samples=compact(problem.natural(samples), problem.natural(best.theta[0])),
+        theta=theta,
+        samples=compact(problem.natural(samples), theta),
         status=Status.CONVERGED if best.converged[0] else Status.NOT_CONVERGED,
         domain=domain,
         objective=float(best.value[0]),
@@ -111,7 +117,12 @@ def _fit_chosen(law: Law, points: Points, options: FitOptions, notes: list[Note]
         seed=options.seed,
         settings={"delta": options.delta, "resamples": options.resamples, "seed": options.seed},
     )
-    fit = review(fit, points, x, y, problem.at_bound(best.theta[0]))
+    return finish(fit, points, options, problem.at_bound(best.theta[0]))
+
+
+def finish(fit: LawFit, points: Points, options: FitOptions, at_bound: tuple[str, ...]) -> LawFit:
+    """Reservations, residual scale, and what held-out runs say."""
+    fit = review(fit, points, inputs_of(fit.law, points, options), np.log(points.loss), at_bound)
     if options.rolling:
         score = held_out_score(fit, points, options)
         fit = replace(fit, held_out=score.summary(), misfit=misfit_from(fit, score, points, options))
@@ -185,7 +196,12 @@ class Problem:
 
     def resample(self, best: Solution, run: Ints) -> Floats:
         """Refits [r, p] with runs drawn with replacement, as weights on the same points."""
-        draws = run_weights(run, self.options.resamples, self.options.seed) * self.weight
+        return self.resample_with(
+            best, run_weights(run, self.options.resamples, self.options.seed) * self.weight
+        )
+
+    def resample_with(self, best: Solution, draws: Floats) -> Floats:
+        """Refits [r, p] with these weights [r, n]."""
         if not len(draws):
             return np.empty((0, len(best.theta[0])))
         starts = np.repeat(best.theta, len(draws), axis=0)
@@ -205,6 +221,11 @@ class Problem:
         tried = self._descend(trials, self.weight, (self.options.delta,), passes=600, tolerance=1e-13)
         k = int(np.argmin(tried.value))
         return Solution(tried.theta[k : k + 1], tried.value[k : k + 1], tried.converged[k : k + 1])
+
+    def descend_between(self, starts: Floats, weight: Floats, bounds: tuple[Floats, Floats]) -> Solution:
+        """From each start within its own bounds [b, p]: a stage that freezes what an earlier one found."""
+        deltas = self._down((0.1, 0.01))
+        return descend(self.kernel, starts, weight, bounds, deltas, tolerance=1e-11, max_passes=100)
 
     def _down(self, homotopy: tuple[float, ...]) -> tuple[float, ...]:
         """From wide thresholds to the wanted one."""

@@ -35,8 +35,10 @@ def descend(
 ) -> Solution:
     """Minimise from each start, through the thresholds `deltas` in turn (wide ones first: with most residuals
     outside delta the objective is nearly a sum of absolute values, and a wide start finds the right side).
-    A row has converged when a full step would lower its value by less than `tolerance` of it."""
-    theta = np.clip(starts, *bounds)
+    `bounds` are [p], or [b, p] where rows fix different values. A row has converged when a full step would
+    lower its value by less than `tolerance` of it."""
+    lower, upper = (np.broadcast_to(end, starts.shape) for end in bounds)
+    theta = np.clip(starts, lower, upper)
     value, converged = np.empty(len(theta)), np.zeros(len(theta), dtype=bool)
     # Wide thresholds need the right neighbourhood only.
     for begin in range(0, len(theta), _ROWS):
@@ -45,7 +47,9 @@ def descend(
         for stage, delta in enumerate(deltas):
             last = stage == len(deltas) - 1
             loose = tolerance if last else 1e-4
-            done = _descend_rows(kernel, theta[rows], c, bounds, delta, loose, max_passes if last else 12)
+            done = _descend_rows(
+                kernel, theta[rows], c, (lower[rows], upper[rows]), delta, loose, max_passes if last else 12
+            )
             theta[rows] = done.theta
         value[rows], converged[rows] = done.value, done.converged
     return Solution(theta, value, converged)
@@ -70,8 +74,8 @@ def _descend_rows(
     active = np.arange(len(theta))
     for _ in range(max_passes):
         here = Local(value[active], gradient[active], newton[active], irls[active])
-        step, promised = _step(here, theta[active], lower, upper, damping[active])
-        trial = np.clip(theta[active] + step, lower, upper)
+        step, promised = _step(here, theta[active], lower[active], upper[active], damping[active])
+        trial = np.clip(theta[active] + step, lower[active], upper[active])
         small = promised <= tolerance * np.maximum(value[active], 1e-300)
         # A tiny promise under strong damping says nothing about the undamped problem.
         finished = small & (damping[active] <= 1e-2)

@@ -27,7 +27,8 @@ class FitOptions:
     "curve" or "as given"; `floor`: least fraction of training. `x`: column a power law reads. `test_images`:
     size of the test set behind every loss, whose sampling error all runs share; None: not known, no such
     term. `rolling`: score the law on held-out largest-compute runs, which also sizes the misfit term.
-    `joint`: fit quality terms of approach2 with the rest, not after it."""
+    `joint`: fit quality terms of approach2 with the rest, not after it; where not, the first stage takes
+    the rows of `base_fid` (None: of the lowest fid), the second the others."""
 
     delta: float = 1e-3
     resamples: int = 1000
@@ -38,4 +39,5 @@ class FitOptions:
     test_images: int | None = None
     rolling: bool = True
     joint: bool = True
+    base_fid: float | None = None
     max_starts: int = 24

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from law_worlds import IMAGES, PARAMS, points_of
+from law_worlds import IMAGES, PARAMS, TRUE, points_of
 from scipy.optimize import minimize
 
 from isoloss.compiler.fit import fit_law
@@ -194,3 +194,26 @@ def test_intervals_are_drawn_over_runs_not_checkpoints() -> None:
         low, high = fit_law("chinchilla", Points.build(N, D, L, run=run), QUICK).intervals["alpha"]
         width[name] = high - low
     assert width["checkpoints"] > 2 * width["runs"]
+
+
+def test_two_stages_recover_the_law_and_its_base_form() -> None:
+    fit = fit_law("approach2", points_of("approach2"), FitOptions(resamples=20, rolling=False, joint=False))
+    assert fit.parameters == pytest.approx(TRUE["approach2"], rel=1e-6)
+    assert fit.settings["base_fid"] == 1.65
+    noisy = points_of("approach2", 0.004)
+    staged = fit_law("approach2", noisy, FitOptions(resamples=100, joint=False))
+    assert staged.status is Status.CONVERGED
+    for name in ("zeta", "epsilon", "E"):
+        low, high = staged.intervals[name]
+        assert low < TRUE["approach2"][name] < high
+    # Stage one knows nothing of the other qualities.
+    alone = fit_law("chinchilla", noisy.select(noisy.fid == 1.65), ALONE)
+    assert staged.parameters["alpha"] == pytest.approx(alone.parameters["alpha"], rel=1e-6)
+
+
+def test_two_stages_need_a_base() -> None:
+    points = points_of("approach2", 0.004)
+    few = points.select((points.fid > 2) | (np.arange(len(points)) < 12))
+    fit = fit_law("approach2", few, FitOptions(resamples=5, joint=False))
+    assert fit.status is Status.TOO_FEW_POINTS
+    assert "base quality" in fit.warnings[0]
