@@ -15,6 +15,7 @@ from isoloss.dsl.vocabulary import (
     QUANTITIES,
     TYPES,
     WORDS,
+    BlockRow,
     By,
     QuantityRow,
     Slot,
@@ -26,9 +27,13 @@ from isoloss.dsl.vocabulary import (
 )
 
 
+def _owners() -> list[BlockRow | Term]:
+    return [*BLOCKS.values(), *BUILT_IN, *third_party()]
+
+
 def words() -> list[str]:
     """Everything that `explain` knows."""
-    slots = [slot.name for row in (*BLOCKS.values(), *BUILT_IN) for slot in row.slots]
+    slots = [slot.name for row in _owners() for slot in row.slots]
     names = [*WORDS, *BLOCKS, *QUANTITIES, *(t.name for t in (*BUILT_IN, *third_party())), *slots]
     return list(dict.fromkeys([*names, *UNITS, *law_names(), *DEVICES, *codes()]))
 
@@ -61,7 +66,7 @@ def explain(word: str) -> str | None:
 def _as_setting(word: str) -> list[str]:
     """The word as a setting, wherever it is one."""
     found = []
-    for owner in (*BLOCKS.values(), *BUILT_IN, *third_party()):
+    for owner in _owners():
         slot = owner.slot(word)
         if slot is not None:
             kind = f"{owner.family} " if isinstance(owner, Term) else ""

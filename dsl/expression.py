@@ -37,8 +37,8 @@ def evaluate(expr: Expr, cell: Mapping[str, Value]) -> Result:
     """The value of `expr` for a cell.
 
     `cell` maps quantities (`params`, `images`, `fid`, `flops`, `epochs`, `seed`, `model`, `generator`,
-    `recipe`, `generator.images`, `generator.fid`) to values. A missing one is UNKNOWN, and so is None, except that
-    `generator.images` None means that there is no limit."""
+    `recipe`, `generator.images`, `generator.fid`) to values. A missing one is UNKNOWN, and so is None, except
+    that `generator.images` None means that there is no limit."""
     match expr:
         case Const(value=value):
             return value
@@ -154,10 +154,11 @@ def _divide(left: int | float | Fraction, right: int | float | Fraction) -> floa
 
 
 def _power(left: int | float | Fraction, right: int | float | Fraction) -> float | Fraction | complex:
-    whole = not isinstance(right, float) and Fraction(right).denominator == 1
+    exact = not isinstance(left, float) and not isinstance(right, float)
+    power = Fraction(right) if exact else Fraction(0)
     # Exact powers stay small enough to hold.
-    if not isinstance(left, float) and whole and abs(right) <= 64 and abs(left) < 10**18:
-        return Fraction(left) ** int(right)
+    if exact and power.denominator == 1 and abs(power) <= 64 and abs(float(left)) < 1e18:
+        return Fraction(left) ** int(power)
     # A negative number to a fractional power is complex; the caller makes it a gap.
     result: float | complex = pow(float(left), float(right))
     return result

@@ -241,8 +241,8 @@ def _columns(group: list[Line]) -> list[int]:
 
 
 def _runs_of_comments(lines: list[Line]) -> list[list[Line]]:
-    """Lines with a comment at their end, grouped while they are neighbours at one indentation with at most one
-    line between."""
+    """Lines with a comment at their end, grouped while they are neighbours at one indentation with at most
+    one line between."""
     runs: list[list[Line]] = [[]]
     previous: Line | None = None
     bare = 0

@@ -1,4 +1,4 @@
-"""Which `let`s have no usable value: circles, and values that grow too deep or too large when names are replaced.
+"""Which `let`s have no usable value: circles, and values too deep or too large once names are replaced.
 
 Runs before anything unfolds a name, so that unfolding always ends, and soon."""
 

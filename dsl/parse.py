@@ -30,7 +30,7 @@ MAX_ERRORS = 20
 MAX_BYTES = 2_000_000
 
 
-OPTIONS = {
+OPTIONS: dict[str, Any] = {
     "parser": "lalr",
     # The basic lexer knows nothing of the grammar's state: a reserved word is reserved everywhere.
     "lexer": "basic",
@@ -47,7 +47,7 @@ def grammar_text() -> str:
 def build_parser(strict: bool = False) -> Lark:
     """The LALR(1) parser from its grammar: about half a second. `strict` also proves that there are no
     conflicts; it needs interegular and is slower still."""
-    return Lark(grammar_text(), strict=strict, lexer_callbacks={"NAME": _as_unit}, **OPTIONS)  # type: ignore[arg-type]
+    return Lark(grammar_text(), strict=strict, lexer_callbacks={"NAME": _as_unit}, **OPTIONS)
 
 
 @cache

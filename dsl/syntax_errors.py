@@ -78,8 +78,7 @@ def report_syntax_error(error: UnexpectedInput, text: str, file: str, report: Re
 
 
 def _character(error: UnexpectedCharacters, text: str, file: str, report: Report) -> None:
-    position = error.pos_in_stream
-    character = text[position] if position is not None and position < len(text) else "?"
+    character = text[error.pos_in_stream : error.pos_in_stream + 1] or "?"
     span = Span(file, error.line, error.column, error.line, error.column + 1)
     if character == '"':
         report.add(

@@ -43,7 +43,7 @@ def load(grammar: str, callbacks: Mapping[str, Callable[[Any], Any]]) -> Lark | 
     tables = {"data": _numbered(stored["data"]), "memo": _numbered(stored["memo"])}
     fresh = Lark.__new__(Lark)
     # What lark's own `load` does with an unpickled file; a test parses with both.
-    return fresh._load(tables, lexer_callbacks=dict(callbacks))  # type: ignore[no-any-return, no-untyped-call]
+    return fresh._load(tables, lexer_callbacks=dict(callbacks))
 
 
 def _texted(data: Any) -> Any:

@@ -159,6 +159,9 @@ def _boolean(slot: Slot, node: ast.Expression, scope: Scope) -> Any:
 def _choice(slot: Slot, node: ast.Expression, scope: Scope) -> Any:
     if not isinstance(node, ast.Path):
         return wrong_type(slot, node, scope)
+    if node.text in slot.choices:
+        return node.text
+    # Installed packages are asked only about a name that we don't know.
     allowed = law_names() if slot.name == "law" else slot.choices
     if node.text in allowed:
         return node.text

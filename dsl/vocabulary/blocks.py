@@ -6,7 +6,7 @@ from isoloss.dsl.vocabulary.row import BlockRow, By, QuantityRow, Slot, WordRow
 from isoloss.dsl.vocabulary.terms import PUBLISHED
 
 #: The rows of the compiler's device table (a test holds them equal).
-DEVICES = ("cpu", "v100", "a100", "h100", "h200")
+DEVICES = ("cpu", "t4", "v100", "a100", "l40s", "h100", "h200", "b200")
 LAWS = ("approach1", "approach2", "approach3", "chinchilla", "powerlaw")
 
 _ONE_RECIPE = "the study has one recipe"

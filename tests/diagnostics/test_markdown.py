@@ -1,7 +1,7 @@
 """The Markdown files here are tests: prose, a study, and on each line what is wrong with it.
 
-`# error: [CODE] words` expects that code on that line, and the words in its message. A block that doesn't begin
-with `study` stands inside a study on digits."""
+`# error: [CODE] words` expects that code on that line, and the words in its message. A block that doesn't
+begin with `study` stands inside a study on digits."""
 
 from __future__ import annotations
 

@@ -12,8 +12,8 @@ from isoloss.dsl.study import Call, Conditional, Const, Operation, Quantity
 from isoloss.dsl.units import UNITS
 
 RESERVED = {
-    "study", "extends", "import", "let", "dataset", "where", "in", "zip", "if", "else", "and", "or", "not", "of",
-    "at", "every", "true", "false",
+    "study", "extends", "import", "let", "dataset", "where", "in", "zip", "if", "else", "and", "or", "not",
+    "of", "at", "every", "true", "false",
 }  # fmt: skip
 
 names = (

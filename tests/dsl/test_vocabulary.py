@@ -1,0 +1,134 @@
+"""The one table: every row can be used as it says, the pages are current, and the surface is frozen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from isoloss.compiler.architectures import FAMILIES as COUNTED
+from isoloss.compiler.datasets import SHAPES
+from isoloss.compiler.devices import BUILT_IN as DEVICE_PROFILES
+from isoloss.dsl import docs, vocabulary
+from isoloss.dsl.calls import default_text
+from isoloss.dsl.codes import codes
+from isoloss.dsl.defaults import parsed_default
+from isoloss.dsl.diagnostics import Span
+from isoloss.dsl.explain import explain, words
+from isoloss.dsl.load import load_study
+from isoloss.dsl.report import Report
+from isoloss.dsl.scope import Bad, Scope
+from isoloss.dsl.values import check_value
+from isoloss.dsl.vocabulary import BLOCKS, BUILT_IN, DEVICES, QUANTITIES, TYPES, Slot, Term, terms
+
+SPAN = Span("", 1, 1, 1, 1)
+SCOPE = Scope(
+    Report(),
+    declared={
+        "generator": dict.fromkeys(["edm5", "edm7", "edm10", "edm20"], SPAN),
+        "recipe": {"trades": SPAN},
+        "evaluate": {"robust": SPAN},
+        "grid": {"runs": SPAN},
+        "fit": dict.fromkeys(["quality", "bottleneck"], SPAN),
+    },
+    context={"loss": "trades", "law": "approach2", "dataset": "cifar10"},
+)
+SLOTS = [(row.name, slot) for row in (*BLOCKS.values(), *BUILT_IN) for slot in row.slots]
+
+
+@pytest.mark.parametrize(("owner", "slot"), SLOTS, ids=lambda x: x if isinstance(x, str) else x.name)
+def test_defaults_and_types_hold(owner: str, slot: Slot) -> None:
+    assert slot.type in TYPES
+    assert slot.doc.endswith("."), slot
+    text = default_text(slot, SCOPE)
+    if text is not None and text != "eps / 4":
+        report = Report()
+        scope = Scope(report, context=SCOPE.context)
+        assert not isinstance(check_value(slot, parsed_default(text), scope), Bad), report.diagnostics()
+
+
+@pytest.mark.parametrize(("owner", "slot"), SLOTS, ids=lambda x: x if isinstance(x, str) else x.name)
+def test_examples_are_right(owner: str, slot: Slot) -> None:
+    if slot.form == "in" or slot.type == "evaluations":
+        return  # lists: the examples of blocks and the codes' right examples use them
+    report = Report()
+    scope = Scope(report, declared=SCOPE.declared, context=SCOPE.context)
+    assert not isinstance(check_value(slot, parsed_default(slot.example), scope), Bad), report.diagnostics()
+
+
+@pytest.mark.parametrize("term", BUILT_IN, ids=lambda t: f"{t.family}-{t.name}")
+def test_examples_of_terms_are_right(term: Term) -> None:
+    report = Report()
+    scope = Scope(report, context=SCOPE.context)
+    slot = Slot(term.family, "call", "", term.example, family=term.family)
+    assert not isinstance(check_value(slot, parsed_default(term.example), scope), Bad), report.diagnostics()
+
+
+def test_the_rooms_agree() -> None:
+    assert set(DEVICES) == set(DEVICE_PROFILES)
+    assert {t.name for t in terms("model")} == set(COUNTED)
+    assert {t.name for t in terms("dataset")} == set(SHAPES)
+
+
+def test_pages_are_current() -> None:
+    folder = docs.ROOT / "docs"
+    assert (folder / "language.md").read_text(encoding="utf-8") == docs.language_page(), "run `make docs`"
+    assert (folder / "diagnostics.md").read_text(encoding="utf-8") == docs.diagnostics_page(), (
+        "run `make docs`"
+    )
+
+
+def test_every_word_is_explained() -> None:
+    for word in words():
+        assert explain(word), word
+    assert explain("stesp") is None
+
+
+def test_the_surface_is_frozen() -> None:
+    """New surface is deliberate: add it here, and an example with it."""
+    assert set(BLOCKS) == {
+        "generator", "recipe", "evaluate", "grid", "budget", "fit", "forecast", "allocate", "profile",
+    }  # fmt: skip
+    assert {f"{t.family} {t.name}" for t in BUILT_IN} == {
+        "model wrn", "model cnn", "loss trades", "loss pgd_at", "loss natural", "attack pgd",
+        "attack autoattack", "attack none", "optimizer sgd", "schedule cosine", "average ema", "average none", "augment none",
+        "augment pad_crop_flip", "normalize none", "normalize mean_std", "normalize cifar10",
+        "batchnorm batchnorm", "sampler edm", "sampler pfgmpp", "sampler dg", "denoiser mixture",
+        "dataset digits", "dataset cifar10",
+    }  # fmt: skip
+    assert set(QUANTITIES) == {
+        "params", "images", "fid", "flops", "epochs", "seed", "model", "generator", "generator.images",
+        "generator.fid", "recipe",
+    }  # fmt: skip
+    ours = [code for code in codes() if code[0] in "SNUVG"]
+    numbers = {
+        "S": [*range(101, 116), *range(120, 124)],
+        "N": range(101, 114),
+        "U": range(101, 107),
+        "V": range(101, 111),
+        "G": range(101, 109),
+    }
+    assert ours == [f"{stage}{number}" for stage, all_ in numbers.items() for number in all_]
+
+
+def test_third_parties_extend_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    attack = Term("fgsm", "attack", "One step.", "fgsm(eps = 0.1)", (BUILT_IN[5].slot("eps") or SLOTS[0][1],))
+    monkeypatch.setattr(vocabulary, "third_party", lambda: (attack,))
+    path = tmp_path / "t.study"
+    path.write_text("study t { dataset digits evaluate e { attack = fgsm(eps = 8/255) } }")
+    study, diagnostics = load_study(path)
+    assert study is not None, diagnostics
+    assert study.evaluations[0].attack.kind == "fgsm"
+
+
+def test_a_broken_package_breaks_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken:
+        def load(self) -> None:
+            raise RuntimeError("broken on import")
+
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [Broken()])
+    vocabulary.third_party.cache_clear()
+    try:
+        assert vocabulary.third_party() == ()
+    finally:
+        vocabulary.third_party.cache_clear()
