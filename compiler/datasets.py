@@ -30,10 +30,15 @@ class DatasetShape:
 
 
 #: digits: scikit-learn's UCI digits, 897 images for generators, 900 for tests; its epoch of 1,000 is our
-#: convention. cifar10: the published split; FID in Inception features, as the papers measure it.
+#: convention. The others: the published splits, an epoch being the training split. FID of colour images in
+#: Inception features, as the papers measure it; of small grey ones on the pixels.
 SHAPES: Mapping[str, DatasetShape] = {
     "digits": DatasetShape(1, 8, 8, 10, 1_000, 900, {"kind": "pixels"}),
     "cifar10": DatasetShape(3, 32, 32, 10, 50_000, 10_000, {"kind": "inception"}),
+    "cifar100": DatasetShape(3, 32, 32, 100, 50_000, 10_000, {"kind": "inception"}),
+    "svhn": DatasetShape(3, 32, 32, 10, 73_257, 26_032, {"kind": "inception"}),
+    "mnist": DatasetShape(1, 28, 28, 10, 60_000, 10_000, {"kind": "pixels"}),
+    "fashion_mnist": DatasetShape(1, 28, 28, 10, 60_000, 10_000, {"kind": "pixels"}),
 }
 
 

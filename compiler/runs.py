@@ -41,7 +41,7 @@ class Knowledge:
 
     def fid(self, job: str) -> float | None:
         """The value a fid job measured; None: not yet."""
-        return next((o.value for o in self.of_job(job) if o.metric.startswith("fid")), None)
+        return next((o.value for o in self.of_job(job) if o.kind == "fid"), None)
 
     def complete(self, run: Run) -> bool:
         """Trained and evaluated."""

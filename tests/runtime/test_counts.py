@@ -1,0 +1,84 @@
+"""The compiler's tables against the runtime's classes: the same names, the same numbers."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from isoloss.compiler import components, cost
+from isoloss.compiler.architectures import FAMILIES, count
+from isoloss.compiler.datasets import SHAPES
+from isoloss.compiler.devices import BUILT_IN
+from isoloss.dsl.vocabulary import DEVICES, terms
+from isoloss.runtime import losses, metrics
+from isoloss.runtime.data import DATASETS
+from isoloss.runtime.models import build
+
+torch.set_num_threads(1)
+
+MODELS = [
+    ({"kind": "wrn", "depth": 16, "width": 1}, "cifar10"),
+    ({"kind": "wrn", "depth": 28, "width": 4}, "cifar10"),
+    ({"kind": "wrn", "depth": 82, "width": 16}, "cifar10"),
+    ({"kind": "wrn", "depth": 10, "width": 2}, "digits"),
+    ({"kind": "wrn", "depth": 16, "width": 2}, "mnist"),
+    ({"kind": "cnn", "width": 1}, "digits"),
+    ({"kind": "cnn", "width": 8}, "digits"),
+    ({"kind": "cnn", "width": 5}, "cifar10"),
+]
+
+
+@pytest.mark.parametrize(("model", "dataset"), MODELS, ids=lambda v: str(v))
+def test_counts_equal_torchs_own(model: dict[str, object], dataset: str) -> None:
+    with torch.device("meta"):
+        network = build(model, {"kind": dataset})
+    counted = count(model, {"kind": dataset})
+    assert sum(p.numel() for p in network.parameters()) == counted.params
+    shape = SHAPES[dataset]
+    images = torch.empty((2, shape.channels, shape.height, shape.width), device="meta")
+    network.eval()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(images)
+    assert counter.get_total_flops() == 2 * counted.forward_flops
+
+
+def test_tables_have_the_same_rows() -> None:
+    assert set(cost.OUTER_PASSES) == set(losses.LOSSES)
+    assert set(FAMILIES) <= {term.name for term in terms("model")}
+    assert {term.name for term in terms("loss")} == set(cost.OUTER_PASSES)
+    assert {term.name for term in terms("dataset")} <= set(SHAPES)
+    assert set(DEVICES) == set(BUILT_IN)
+
+
+@pytest.mark.parametrize("name", sorted(DATASETS))
+def test_shapes_are_those_of_the_readers(name: str) -> None:
+    row, shape = DATASETS[name], SHAPES[name]
+    assert row.shape == (shape.height, shape.width, shape.channels)
+    assert row.classes == shape.classes
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        {"kind": "none"},
+        {"kind": "autoattack", "norm": "linf", "eps": "8/255", "version": "standard"},
+        {"kind": "pgd", "norm": "linf", "eps": "8/255", "step": "2/255", "steps": 40, "loss": "cw", "restarts": 1, "start": "uniform"},
+        {"kind": "pgd", "norm": "linf", "eps": "3/20", "step": "3/80", "steps": 10, "loss": "kl", "restarts": 5, "start": "zero"},
+        {"kind": "pgd", "norm": "l2", "eps": 0.5, "step": 0.1, "steps": 7, "loss": "ce", "restarts": 1, "start": "uniform"},
+    ],
+    ids=lambda a: a["kind"],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    "loss",
+    [
+        {"kind": "trades", "beta": 5.0},
+        {"kind": "trades", "beta": 2.5},
+        {"kind": "pgd_at"},
+        {"kind": "natural"},
+    ],
+)
+def test_metrics_have_the_same_names(loss: dict[str, object], attack: dict[str, object]) -> None:
+    typed = components.metric_name(loss, attack)
+    assert metrics.loss_metric(loss, attack) == f"loss {typed}"
+    assert metrics.accuracy_metric(attack) == f"accuracy @ {components.attack_name(attack)}"
