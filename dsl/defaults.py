@@ -9,7 +9,6 @@ from isoloss.dsl import ast
 from isoloss.dsl.parse import parse_value
 from isoloss.dsl.report import Report
 
-
 _WORD = re.compile(r"(?!true|false)[a-z][a-z0-9_]*")
 _NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?(e-?[0-9]+)?")
 

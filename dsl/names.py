@@ -52,7 +52,6 @@ ALIASES = {
     "madry": "pgd_at",
     "aa": "autoattack",
     "cifar": "cifar10",
-    "mnist": "digits",
     "chinchilla2": "approach2",
     "evaluation": "evaluate",
     "eval": "evaluate",

@@ -78,7 +78,8 @@ def report_syntax_error(error: UnexpectedInput, text: str, file: str, report: Re
 
 
 def _character(error: UnexpectedCharacters, text: str, file: str, report: Report) -> None:
-    character = text[error.pos_in_stream : error.pos_in_stream + 1] or "?"
+    position = error.pos_in_stream or 0
+    character = text[position : position + 1] or "?"
     span = Span(file, error.line, error.column, error.line, error.column + 1)
     if character == '"':
         report.add(

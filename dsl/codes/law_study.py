@@ -43,4 +43,12 @@ CODES: tuple[Code, ...] = (
         "",
         planned(_FIT, "forecast c { law = f fid = 0.1 compute = 1 TFLOP within = 50% }"),
     ),
+    Code(
+        "L505",
+        "runs of a table that the study doesn't have",
+        "A row of `--runs` belongs to the cell with its parameters (within 1 %), its planned images (within 3 %) and its "
+        "fid. Other rows teach this study nothing.",
+        "",
+        planned(_FIT),
+    ),
 )

@@ -372,6 +372,38 @@ DATASETS = (
         (),
         "Krizhevsky 2009",
     ),
+    Term(
+        "cifar100",
+        "dataset",
+        "CIFAR-100: 50,000 training and 10,000 test images 32×32×3 in 100 classes, from the published files.",
+        "cifar100",
+        (),
+        "Krizhevsky 2009",
+    ),
+    Term(
+        "svhn",
+        "dataset",
+        "SVHN: 73,257 training and 26,032 test images 32×32×3 of house-number digits, from the published files.",
+        "svhn",
+        (),
+        "Netzer et al. 2011",
+    ),
+    Term(
+        "mnist",
+        "dataset",
+        "MNIST: 60,000 training and 10,000 test images 28×28×1 of handwritten digits, from the published files.",
+        "mnist",
+        (),
+        "LeCun et al. 1998",
+    ),
+    Term(
+        "fashion_mnist",
+        "dataset",
+        "Fashion-MNIST: 60,000 training and 10,000 test images 28×28×1 of clothes, from the published files.",
+        "fashion_mnist",
+        (),
+        "Xiao et al. 2017",
+    ),
 )
 
 BUILT_IN: tuple[Term, ...] = (

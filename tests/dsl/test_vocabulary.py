@@ -91,10 +91,11 @@ def test_the_surface_is_frozen() -> None:
     }  # fmt: skip
     assert {f"{t.family} {t.name}" for t in BUILT_IN} == {
         "model wrn", "model cnn", "loss trades", "loss pgd_at", "loss natural", "attack pgd",
-        "attack autoattack", "attack none", "optimizer sgd", "schedule cosine", "average ema", "average none", "augment none",
-        "augment pad_crop_flip", "normalize none", "normalize mean_std", "normalize cifar10",
+        "attack autoattack", "attack none", "optimizer sgd", "schedule cosine", "average ema", "average none",
+        "augment none", "augment pad_crop_flip", "normalize none", "normalize mean_std", "normalize cifar10",
         "batchnorm batchnorm", "sampler edm", "sampler pfgmpp", "sampler dg", "denoiser mixture",
-        "dataset digits", "dataset cifar10",
+        "dataset digits", "dataset cifar10", "dataset cifar100", "dataset svhn", "dataset mnist",
+        "dataset fashion_mnist",
     }  # fmt: skip
     assert set(QUANTITIES) == {
         "params", "images", "fid", "flops", "epochs", "seed", "model", "generator", "generator.images",
