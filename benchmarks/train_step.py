@@ -118,11 +118,13 @@ def main() -> None:
     parser.add_argument("--depth", type=int, default=16)
     parser.add_argument("--width", type=int, default=1)
     parser.add_argument("--attack", choices=("eval", "train"), default="eval")
+    parser.add_argument("--bf16", action="store_true", help="slow where the CPU has no AVX512-BF16 or AMX")
     options = parser.parse_args()
     torch.set_num_threads(1)
     data = images(1024)
     runners: dict[str, Trainer | Plain] = {}
-    for name, dtype in (("ours fp32", "fp32"), ("ours bf16", "bf16")):
+    modes = [("ours fp32", "fp32"), *([("ours bf16", "bf16")] if options.bf16 else [])]
+    for name, dtype in modes:
         spec = spec_of(options, dtype)
         feed = Feed([Source(open_images([data], None, "cpu"), Sampler(1, 1024), options.batch)])
         runners[name] = Trainer(spec, feed)

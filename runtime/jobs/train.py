@@ -90,7 +90,12 @@ def _loop(trainer: Trainer, probe: Probe | None, context: JobContext, clock: _Cl
             _save(trainer, context, clock)
         if stopping:
             raise Stopped
-        context.progress(step / total)
+        try:
+            context.progress(step / total)
+        except Stopped:
+            # Asked between the two questions: save here too.
+            _save(trainer, context, clock)
+            raise
 
 
 def _save(trainer: Trainer, context: JobContext, clock: _Clock) -> None:

@@ -117,6 +117,18 @@ def test_stopping_and_resuming_changes_no_bit(tmp_path: Path, spec: TrainSpec) -
     _same(tmp_path / "whole", tmp_path / "parts")
 
 
+def test_a_stop_told_by_progress_loses_nothing(tmp_path: Path) -> None:
+    def progress(fraction: float) -> None:
+        if fraction >= 0.5:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        train.run(context(RECIPES["trades"], tmp_path, progress=progress))
+    state = train.checkpoint.load_newest(tmp_path / "work")
+    assert state is not None
+    assert state["position"] == 5
+
+
 def _train_and_die(folder: str, die_at: int) -> None:
     """In a child: checkpoint at every step, killed at one, mid-way through what comes after it."""
     torch.set_num_threads(1)
