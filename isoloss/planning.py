@@ -67,8 +67,11 @@ def plan_of(
     profile: str | None = None,
     overrides: Sequence[str] = (),
     store: str | Path | None = None,
+    runs: str | None = None,
 ) -> tuple[Plan, list[Diagnostic]]:
-    """The plan of a study file, or the plan in a PLAN.json, checked. `store` adds what it has measured."""
+    """The plan of a study file, or the plan in a PLAN.json, checked. `store` adds what it has measured,
+    `runs` a
+    table of runs made elsewhere."""
     if path.endswith(".json"):
         from isoloss.compiler.plan_file import read_plan
 
@@ -80,7 +83,29 @@ def plan_of(
     study, warnings = load(path, profile, overrides)
     observations = stored_observations(store) if store is not None else ()
     plan, found = compile_loaded(study, observations)
+    if runs is not None:
+        more, notes = _table_observations(runs, plan)
+        plan, found = compile_loaded(study, (*observations, *more))
+        warnings += notes
     return plan, [*warnings, *found]
+
+
+def _table_observations(runs: str, plan: Plan) -> tuple[tuple[Observation, ...], list[Diagnostic]]:
+    """What a table of runs says of a plan's runs. Raises UserError with the table's mistakes."""
+    from isoloss.compiler.tables import read_table
+    from isoloss.compiler.tables.match import match
+
+    table, found = read_table(runs)
+    if table is None:
+        raise UserError(found)
+    matched = match(table, plan)
+    notes = list(found)
+    if matched.unmatched:
+        names = ", ".join(f"`{name}`" for name in matched.unmatched[:5])
+        headline = f"{len(matched.unmatched)} runs of `{runs}` are no cell of the study: {names}"
+        helps = ("a run is found by its params, its images and its fid",)
+        notes.append(Diagnostic("L505", headline, None, help=helps, severity="warning"))
+    return matched.observations, notes
 
 
 def with_source(found: Iterable[Diagnostic]) -> list[Diagnostic]:

@@ -32,7 +32,11 @@ def run(arguments: argparse.Namespace) -> int:
     from isoloss.planning import plan_of, with_source, write_text
 
     plan, found = plan_of(
-        arguments.file, profile=arguments.profile, overrides=arguments.set, store=arguments.store
+        arguments.file,
+        profile=arguments.profile,
+        overrides=arguments.set,
+        store=arguments.store,
+        runs=arguments.runs,
     )
     if arguments.output:
         write_text(arguments.output, plan_to_json(plan))

@@ -219,7 +219,7 @@ def _recipes(plan: Plan, long: bool) -> list[str]:
 def _recipe(
     recipe: Mapping[str, Any], batches: set[int], rates: set[float], spec: TrainSpec, long: bool
 ) -> Iterator[str]:
-    shown = {k: v for k, v in recipe.items() if k not in ("batch", "lr", "clip")}
+    shown = {k: v for k, v in sorted(recipe.items()) if k not in ("batch", "lr", "clip")}
     if not long:
         yield f"  {_called(recipe['loss'])}, {_called(recipe['attack'])}"
         yield f"  batch {_listed(batches)}, lr {_listed(rates)}, {_called(recipe['average'])} weights"
@@ -230,7 +230,7 @@ def _recipe(
     yield f"  {'lr':<10}{_listed(rates)}"
     yield f"  {'clip':<10}{'none' if recipe['clip'] is None else recipe['clip']}"
     yield f"  {'numerics':<10}" + ", ".join(
-        f"{k} = {v}" for k, v in spec.numerics.items() if k not in ("kind", "batchnorm_group")
+        f"{k} = {v}" for k, v in sorted(spec.numerics.items()) if k not in ("kind", "batchnorm_group")
     )
     yield f"  {'bn group':<10}the whole batch"
     if spec.evaluation is not None:
@@ -239,7 +239,8 @@ def _recipe(
 
 
 def _called(item: Mapping[str, Any]) -> str:
-    arguments = ", ".join(f"{k} = {v}" for k, v in item.items() if k != "kind")
+    # A plan read from JSON has its keys sorted: both show the same.
+    arguments = ", ".join(f"{k} = {v}" for k, v in sorted(item.items()) if k != "kind")
     return f"{item['kind']}({arguments})" if arguments else str(item["kind"])
 
 

@@ -21,6 +21,7 @@ ELSEWHERE = {
     "L310": "depends on a solver's path: tests/compiler/test_lint.py",
     "L312": "tests/compiler/test_lint.py",
     "L504": "needs finished runs: tests/compiler/test_loop.py",
+    "L505": "said on stderr beside a plan: tests/commands/test_plan_command.py",
 }
 
 

@@ -1,0 +1,140 @@
+"""`plan`, `explain`, `graph` and `diff` as a user types them."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import orjson
+import pytest
+
+from isoloss.cli import main
+
+ROOT = Path(__file__).resolve().parents[2]
+QUICK = str(ROOT / "examples" / "quickstart.study")
+PAPER = str(ROOT / "examples" / "robustness_limits.study")
+NOWHERE = ["--store", "no-such-store"]
+
+
+def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    status = main(list(arguments))
+    out, err = capsys.readouterr()
+    assert "Traceback" not in err
+    return status, out, err
+
+
+def test_the_screen_says_what_matters(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, err = printed(capsys, "plan", PAPER, *NOWHERE)
+    assert status == 0
+    for said in (
+        "563 jobs",
+        "not estimated",
+        "316,356,058",
+        "+0.41%",
+        "kept for what `allocate` trains",
+        "h100, assumed",
+        "allocate sota",
+        "chains of up to",
+        "USD",
+        "TB",
+    ):
+        assert said in out, said
+    assert len(out.splitlines()) < 75
+    assert "B107" in err
+
+
+def test_the_long_form_lists_defaults_and_jobs(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = printed(capsys, "plan", QUICK, *NOWHERE, "--long")
+    for said in ("cycle_momentum", "clip", "bn group", "runs/cnn(8)/fine/16k", "nesterov = True"):
+        assert said in out, said
+
+
+def test_a_written_plan_shows_the_same(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    target = tmp_path / "PLAN.json"
+    _, first, _ = printed(capsys, "plan", QUICK, *NOWHERE, "-o", str(target))
+    _, second, _ = printed(capsys, "plan", str(target))
+    assert first.startswith(second.rstrip("\n"))
+    assert orjson.loads(target.read_bytes())["format"] == "isoloss.plan/1"
+
+
+def test_explain_adds_up_and_lists_every_field(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    target = tmp_path / "PLAN.json"
+    printed(capsys, "plan", QUICK, *NOWHERE, "-o", str(target))
+    for job in orjson.loads(target.read_bytes())["jobs"][::9]:
+        status, out, _ = printed(capsys, "explain", job["id"], str(target), "--json")
+        data = orjson.loads(out)
+        assert status == 0
+        total = job["cost"]["flops"] + job["cost"]["evaluation_flops"]
+        assert sum(part["flops"] for part in data["bill"]) == pytest.approx(total)
+        for field in job["spec"]:
+            assert any(key.split(".")[0] == field for key in data["identity"]), field
+
+
+def test_explain_without_such_a_job(capsys: pytest.CaptureFixture[str]) -> None:
+    status, _, err = printed(capsys, "explain", "runs/cnn(3)/fine/4k", QUICK, *NOWHERE)
+    assert status == 1
+    assert "P106" in err
+    assert "did you mean" in err
+
+
+@pytest.mark.parametrize(("file", "most"), [(QUICK, 90), (PAPER, 90)])
+def test_pictures_are_readable_svg(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, file: str, most: int
+) -> None:
+    target = tmp_path / "out.svg"
+    status, _, _ = printed(capsys, "graph", file, *NOWHERE, "-o", str(target))
+    assert status == 0
+    root = ElementTree.fromstring(target.read_text(encoding="utf-8"))
+    boxes = root.findall("{http://www.w3.org/2000/svg}g")
+    assert 3 <= len(boxes) <= most
+    corners = set()
+    width, height = float(root.attrib["width"]), float(root.attrib["height"])
+    for box in boxes:
+        rect = box.find("{http://www.w3.org/2000/svg}rect")
+        assert rect is not None
+        corner = float(rect.attrib["x"]), float(rect.attrib["y"])
+        assert corner not in corners
+        assert 0 <= corner[0] <= width - float(rect.attrib["width"])
+        assert 0 <= corner[1] <= height - float(rect.attrib["height"])
+        corners.add(corner)
+
+
+def test_diff_of_a_study_with_itself_is_empty(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = printed(capsys, "diff", QUICK, QUICK, *NOWHERE)
+    assert status == 0
+    assert "nothing changes" in out
+
+
+def test_diff_names_what_came_and_went(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    other = tmp_path / "other.study"
+    text = Path(QUICK).read_text(encoding="utf-8")
+    other.write_text(text.replace("[4k, 8k, 16k]", "[4k, 8k, 12k]"), encoding="utf-8")
+    _, out, _ = printed(capsys, "diff", QUICK, str(other), *NOWHERE, "--json")
+    data = orjson.loads(out)
+    assert {job["name"].split("/")[3] for job in data["added"] if job["kind"] == "train"} == {"12k"}
+    assert {job["name"].split("/")[3] for job in data["removed"] if job["kind"] == "train"} == {"16k"}
+    assert data["flops"] < 0
+    assert data["replaced"] == []
+
+
+def test_a_table_of_runs_stands_for_the_studys_own(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    plan_file = tmp_path / "PLAN.json"
+    printed(capsys, "plan", PAPER, *NOWHERE, "-o", str(plan_file))
+    rows = ["run,params,images,fid,fraction,loss,accuracy"]
+    for job in orjson.loads(plan_file.read_bytes())["jobs"]:
+        if job["kind"] == "train":
+            N, D, fid = job["facts"]["params"], job["facts"]["images"], job["facts"]["fid"]
+            loss = 6.69 * N**-0.24 + 9.89 * (1 + fid) ** -0.28 * D**-0.23 + 0.48 * (1 + fid) ** 0.16
+            rows.append(f"{job['name'].replace(',', ' ')},{N},{D},{fid},1,{loss},{1.2575 - 0.7496 * loss}")
+    rows.append("stranger,1e6,2e6,1.65,1,1.5,0.2")
+    table = tmp_path / "runs.csv"
+    table.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    few = [f"--set=fit.{name}.resamples=20" for name in ("envelope", "quality", "bottleneck")]
+    status, out, err = printed(capsys, "plan", PAPER, *NOWHERE, *few, "--runs", str(table))
+    assert status == 0
+    assert "L505" in err
+    assert "stranger" in err
+    assert "464 done" in out
+    assert "allocate sota  by bottleneck, answered" in out
