@@ -17,7 +17,7 @@ from isoloss.compiler.plan import Job, Plan
 #: More boxes than this in one layer can't be read on a page.
 READABLE = 24
 
-_WIDTH, _HEIGHT, _GAP_X, _GAP_Y, _MARGIN = 230, 40, 90, 14, 24
+_WIDTH, _HEIGHT, _GAP_X, _GAP_Y, _MARGIN = 290, 40, 90, 14, 24
 _FILL = {"done": "#d9ead3", "ready": "#fff2cc", "provisional": "#eeeeee"}
 _WORD = {"done": "done", "ready": "ready", "provisional": "waits for results"}
 
@@ -189,7 +189,7 @@ def _node(box: Box, corner: tuple[int, int]) -> list[str]:
         f'fill="{_FILL[state]}" stroke="#555555"/>',
         f'<text x="{x + 10}" y="{y + 17}" font-weight="600">{escape(_cut(box.title))}</text>',
         f'<text x="{x + 10}" y="{y + 32}" font-size="10.5" fill="#333333">'
-        f"{escape(_cut(box.detail, 40))}</text>",
+        f"{escape(_cut(box.detail, 50))}</text>",
         "</g>",
     ]
 
@@ -203,5 +203,5 @@ def _legend(height: int) -> list[str]:
     return lines
 
 
-def _cut(text: str, room: int = 32) -> str:
+def _cut(text: str, room: int = 40) -> str:
     return text if len(text) <= room else text[: room - 1] + "…"

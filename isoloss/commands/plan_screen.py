@@ -43,7 +43,11 @@ def _head(plan: Plan) -> list[str]:
 def _bill(plan: Plan) -> list[str]:
     currency = str(plan.budget.get("currency") or "USD")
     rows = [("", "jobs", "done", "compute", "device-hours", "money", "storage")]
-    for kind, total in plan.totals.items():
+    # JSON sorts keys; the screen follows the work.
+    for kind in (*WORDS, "all"):
+        if kind not in plan.totals:
+            continue
+        total = plan.totals[kind]
         mine = [job for job in plan.jobs if kind in ("all", job.kind)]
         everything = (total.flops or 0.0) + (total.evaluation_flops if kind == "all" else 0.0)
         known = flop(everything) if everything or not total.unknown else "not estimated"
