@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from isoloss.runtime.models.batchnorm import EPS, BatchNorm
+from isoloss.runtime.models.batchnorm import BatchNorm
 from isoloss.runtime.models.network import Network, Shape, init_weights
 
 STEM_CHANNELS = 16
@@ -121,20 +121,20 @@ class FoldedView:
         self._normalize = network.normalize
         self._stem = network.stem.weight.detach()
         self._blocks = [_FoldedBlock(block) for block in network.blocks]
-        self._norm = network.norm
+        self._norm = _Affine(network.norm)
         self._head = network.head.weight.detach(), network.head.bias.detach()
 
     def __call__(self, x_BCHW: Tensor) -> Tensor:
         x_BCHW = same_conv(self._normalize(x_BCHW), self._stem, None, 1)
         for block in self._blocks:
             x_BCHW = block(x_BCHW)
-        return F.linear(F.silu(_running(self._norm, x_BCHW)).mean((2, 3)), *self._head)
+        return F.linear(F.silu(self._norm(x_BCHW)).mean((2, 3)), *self._head)
 
 
 class _FoldedBlock:
     def __init__(self, block: Block) -> None:
         scale, self._shift = block.norm2.affine()
-        self._norm1 = block.norm1
+        self._norm1 = _Affine(block.norm1)
         self._stride = block.conv1.stride[0]
         self._weight1 = (block.conv1.weight.detach() * scale[:, None, None, None]).contiguous(
             memory_format=torch.channels_last
@@ -143,7 +143,7 @@ class _FoldedBlock:
         self._shortcut = None if block.shortcut is None else block.shortcut.weight.detach()
 
     def __call__(self, x_BCHW: Tensor) -> Tensor:
-        activated = F.silu(_running(self._norm1, x_BCHW))
+        activated = F.silu(self._norm1(x_BCHW))
         hidden = F.silu(same_conv(activated, self._weight1, self._shift, self._stride))
         shortcut = (
             x_BCHW if self._shortcut is None else same_conv(activated, self._shortcut, None, self._stride)
@@ -151,7 +151,13 @@ class _FoldedBlock:
         return same_conv(hidden, self._weight2, None, 1) + shortcut
 
 
-def _running(norm: BatchNorm, x_BCHW: Tensor) -> Tensor:
-    return F.batch_norm(
-        x_BCHW, norm.running_mean, norm.running_var, norm.weight.detach(), norm.bias.detach(), False, 0.0, EPS
-    )
+class _Affine:
+    """Eval-mode batch norm as one multiply-add: its backward pass is one product, where torch's own takes
+    several (8 % of an attack step on WRN-16-1)."""
+
+    def __init__(self, norm: BatchNorm) -> None:
+        scale, shift = norm.affine()
+        self._scale, self._shift = scale.view(1, -1, 1, 1), shift.view(1, -1, 1, 1)
+
+    def __call__(self, x_BCHW: Tensor) -> Tensor:
+        return torch.addcmul(self._shift, x_BCHW, self._scale)
