@@ -16,6 +16,7 @@ from isoloss.compiler.laws.fitted import LEVEL, Band, LawFit, Limits, Optimum
 from isoloss.compiler.plan import Range
 
 _FEWEST_DRAWS = 2
+_CHUNK = 1024  # points mixed at once: bounds memory at all resamples x 1024 doubles, a few times
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,24 +49,24 @@ class Portfolio:
     def predict_many(
         self, params: ArrayLike, images: ArrayLike, fid: ArrayLike, *, new_run: bool = False
     ) -> Band:
-        """Weighted mixture of the laws at points [n]."""
-        bands = [f.predict_many(params, images, fid, new_run=new_run) for f in self.fits]
+        """Weighted mixture of the laws at points [n]; nan where no law can say."""
         columns = np.broadcast_arrays(*(np.atleast_1d(np.asarray(v, float)) for v in (params, images, fid)))
-        x = Inputs.of(*columns)
-        draws = [f.log_draws(x, new_run=new_run) for f in self.fits]
-        mixed = [
-            _mix([np.log(b.mid[i]) for b in bands], [d[:, i] for d in draws], self.given)
-            for i in range(len(columns[0]))
-        ]
-        return Band(*(np.array(column) for column in zip(*mixed, strict=True)))
+        parts = []
+        for begin in range(0, max(len(columns[0]), 1), _CHUNK):
+            x = Inputs.of(*(c[begin : begin + _CHUNK] for c in columns))
+            mids = np.stack([f.log_mid(x) for f in self.fits])
+            draws = [f.log_draws(x, new_run=new_run) for f in self.fits]
+            parts.append(_mixed(mids, draws, self.given))
+        return Band(*(np.concatenate([getattr(b, k) for b in parts]) for k in ("low", "mid", "high")))
 
     def optimum(self, flops: float, fid: float, flops_per_image: FlopsPerImage | None = None) -> Optimum:
         mids = [f.optimum_draws(flops, fid, flops_per_image, mid=True) for f in self.fits]
         draws = [f.optimum_draws(flops, fid, flops_per_image) for f in self.fits]
-        ranges: list[Range | None] = []
+        ranges = []
         for k in range(3):
-            low, mid, high = _mix([float(m[k][0]) for m in mids], [d[k] for d in draws], self.given)
-            ranges.append(Range(float(low), float(mid), float(high)) if np.isfinite(mid) else None)
+            band = _mixed(np.stack([m[k] for m in mids]), [d[k][:, None] for d in draws], self.given)
+            low, mid, high = (float(v[0]) for v in (band.low, band.mid, band.high))
+            ranges.append(Range(low, mid, high) if np.isfinite(mid) else None)
         notes = tuple(
             f"{f.law.name} has no answer here"
             for f, m in zip(self.fits, mids, strict=True)
@@ -93,23 +94,46 @@ class Portfolio:
         return result
 
 
-def _mix(mids: Sequence[float], draws: Sequence[Floats], weights: Floats) -> tuple[float, float, float]:
-    """(low, mid, high) of the mixture, not logs: mid the weighted mean of log predictions, ends weighted
-    quantiles of the pooled draws."""
-    answering = [k for k, m in enumerate(mids) if np.isfinite(m) and weights[k] > 0]
-    if not answering:
-        return (float("nan"),) * 3
-    share = weights[answering] / weights[answering].sum()
-    mid = float(np.exp(np.sum(share * np.array([mids[k] for k in answering]))))
-    pools = [draws[k][np.isfinite(draws[k])] for k in answering]
-    if any(len(p) < _FEWEST_DRAWS for p in pools):
-        return float("nan"), mid, float("nan")
-    values = np.concatenate(pools)
-    each = np.concatenate([np.full(len(p), s / len(p)) for p, s in zip(pools, share, strict=True)])
-    order = np.argsort(values, kind="stable")
-    cumulative = np.cumsum(each[order]) - 0.5 * each[order]
-    low, high = np.exp(np.interp(LEVEL, cumulative, values[order]))
-    return min(float(low), mid), mid, max(float(high), mid)
+def _mixed(mids: Floats, draws: Sequence[Floats], weights: Floats) -> Band:
+    """Mixture at n points from log predictions [k, n] and log draws [r_k, n] of k laws: the middle is the
+    weighted mean of log predictions, the ends are weighted quantiles of the pooled draws. A law that has no
+    answer at a point weighs nothing there; the interval is not estimated (nan) where an answering law has no
+    draws."""
+    share = np.where(np.isfinite(mids), weights[:, None], 0.0)
+    total = share.sum(axis=0)
+    share = share / np.where(total > 0, total, 1.0)
+    mid = np.where(total > 0, np.exp(np.sum(share * np.where(share > 0, mids, 0.0), axis=0)), np.nan)
+    counts = np.stack([np.isfinite(d).sum(axis=0) for d in draws])
+    known = (total > 0) & ((counts >= _FEWEST_DRAWS) | (share == 0)).all(axis=0)
+    values = np.concatenate(list(draws))
+    weight = np.concatenate(
+        [
+            np.where(np.isfinite(d), s / np.maximum(c, 1), 0.0)
+            for d, s, c in zip(draws, share, counts, strict=True)
+        ]
+    )
+    low, high = np.full(mid.shape, np.nan), np.full(mid.shape, np.nan)
+    if known.any():
+        low[known], high[known] = np.exp(_quantiles(values[:, known], weight[:, known]))
+    return Band(np.minimum(low, mid), mid, np.maximum(high, mid))
+
+
+def _quantiles(values: Floats, weight: Floats) -> Floats:
+    """Weighted LEVEL quantiles [2, n] of columns [s, n], linear between the middles of the steps."""
+    values = np.where(weight > 0, values, np.inf)
+    order = np.argsort(values, axis=0, kind="stable")
+    values, weight = np.take_along_axis(values, order, 0), np.take_along_axis(weight, order, 0)
+    middle = np.cumsum(weight, axis=0) - 0.5 * weight
+    last = (weight > 0).sum(axis=0) - 1
+    columns = np.arange(values.shape[1])
+    ends = []
+    for level in LEVEL:
+        above = np.minimum((middle < level).sum(axis=0), last)
+        below = np.maximum(above - 1, 0)
+        gap = middle[above, columns] - middle[below, columns]
+        part = np.clip((level - middle[below, columns]) / np.where(gap > 0, gap, 1.0), 0.0, 1.0)
+        ends.append(values[below, columns] + part * (values[above, columns] - values[below, columns]))
+    return np.stack(ends)
 
 
 def score_weights(fits: Sequence[LawFit]) -> Floats:

@@ -169,9 +169,13 @@ class LawFit:
             draws = draws + z[:, 4:5] * self.residual_sigma
         return np.asarray(np.where(self._speechless(x), np.nan, draws))
 
+    def log_mid(self, x: Inputs) -> Floats:
+        """ln L [n] of the full-data fit; nan where the law can't say."""
+        value = self.law.log_prediction(self.theta, self._seen(x))
+        return np.asarray(np.where(self._speechless(x), np.nan, value))
+
     def _band(self, x: Inputs, new_run: bool) -> Band:
-        mid = np.where(self._speechless(x), np.nan, self.law.log_prediction(self.theta, self._seen(x)))
-        return _exp_band(self.log_draws(x, new_run=new_run), mid)
+        return _exp_band(self.log_draws(x, new_run=new_run), self.log_mid(x))
 
     def _seen(self, x: Inputs) -> Inputs:
         """A law without FID terms, or one whose FID terms are fixed, answers for any FID it is asked at."""
@@ -238,8 +242,26 @@ class LawFit:
             beyond = self.domain.beyond(Inputs(lnN, lnD, np.full_like(lnN, fid), lnD))
         else:
             beyond = np.abs(np.log(flops / np.clip(flops, *self.domain.flops)))[None, None]
+        if self.law.pointwise:
+            shift = self._optimum_shift(lnN, lnD, fid, beyond)
+            lnN, lnD = lnN + shift, lnD - shift
         lnL = lnL + z[:, 0] * self.misfit.scale(beyond) + z[:, 3] * self.misfit.shared
         return lnN, lnD, lnL
+
+    def _optimum_shift(self, lnN: Floats, lnD: Floats, fid: float, beyond: Floats) -> Floats:
+        """What the misfit does to ln N* [r]: a drift of the loss along the isoFLOP line moves its minimum by
+        the drift's slope over the line's curvature, and the line is flat. Assumed: inside the data the misfit
+        varies over one e-fold, outside each axis drifts on its own. At most e^2 per standard deviation."""
+        at = [
+            self.law.log_prediction(self.samples, Inputs(N, lnD[:, None] - h, np.full_like(N, fid), N))
+            for h in (-0.3, 0.0, 0.3)
+            for N in [lnN[:, None] + h]
+        ]
+        # Row r of the samples at its own optimum: predictions are [r, 1].
+        curvature = ((at[0] - 2 * at[1] + at[2]) / 0.09)[:, 0]
+        axes = (beyond[:2] > 0).sum(axis=0)
+        drift = np.sqrt(self.misfit.base**2 + axes * self.misfit.slope**2)
+        return np.asarray(self.noise[:, 1] * np.minimum(drift / np.maximum(curvature, 1e-9), 2.0))
 
     @property
     def exponents(self) -> dict[str, Range]:

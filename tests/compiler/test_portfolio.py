@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from law_worlds import points_of
@@ -11,6 +13,7 @@ from isoloss.compiler.laws.fitted import LawFit
 from isoloss.compiler.laws.options import FitOptions
 from isoloss.compiler.laws.points import Points
 from isoloss.compiler.laws.published import published
+from isoloss.compiler.laws.spread import Misfit
 from isoloss.compiler.portfolio import Portfolio
 
 OPTIONS = FitOptions(resamples=100, max_starts=8)
@@ -90,3 +93,17 @@ def test_weights_are_checked(fits: list[LawFit]) -> None:
         Portfolio(fits, [1.0])
     with pytest.raises(ValueError, match="at least one"):
         Portfolio([])
+
+
+def test_interval_of_the_best_size_holds_the_misfit(fits: list[LawFit]) -> None:
+    """The isoFLOP line is flat: a drift of the loss that the data allow moves N* far, D* the other way."""
+    for fit in fits:
+        bare = replace(fit, misfit=Misfit()).optimum(1e23, 1.65)
+        full = fit.optimum(1e23, 1.65)
+        assert bare.params is not None
+        assert full.params is not None
+        assert bare.images is not None
+        assert full.images is not None
+        assert full.params.mid == bare.params.mid
+        assert full.params.high / full.params.low > bare.params.high / bare.params.low
+        assert full.images.high / full.images.low > bare.images.high / bare.images.low
