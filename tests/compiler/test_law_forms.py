@@ -8,6 +8,9 @@ import pytest
 from law_worlds import TRUE, points_of
 
 from isoloss.compiler.fit import fit_law
+from isoloss.compiler.laws import registry
+from isoloss.compiler.laws.arrays import Floats, Inputs
+from isoloss.compiler.laws.law import Law
 from isoloss.compiler.laws.options import FitOptions, Status
 from isoloss.compiler.laws.points import Points
 from isoloss.compiler.laws.powerlaw import window
@@ -138,3 +141,43 @@ def test_registry_lists_ours_and_refuses_the_unknown() -> None:
     assert {"chinchilla", "approach1", "approach2", "approach3", "powerlaw"} <= set(LAWS)
     with pytest.raises(KeyError):
         LAWS["nonsense"]
+
+
+class LogLinear(Law):
+    """A third party's form in one file: ln L = c - s ln D. No second derivatives, no closed forms."""
+
+    name = "log_linear"
+    parameters = ("c", "s")
+
+    def log_prediction(self, theta: Floats, x: Inputs) -> Floats:
+        return theta[..., :1] - theta[..., 1:] * x.lnD
+
+    def jacobian(self, theta: Floats, x: Inputs) -> Floats:
+        shape = (*theta.shape[:-1], x.lnD.size)
+        return np.stack([np.ones(shape), np.broadcast_to(-x.lnD, shape)], axis=-1)
+
+    def starts(self, x: Inputs, y: Floats, weight: Floats) -> Floats:
+        return np.array([[0.0, 0.1], [1.0, 0.3]])
+
+    def bounds(self, x: Inputs, y: Floats) -> tuple[Floats, Floats]:
+        return np.array([-50.0, 0.0]), np.array([50.0, 5.0])
+
+
+def test_a_third_partys_form_needs_five_things(monkeypatch: pytest.MonkeyPatch) -> None:
+    D = np.geomspace(1e5, 1e8, 20)
+    points = Points.build(np.full(20, 1e6), D, 3.0 * D**-0.07)
+    fit = fit_law(LogLinear(), points, FitOptions(resamples=20))
+    assert fit.parameters == pytest.approx({"c": np.log(3.0), "s": 0.07}, rel=1e-6)
+    assert fit.predict(1e6, 1e9, 0.0) is not None
+
+    class Point:
+        value = "somebody.laws:LogLinear"
+
+        def load(self) -> type[LogLinear]:
+            return LogLinear
+
+    monkeypatch.setattr(registry, "entry_points", lambda group: [Point()])
+    registry._third_parties.cache_clear()
+    assert "log_linear" in registry.LAWS
+    assert isinstance(registry.LAWS["log_linear"], LogLinear)
+    registry._third_parties.cache_clear()
