@@ -16,7 +16,7 @@ from isoloss.loop import Ended
 from isoloss.progress import duration
 from isoloss.runtime.result import Result
 
-_COUNTS = ("params", "images", "flops")
+_COUNTS = ("params", "images")
 
 
 def text(ended: Ended, report: str | None, tracking: str) -> str:
@@ -120,11 +120,12 @@ def _answers(ended: Ended) -> Iterator[str]:
 
 def _line(quantity: str, value: Range | None) -> str:
     if value is None:
-        return f"{quantity:<10} {NOT_ESTIMATED}"
+        return f"{quantity:<12} {NOT_ESTIMATED}"
     show = magnitude if quantity in _COUNTS else digits
+    quantity = f"{quantity} (FLOP)" if quantity == "flops" else quantity
     if value.low == value.high:
-        return f"{quantity:<10} {show(value.mid)}"
-    return f"{quantity:<10} {show(value.mid):<10} [{show(value.low)} .. {show(value.high)}]"
+        return f"{quantity:<12} {show(value.mid)}"
+    return f"{quantity:<12} {show(value.mid):<10} [{show(value.low)} .. {show(value.high)}]"
 
 
 def _checks(ended: Ended) -> Iterator[str]:
