@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import fields
+from operator import attrgetter
 
 import orjson
 
@@ -15,7 +16,7 @@ from isoloss.compiler.plan import KIND_VERSIONS, EvaluateSpec, FidSpec, Generate
 
 #: orjson sorts the keys of mappings, not the fields of dataclasses: those stand as they are declared.
 _FIELDS = {
-    spec: tuple((f.name, f'"{f.name}":'.encode()) for f in fields(spec))
+    spec: (attrgetter(*(f.name for f in fields(spec))), tuple(f'"{f.name}":'.encode() for f in fields(spec)))
     for spec in (GenerateSpec, FidSpec, TrainSpec, EvaluateSpec)
 }
 
@@ -30,8 +31,8 @@ class Identity:
     def id(self, kind: str, spec: Spec) -> str:
         """20 hex digits, the same as `plan.job_id(kind, spec)`."""
         parts, remembered = [], self._known
-        for name, key in _FIELDS[type(spec)]:
-            value = getattr(spec, name)
+        values, keys = _FIELDS[type(spec)]
+        for key, value in zip(keys, values(spec), strict=True):
             if type(value) is int:
                 parts.append(key + b"%d" % value)
                 continue
