@@ -12,7 +12,7 @@ from torch import Tensor
 
 #: Pixels of reach around the nearest one: beyond, a point adds less than exp(-3.5^2) = 5e-6.
 _REACH = 3
-_CHUNK = 256
+_CHUNK = 128
 
 
 def render(points: NDArray[np.float64], resolution: int) -> NDArray[np.float32]:
