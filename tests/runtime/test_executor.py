@@ -126,7 +126,7 @@ def test_interrupt_stops_at_a_checkpoint_and_goes_on_from_it(executor: LocalExec
     assert states(store, job) == ["started", "stopped"]
     reached = int((store.path / "work" / job.id / "step").read_text())
     assert 0 < reached < 200
-    again, events = run(executor, [job, later], store)
+    again, _ = run(executor, [job, later], store)
     assert again.done == {job.id, later.id}
     points = [
         p[1]
