@@ -123,6 +123,7 @@ def fit_mixture(real: ImageSet, components: int, regularization: float) -> Mixtu
 
     Deterministic. Raises JobError R501 where a class has fewer images than components need."""
     from sklearn.mixture import GaussianMixture
+    from threadpoolctl import threadpool_limits
 
     x = real.images.reshape(len(real), -1) / 255.0
     fits = []
@@ -135,7 +136,9 @@ def fit_mixture(real: ImageSet, components: int, regularization: float) -> Mixtu
                 f"use at most {max(1, len(members) // 2)} components",
             )
         mixture = GaussianMixture(components, reg_covar=regularization, random_state=FIT_SEED)
-        fits.append(mixture.fit(members))
+        # One thread: sums in another order would move the last bits, and images must not depend on cores.
+        with threadpool_limits(1):
+            fits.append(mixture.fit(members))
 
     def stack(name: str) -> Tensor:
         return torch.from_numpy(np.stack([getattr(f, name) for f in fits]))
