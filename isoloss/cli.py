@@ -7,8 +7,8 @@ import os
 import sys
 from importlib import import_module
 
-from isoloss.dsl.diagnostics import as_data, render
-from isoloss.errors import INTERRUPTED, UserError
+from isoloss.dsl.diagnostics import Diagnostic, as_data, render
+from isoloss.errors import INTERRUPTED, WRONG_INPUT, UserError
 
 #: command -> what it does; `isoloss/commands/<command>.py` does it.
 COMMANDS: dict[str, str] = {
@@ -51,6 +51,26 @@ def main(argv: list[str] | None = None) -> int:
         # The reader of our pipe went away (`isoloss plan … | head`): not a mistake.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception as error:
+        show([_our_bug(error)], parsed)
+        return WRONG_INPUT
+
+
+def _our_bug(error: Exception) -> Diagnostic:
+    """An exception that is no user's mistake, told like one; its traceback goes to a file, not to the user."""
+    import tempfile
+    import traceback
+
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="isoloss-", suffix=".traceback.txt", delete=False, encoding="utf-8"
+    ) as file:
+        file.write(traceback.format_exc())
+    what = str(error).splitlines()[0] if str(error) else "no message"
+    return Diagnostic(
+        "R299",
+        f"internal error: {type(error).__name__}: {what}",
+        help=(f"a bug of ours: please report it with {file.name}",),
+    )
 
 
 def show(diagnostics: object, parsed: argparse.Namespace) -> None:
