@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from isoloss.compiler import budgets
 from isoloss.compiler.cells import Cell, expand
@@ -20,6 +21,7 @@ from isoloss.compiler.fits import Fitted, fit_all, fit_answer, settle
 from isoloss.compiler.jobs import Source, Workshop, cell_name
 from isoloss.compiler.plan import (
     FORMAT,
+    Answer,
     DeviceProfile,
     Dropped,
     Facts,
@@ -85,8 +87,9 @@ class _Compilation:
         self.shop.pricer = Pricer(self._refined(candidates), study.budget.price_per_device_hour)
         # Choice within the budget; what the questions will train is set aside first.
         reserve = budgets.reserve(study, self.shop, cells)
-        choice = self._choose(candidates, reserve)
+        choice = self._choose(candidates, cells, reserve)
         self.problems.extend(budgets.check(study, choice, reserve, len(candidates)))
+        self.problems.extend(choice.problems)
         if self._failed():
             return None, self.problems
         for index in choice.chosen:
@@ -134,7 +137,7 @@ class _Compilation:
                 continue
             yield Timing(kind_of(source.spec), cost.seconds.mid - start, seconds)
 
-    def _choose(self, candidates: Sequence[_Runs], reserve: float) -> Choice:
+    def _choose(self, candidates: Sequence[_Runs], cells: Sequence[Cell], reserve: float) -> Choice:
         price = self.shop.pricer.cost
         flops: dict[str, float] = {}
 
@@ -153,12 +156,17 @@ class _Compilation:
                 shared[key] = tuple((id, cost_of(self.shop.sources[id])) for id in dict.fromkeys(needed))
             entries.append(Candidate(index, own, shared[key]))
         budget = self.study.budget
-        return choose(
-            entries,
-            (*self.study.forecasts, *self.study.allocations),
-            {},
-            ComputeBudget(budget.compute_flops, reserve, budget.choose),
-        )
+        limits = ComputeBudget(budget.compute_flops, reserve, budget.choose)
+        if budget.choose == "design" and self.study.fits:
+            # numpy loads here, and only where there is something to design for.
+            from isoloss.compiler.design.planner import design
+
+            runs = [_as_run(each) for each in candidates]
+            pixels = shape(component(self.study.dataset))
+            made = design(self.study, cells, entries, runs, self.knowledge, limits, pixels.test_images)
+            if made is not None:
+                return made
+        return choose(entries, limits)
 
     # Jobs.
 
@@ -245,13 +253,15 @@ class _Compilation:
         candidates: Sequence[_Runs],
         choice: Choice,
         fitted: Sequence[Fitted],
-        answers: Sequence[object],
+        answers: Sequence[Answer],
         reserve: float,
     ) -> tuple[Plan, list[Diagnostic]]:
         jobs = tuple(self.jobs[id] for id in order(self.jobs))
         sums = totals(jobs)
         budget = account(self.study.budget, jobs, sums["all"], reserve)
         profile = self.shop.pricer.profile
+        if choice.facts:
+            budget["design"] = choice.facts
         budget["profile"] = {"device": profile.device, "provenance": profile.provenance}
         self.problems.extend(budgets.after(self.study, jobs, sums["all"], self.profile))
         warnings = tuple(_warn(d) for d in self.problems) + tuple(Warn("B105", note) for note in choice.notes)
@@ -262,21 +272,22 @@ class _Compilation:
             digest=self.digest,
             revision=len(self.knowledge.finished & self.jobs.keys()),
             laws=laws,
-            answers=(*(fit_answer(f) for f in fitted), *answers),  # type: ignore[arg-type]
+            answers=tuple(_noted(a, choice) for a in (*(fit_answer(f) for f in fitted), *answers)),
             jobs=jobs,
-            dropped=tuple(self._dropped(candidates[i], choice.reasons[i]) for i in choice.dropped),
+            dropped=tuple(self._dropped(candidates[i], choice, i) for i in choice.dropped),
             totals=sums,
             budget=budget,
             warnings=warnings,
         )
         return plan, self.problems
 
-    def _dropped(self, each: _Runs, reason: str) -> Dropped:
+    def _dropped(self, each: _Runs, choice: Choice, index: int) -> Dropped:
         cell = each.cell
         origin = Origin(cell.origin.file, cell.origin.line, cell.origin.column)
         cost = self.shop.pricer.cost(each.train.spec)
         facts = self.shop.facts(cell, None)
-        return Dropped(each.train.id, cell_name(cell), each.train.spec, origin, cost, reason, None, facts)
+        why, gain = choice.reasons[index], choice.gains.get(index)
+        return Dropped(each.train.id, cell_name(cell), each.train.spec, origin, cost, why, gain, facts)
 
 
 def _as_run(each: _Runs) -> Run:
@@ -284,6 +295,12 @@ def _as_run(each: _Runs) -> Run:
     first = each.tests[0][1].spec if each.tests else None
     metric = metric_name(first.loss, first.attack) if first is not None else None  # type: ignore[union-attr]
     return Run(each.cell, each.train.id, tuple(source.id for _, source in each.tests), metric)
+
+
+def _noted(answer: Answer, choice: Choice) -> Answer:
+    """An answer with what the design says about its question."""
+    more = choice.answers.get(answer.name, ())
+    return replace(answer, notes=(*answer.notes, *more)) if more else answer
 
 
 def _warn(d: Diagnostic) -> Warn:

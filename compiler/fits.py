@@ -52,18 +52,18 @@ def fit_all(
     for run in runs:
         by_grid.setdefault(run.cell.grid, []).append(run)
     for declared in fits:
-        members, waiting = _members(declared, by_grid)
-        problems.extend(_check_members(declared, members))
-        groups: list[tuple[str | None, list[Run]]] = [(None, members)]
+        mine, waiting = members(declared, by_grid)
+        problems.extend(_check_members(declared, mine))
+        groups: list[tuple[str | None, list[Run]]] = [(None, mine)]
         if declared.per == "generator":
-            names = dict.fromkeys(run.cell.generator for run in members)
-            groups = [(name, [r for r in members if r.cell.generator == name]) for name in names]
+            names = dict.fromkeys(run.cell.generator for run in mine)
+            groups = [(name, [r for r in mine if r.cell.generator == name]) for name in names]
         for generator, group in groups:
             made.append(_fit(declared, generator, group, waiting, knowledge, shape, digest))
     return made, problems
 
 
-def _members(declared: Fit, by_grid: Mapping[str, Sequence[Run]]) -> tuple[list[Run], bool]:
+def members(declared: Fit, by_grid: Mapping[str, Sequence[Run]]) -> tuple[list[Run], bool]:
     """The runs of a fit in declaration order, and whether some run's membership waits for a fid."""
     sets = [s for s in (declared.base, declared.quality) if s is not None] or [declared.to]
     if declared.base is not None and declared.quality is None:

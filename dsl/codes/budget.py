@@ -7,6 +7,8 @@ from isoloss.dsl.codes.shell import planned
 
 _FIT = "fit f { law = chinchilla }"
 _ASK = "allocate a { law = f compute = 1 TFLOP generator = g }"
+_LAW = "fit f { law = chinchilla }"
+_FAR = "forecast x {{ law = f generator = g compute = 100 TFLOP within = {} }}"
 _LARGE = "grid runs { model in [wrn(82, 16)] generator = g images in [5M] }"
 _CIFAR = {
     "dataset": "cifar10",
@@ -51,9 +53,11 @@ CODES: tuple[Code, ...] = (
     ),
     Code(
         "B105",
-        "what the design is",
-        "`choose = design` will buy the runs that tell most about the questions. It buys the cheapest first for now, "
-        "and a plan that had to leave cells out says so.",
+        "what the design assumes",
+        "`choose = design` buys the runs that leave the answers of `forecast`, `allocate` or `fit` the least variance "
+        "for the budget. Before anything is measured it stands on a prior, which it names, and a pilot comes first; "
+        "fids that are not measured yet are assumed too. Without a fit there is no question to plan for, and the "
+        "cheapest runs are bought first.",
         planned("budget { compute = 25 GFLOP choose = design }"),
         planned("budget { compute = 1 TFLOP choose = design }"),
     ),
@@ -88,5 +92,27 @@ CODES: tuple[Code, ...] = (
         "profile: an extension named it without bringing one.",
         "",
         planned("budget { devices = 2 of cpu }"),
+    ),
+    Code(
+        "B110",
+        "a tolerance out of reach",
+        "A forecast's `within` is narrower than what the whole budget, spent as well as the design can, is expected to "
+        "leave. The message has three numbers: the wanted half-width, the expected one, and the bound that no plan of "
+        "these cells can beat at this budget (Elfving's theorem, seed noise alone). The help names the cheapest run "
+        "that would settle it, in the grid or on the way to the question's compute; where noise, misfit and the one "
+        "test set leave more than `within`, no run does. Known before anything is spent; as sure as the prior it "
+        "stands on until runs are finished.",
+        planned(_LAW, _FAR.format("0.1%"), "budget { compute = 60 GFLOP choose = design }"),
+        planned(_LAW, _FAR.format("1000%"), "budget { compute = 60 GFLOP choose = design }"),
+    ),
+    Code(
+        "B111",
+        "laws the pool can't tell apart",
+        "Two laws of one forecast fit everything measured, and would fit every cell of the grids: what one predicts "
+        "there the other can imitate to within the noise. Yet their answers differ by more than is wanted. More of the "
+        "same runs won't decide between them. The help names the cheapest run that would, on the way to the "
+        "question's compute.",
+        "",
+        planned(_LAW, _FAR.format("1000%"), "budget { compute = 60 GFLOP choose = design }"),
     ),
 )

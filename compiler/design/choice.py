@@ -1,23 +1,21 @@
-"""Choose which candidate runs to buy: candidates + questions + fits + budget -> chosen, dropped, and why.
+"""What a choice of runs is, and the choices that need no law: all, and cheapest-first.
 
-`choose` is the boundary behind which the design may deepen. For now `design` is cheapest-first, and says so.
-Pure, and the same before and after runs finish: finished runs keep their place because costs are rule
-counts."""
+In: candidates with costs, a budget. Out: chosen, dropped, reasons. Pure, and the same before and after runs
+finish: finished runs keep their place because costs are rule counts."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
-from isoloss.compiler.laws.fitted import LawFit
-from isoloss.dsl.study import Allocate, Forecast
+from isoloss.dsl.diagnostics import Diagnostic
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A run with what it would cost: `flops` its own jobs, `shared` (job id, flops) of jobs that others use
-    too.
-    What isn't estimated counts zero; the plan names it."""
+    too. What isn't estimated counts zero; the plan names it."""
 
     index: int
     flops: float
@@ -36,37 +34,36 @@ class ComputeBudget:
 @dataclass(frozen=True, slots=True)
 class Choice:
     """Indices of chosen candidates in declaration order; a reason in words for each candidate; notes to
-    print."""
+    print. From a design also: `gains`, what each dropped candidate would have bought (relative variance
+    reduction of the answers, in [0, 1]); `answers`, notes per question; `facts` for PLAN.json's budget;
+    `problems`, questions that can't be answered."""
 
     chosen: tuple[int, ...]
     dropped: tuple[int, ...]
     reasons: Mapping[int, str]
     flops: float
     notes: tuple[str, ...] = ()
+    gains: Mapping[int, float] = field(default_factory=dict)
+    answers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    problems: tuple[Diagnostic, ...] = ()
 
 
-DESIGN_NOTE = (
-    "`choose = design` buys the cheapest runs first, not yet those that tell most about the questions"
+NO_QUESTION = (
+    "`choose = design` has no fit, forecast or allocate to plan for: the cheapest runs are bought first"
 )
 
 
-def choose(
-    candidates: Sequence[Candidate],
-    questions: Sequence[Forecast | Allocate],
-    fits: Mapping[str, LawFit],
-    budget: ComputeBudget,
-) -> Choice:
-    """The runs to buy. Cost of chosen + reserve <= budget, and a larger budget never chooses fewer.
+def choose(candidates: Sequence[Candidate], budget: ComputeBudget) -> Choice:
+    """The runs to buy without regard to questions. Cost of chosen + reserve <= budget, and a larger budget
+    never chooses fewer.
 
-    `all` takes every candidate whatever it costs: the caller refuses a plan over budget. `cheapest` and
-    `design`
-    take the longest affordable prefix in order of cost; skipping a run to squeeze in a later one would let a
-    larger budget choose fewer. `questions` and `fits` are what a deeper design needs."""
+    `all` takes every candidate whatever it costs: the caller refuses a plan over budget. Otherwise the
+    longest affordable prefix in order of cost; skipping a run to squeeze in a later one would let a larger
+    budget choose fewer. `design` comes here where there is no question to plan for, and says so."""
     if budget.how == "all" or budget.compute_flops is None:
-        total, _ = _prefix(candidates, float("inf"))
-        everything = tuple(c.index for c in candidates)
         why = "every cell of its grid runs" if budget.how == "all" else "no compute budget: every cell runs"
-        return Choice(everything, (), dict.fromkeys(everything, why), total)
+        return everything(candidates, why)
     ordered = sorted(candidates, key=lambda c: (c.flops, c.index))
     available = budget.compute_flops - budget.reserved_flops
     used, taken = _prefix(ordered, available)
@@ -79,7 +76,7 @@ def choose(
             f"over budget: number {rank} of {len(ordered)} by cost needs {candidate.flops:.3g} FLOP, "
             f"{max(0.0, available - used):.3g} FLOP are left"
         )
-    notes = (DESIGN_NOTE,) if budget.how == "design" and taken < len(ordered) else ()
+    notes = (NO_QUESTION,) if budget.how == "design" and taken < len(ordered) else ()
     return Choice(
         tuple(sorted(c.index for c in ordered[:taken])),
         tuple(sorted(c.index for c in ordered[taken:])),
@@ -87,6 +84,17 @@ def choose(
         used,
         notes,
     )
+
+
+def everything(candidates: Sequence[Candidate], why: str) -> Choice:
+    """All of them, with one reason."""
+    chosen = tuple(c.index for c in candidates)
+    return Choice(chosen, (), dict.fromkeys(chosen, why), total_flops(candidates))
+
+
+def total_flops(candidates: Sequence[Candidate]) -> float:
+    """What they cost together; shared jobs are paid once."""
+    return _prefix(candidates, float("inf"))[0]
 
 
 def _prefix(ordered: Sequence[Candidate], available: float) -> tuple[float, int]:

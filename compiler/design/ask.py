@@ -1,0 +1,100 @@
+"""What a study asks of which law: forecasts, allocations, or else its fits. Study -> Questions. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from isoloss.compiler.design.belief import Seen
+from isoloss.compiler.design.pool import Pool
+from isoloss.compiler.design.target import Target
+from isoloss.compiler.fits import members
+from isoloss.compiler.laws.arrays import Bools
+from isoloss.compiler.laws.law import Law
+from isoloss.compiler.laws.registry import LAWS
+from isoloss.compiler.runs import Knowledge, Run, points
+from isoloss.dsl.study import Fit, Study
+
+#: A law of the envelope predicts no single run; its frontier is planned through the law whose frontier it is.
+STAND_IN = "chinchilla"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Asked:
+    """A law of the study as it is asked: `declared` for the runs of `generator` (None: of all); `member` [n]
+    of the pool."""
+
+    key: str
+    declared: Fit
+    law: Law
+    member: Bools
+    targets: tuple[Target, ...]
+
+
+def asked(study: Study, runs: Sequence[Run], pool: Pool) -> list[Asked]:
+    """Every law with what is asked of it; none without fits. Without forecasts and allocations, the fits
+    themselves are the questions."""
+    declared = {fit.name: fit for fit in study.fits}
+    wanted: dict[str, tuple[Fit, str | None, list[Target]]] = {}
+
+    def ask(name: str, generator: str | None, make: Target) -> None:
+        fit = declared.get(name)
+        if fit is None:
+            return
+        split = generator if fit.per == "generator" else None
+        key = name if split is None else f"{name}/{split}"
+        wanted.setdefault(key, (fit, split, []))[2].append(replace(make, fit=key))
+
+    for forecast in study.forecasts:
+        fid = forecast.fid if forecast.fid is not None else pool.fids.get(forecast.generator or "", 0.0)
+        for name in forecast.laws:
+            target = Target(forecast.name, "loss", name, forecast.compute_flops, fid, forecast.within)
+            ask(name, forecast.generator or _first_generator(runs), target)
+    for each in study.allocations:
+        fid = pool.fids.get(each.generator, 0.0)
+        for name in each.laws:
+            for what in ("size", "loss"):
+                ask(name, each.generator, Target(each.name, what, name, each.compute_flops, fid))
+    if not wanted:
+        for fit in study.fits:
+            names = dict.fromkeys(run.cell.generator for run in runs)
+            for generator in names if fit.per == "generator" else [None]:
+                ask(fit.name, generator, Target(fit.name, "fit", fit.name))
+    return [_asked(key, *entry, runs, pool) for key, entry in wanted.items()]
+
+
+def _first_generator(runs: Sequence[Run]) -> str | None:
+    return runs[0].cell.generator if runs else None
+
+
+def _asked(
+    key: str, fit: Fit, generator: str | None, targets: list[Target], runs: Sequence[Run], pool: Pool
+) -> Asked:
+    law = LAWS[fit.law]
+    law = law if law.pointwise else LAWS[STAND_IN]
+    by_grid: dict[str, list[Run]] = {}
+    for run in runs:
+        # Qualities not measured yet are assumed, so that filters by fid don't leave everything out.
+        cell = run.cell
+        if cell.fid is None:
+            cell = replace(cell, fid=pool.fids[cell.generator], provisional=False)
+        by_grid.setdefault(cell.grid, []).append(replace(run, cell=cell))
+    mine = {r.train for r in members(fit, by_grid)[0] if generator in (None, r.cell.generator)}
+    member = np.array([run.train in mine for run in runs], dtype=bool)
+    return Asked(key, fit, law, member, tuple(targets))
+
+
+def seen(each: Asked, runs: Sequence[Run], knowledge: Knowledge) -> Seen:
+    """The finished runs of a law, one value each: its lowest or its last loss, as its fit takes it."""
+    row: Mapping[str, int] = {run.train: i for i, run in enumerate(runs) if each.member[i]}
+    mine = [run for run in runs if run.train in row and knowledge.complete(run)]
+    known = points(knowledge, mine, each.declared.metric)
+    if known is None:
+        return Seen(np.empty(0, dtype=np.int64), np.empty(0))
+    last = each.declared.points == "final"
+    single = known.final_per_run(each.declared.floor) if last else known.best_per_run(each.declared.floor)
+    rows = np.array([row[single.run_names[k]] for k in single.run], dtype=np.int64)
+    order = np.argsort(rows, kind="stable")
+    return Seen(rows[order], np.log(single.loss[order]))

@@ -1,0 +1,223 @@
+"""The choice itself: which affordable candidates leave the answers' variance smallest. "Kalman greedy".
+
+In: observation vectors of the candidates in the state z, per mode (a law at one theta), its covariance, the
+answers' gradients, costs. Out: chosen candidates, and what every candidate is worth. Variances need no
+results, so a batch is planned at once. planning.md Q1. Pure and deterministic: ties go to the lower index."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from isoloss.compiler.design.pool import Pool
+from isoloss.compiler.laws.arrays import Bools, Floats
+
+#: Gains are divided by cost to these powers; the best final variance wins. 0 buys what tells most whatever it
+#: costs, 1 what tells most per FLOP.
+POWERS = (0.0, 0.25, 0.4, 0.5, 0.75, 1.0)
+#: What every run left to buy is worth less than: of the answers' log variance.
+WORTHLESS = 1e-6
+#: Swaps tried at the end, at most, over all of the plan: bounds the time.
+SWAPS = 120
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Modes:
+    """Laws at one theta each, padded to one length d of z: `H` [K, n, d], `P` [K, d, d] covariance before any
+    choice, `G` [K, t, d] gradients, `weight` [K, t] summing to 1 (0: not asked of this law), `noise` [K]
+    variance of a single run."""
+
+    H: Floats
+    P: Floats
+    G: Floats
+    weight: Floats
+    noise: Floats
+
+
+class Belt:
+    """The covariance while runs are added: P, and for all candidates var(y) and cov(answer, y)."""
+
+    def __init__(self, modes: Modes) -> None:
+        self.modes = modes
+        self.P = modes.P.copy()
+        self.cross = self.var = self.V = np.empty(0)
+        self._refresh()
+
+    def _refresh(self) -> None:
+        m = self.modes
+        HP = m.H @ self.P
+        self.var = np.einsum("knd,knd->kn", HP, m.H)
+        self.cross = HP @ m.G.transpose(0, 2, 1)
+        self.V = np.einsum("ktd,kde,kte->kt", m.G, self.P, m.G)
+
+    def copy(self) -> Belt:
+        twin = object.__new__(Belt)
+        twin.modes, twin.P = self.modes, self.P.copy()
+        twin.cross, twin.var, twin.V = self.cross.copy(), self.var.copy(), self.V.copy()
+        return twin
+
+    def add(self, i: int, sign: float = 1.0) -> None:
+        """Condition on a run of candidate i; with `sign` -1 forget one."""
+        m = self.modes
+        h = m.H[:, i]
+        u = np.einsum("kde,ke->kd", self.P, h)
+        s = m.noise * sign + self.var[:, i]
+        Hu = np.einsum("knd,kd->kn", m.H, u)
+        gu = np.einsum("ktd,kd->kt", m.G, u)
+        self.P -= u[:, :, None] * (u / s[:, None])[:, None, :]
+        self.var -= Hu**2 / s[:, None]
+        self.cross -= Hu[:, :, None] * (gu / s[:, None])[:, None, :]
+        self.V -= gu**2 / s[:, None]
+
+    def reduction(self) -> Floats:
+        """What each candidate takes from the variance of each answer, relatively: [K, n, t] in [0, 1]."""
+        floor = np.maximum(self.V, 1e-300)[:, None, :]
+        total = np.maximum(self.var, 0.0) + self.modes.noise[:, None]
+        return np.asarray(np.clip(self.cross**2 / (total[:, :, None] * floor), 0.0, 1.0 - 1e-12))
+
+    def worth(self) -> Floats:
+        """Fall of the mean log variance of the answers by each candidate [n]."""
+        return np.asarray(-np.einsum("knt,kt->n", np.log1p(-self.reduction()), self.modes.weight))
+
+    def gain(self) -> Floats:
+        """Relative variance reduction of the answers by each candidate [n], in [0, 1]."""
+        return np.asarray(np.einsum("knt,kt->n", self.reduction(), self.modes.weight))
+
+    def score(self) -> float:
+        """Mean log variance of the answers: what a design makes small."""
+        return float(np.sum(np.log(np.maximum(self.V, 1e-300)) * self.modes.weight))
+
+
+class Purse:
+    """What candidates still cost: own jobs, and shared ones that nobody has bought yet."""
+
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+        self.held = np.zeros(len(pool.shared), dtype=np.int64)
+        self.price = pool.own.copy()
+        for k, users in enumerate(pool.users):
+            self.price[users] += pool.shared[k]
+        self.spent = 0.0
+
+    def copy(self) -> Purse:
+        twin = object.__new__(Purse)
+        twin.pool, twin.held, twin.price, twin.spent = (
+            self.pool,
+            self.held.copy(),
+            self.price.copy(),
+            self.spent,
+        )
+        return twin
+
+    def buy(self, i: int) -> None:
+        self.spent += float(self.price[i])
+        for k in self.pool.needs[i]:
+            self.held[k] += 1
+            if self.held[k] == 1:
+                self.price[self.pool.users[k]] -= self.pool.shared[k]
+
+    def sell(self, i: int) -> None:
+        for k in self.pool.needs[i]:
+            self.held[k] -= 1
+            if self.held[k] == 0:
+                self.price[self.pool.users[k]] += self.pool.shared[k]
+        self.spent -= float(self.price[i])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bought:
+    """Candidates in the order of buying; the state after them."""
+
+    order: tuple[int, ...]
+    belt: Belt
+    purse: Purse
+
+    @property
+    def score(self) -> float:
+        return self.belt.score()
+
+
+def buy(
+    modes: Modes,
+    purse: Purse,
+    open: Bools,
+    limit: float,
+    powers: Sequence[float] = POWERS,
+    belt: Belt | None = None,
+    *,
+    swaps: bool = True,
+) -> Bought:
+    """The best of greedy choices under all powers, then improved by swaps. What `purse` holds is bought
+    already and counts in `limit`; only candidates in `open` [n] may be added. `belt`: the covariance to start
+    from, if not that of `modes`."""
+    belt = Belt(modes) if belt is None else belt
+    found = [_greedy(belt, purse, open, limit, power) for power in powers]
+    best = min(found, key=lambda b: b.score)
+    return _swap(best, open, limit) if swaps else best
+
+
+def _greedy(belt: Belt, purse: Purse, open: Bools, limit: float, power: float) -> Bought:
+    belt, purse = belt.copy(), purse.copy()
+    left = open.copy()
+    order: list[int] = []
+    # Large pools are bought in small batches: their neighbours are alike, and the time stays bounded.
+    batch = max(1, len(left) // 1500)
+    while True:
+        affordable = left & (purse.spent + purse.price <= limit)
+        if not affordable.any():
+            break
+        worth = np.where(affordable, belt.worth(), 0.0)
+        if worth.max() < WORTHLESS:
+            break
+        rate = worth / np.maximum(purse.price, 1.0) ** power
+        ranked = np.argsort(-rate, kind="stable")[:batch]
+        for i in (int(r) for r in ranked):
+            if worth[i] >= WORTHLESS and purse.spent + purse.price[i] <= limit:
+                belt.add(i)
+                purse.buy(i)
+                order.append(i)
+                left[i] = False
+    return Bought(tuple(order), belt, purse)
+
+
+def _swap(bought: Bought, open: Bools, limit: float) -> Bought:
+    """Pairwise exchange: sell each run in turn and buy the affordable one that helps most instead."""
+    order, belt, purse = list(bought.order), bought.belt.copy(), bought.purse.copy()
+    left = open.copy()
+    left[order] = False
+    # The time of a swap grows with the pool: large ones get fewer.
+    tries = max(8, SWAPS * 500 // max(500, len(left)))
+    position, since = 0, 0
+    while order and tries > 0 and since < len(order):
+        tries -= 1
+        i = order[position % len(order)]
+        before = belt.score()
+        without, cheaper = belt.copy(), purse.copy()
+        without.add(i, -1.0)
+        cheaper.sell(i)
+        allowed = left & (cheaper.spent + cheaper.price <= limit)
+        worth = np.where(allowed, without.worth(), -1.0)
+        j = int(np.argmax(worth))
+        if worth[j] > 0 and without.score() - worth[j] < before - 1e-9:
+            without.add(j)
+            cheaper.buy(j)
+            order[position % len(order)] = j
+            left[i], left[j] = True, False
+            belt, purse, since = without, cheaper, 0
+        else:
+            since += 1
+        position += 1
+    return Bought(tuple(order), belt, purse)
+
+
+def without_each(bought: Bought) -> Floats:
+    """For each bought run, in order: the relative growth of the answers' variance were it not bought, as the
+    share of that variance which it takes [k], in [0, 1]."""
+    values = []
+    for i in bought.order:
+        belt = bought.belt.copy()
+        belt.add(i, -1.0)
+        values.append(float(np.sum((1.0 - bought.belt.V / np.maximum(belt.V, 1e-300)) * belt.modes.weight)))
+    return np.clip(np.array(values), 0.0, 1.0)

@@ -1,0 +1,219 @@
+"""`choose = design`: buy, slice by slice, the runs that tell most about the questions.
+
+Runs in every compile, from finished runs alone: what is finished stays bought and counts against the budget,
+the rest of the budget is planned anew, and one slice of it is ready. A pilot of a tenth comes first, averaged
+over a stated prior. The loop ends because every slice costs something. Pure and deterministic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from isoloss.compiler.cells import Cell
+from isoloss.compiler.design.ask import Asked, asked, seen
+from isoloss.compiler.design.belief import Belief, believe
+from isoloss.compiler.design.bound import COLUMNS, least_sd
+from isoloss.compiler.design.choice import Candidate, Choice, ComputeBudget, everything, total_flops
+from isoloss.compiler.design.greedy import Belt, Bought, Purse, buy
+from isoloss.compiler.design.pool import Pool, cost_rule, misfit_features, spread_out
+from isoloss.compiler.design.state import State, state
+from isoloss.compiler.laws.arrays import Floats, FlopsPerImage
+from isoloss.compiler.runs import Knowledge, Run
+from isoloss.dsl.study import Study
+
+#: Shares of the budget at which what was learnt is looked at: a pilot (planning.md Q1), one more look, the
+#: rest. A share counts as spent at four fifths of it: what is left buys no run that matters.
+STAGES = (0.1, 0.4, 1.0)
+SPENT = 0.8
+#: The whole budget's plan is only predicted, not run: one power will do.
+_FORESEEN = (0.5,)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Situation:
+    """Everything a design is made from. `owned`: rows of candidates that are finished or begun; `begun`:
+    those of them without a result yet."""
+
+    cells: Sequence[Cell]
+    pool: Pool
+    features: Floats
+    laws: Sequence[Asked]
+    beliefs: Sequence[Belief]
+    rule: FlopsPerImage
+    state: State
+    owned: tuple[int, ...]
+    begun: tuple[int, ...]
+    available: float
+
+    def before(self) -> tuple[Belt, Purse]:
+        """Knowledge and spending before anything more is bought."""
+        belt, purse = Belt(self.state.modes), Purse(self.pool)
+        for i in self.owned:
+            purse.buy(i)
+        for i in self.begun:
+            belt.add(i)
+        return belt, purse
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Design:
+    """`slice` is what is ready now, `foreseen` the rest of the budget as it looks now. `stage`: pilot, slice
+    or complete."""
+
+    situation: Situation
+    stage: str
+    slice: Bought
+    foreseen: Bought
+
+
+def design(
+    study: Study,
+    cells: Sequence[Cell],
+    candidates: Sequence[Candidate],
+    runs: Sequence[Run],
+    knowledge: Knowledge,
+    budget: ComputeBudget,
+    test_images: int | None,
+) -> Choice | None:
+    """The choice. None where nothing is asked that a law could answer. Cost of what is chosen + reserve <=
+    budget, unless more was spent already. One cell, candidate and run per row, in the same order."""
+    if budget.compute_flops is None or not cells:
+        return everything(candidates, "no compute budget: every cell runs")
+    available = budget.compute_flops - budget.reserved_flops
+    if total_flops(candidates) <= available:
+        return everything(candidates, "the budget holds every cell")
+    made = situation(study, cells, candidates, runs, knowledge, available, test_images)
+    if made is None:
+        return None
+    from isoloss.compiler.design.told import choice_of
+
+    return choice_of(plan(made), study, candidates)
+
+
+def situation(
+    study: Study,
+    cells: Sequence[Cell],
+    candidates: Sequence[Candidate],
+    runs: Sequence[Run],
+    knowledge: Knowledge,
+    available: float,
+    test_images: int | None,
+) -> Situation | None:
+    """What is known and asked, as arrays. None where no law answers any question."""
+    pool = Pool.of(cells, candidates, [g.name for g in study.generators])
+    laws = asked(study, runs, pool)
+    if not laws:
+        return None
+    features = misfit_features(pool.coordinates)
+    shared = 0.0 if test_images is None else 1.0 / float(np.sqrt(test_images))
+    data = [seen(each, runs, knowledge) for each in laws]
+    beliefs = [
+        believe(each.key, each.law, pool, each.member, known, features, shared)
+        for each, known in zip(laws, data, strict=True)
+    ]
+    rule = cost_rule(cells)
+    now = state(laws, beliefs, features, [known.rows for known in data], rule)
+    if now is None:
+        return None
+    owned = tuple(i for i, run in enumerate(runs) if run.train in knowledge.finished)
+    begun = tuple(i for i in owned if not knowledge.complete(runs[i]))
+    return Situation(cells, pool, features, laws, beliefs, rule, now, owned, begun, available)
+
+
+def plan(made: Situation) -> Design:
+    """The next slice, and the rest of the budget as far as it can be foreseen."""
+    modes = made.state.modes
+    open = np.ones(len(made.pool), dtype=bool)
+    open[list(made.owned)] = False
+    belt, purse = made.before()
+    stage, slice = "complete", Bought((), belt, purse)
+    for number, share in enumerate(STAGES):
+        limit = share * made.available
+        if purse.spent >= limit * (SPENT if share < 1 else 1.0):
+            continue
+        bought = buy(modes, purse, open, limit, belt=belt)
+        if bought.order:
+            stage, slice = ("pilot" if number == 0 else "slice"), bought
+            break
+    after = open.copy()
+    after[list(slice.order)] = False
+    foreseen = buy(modes, slice.purse, after, made.available, _FORESEEN, slice.belt, swaps=False)
+    return Design(made, stage, slice, foreseen)
+
+
+def half_widths(made: Situation, V: Floats) -> dict[tuple[str, str, str], float]:
+    """(question, what, law) -> 95 % half-width of log loss, ln N* or an exponent, mean over modes [K, t]:
+    what the law's parameters leave open, and for a loss its misfit at the answer."""
+    s = made.state
+    found: dict[tuple[str, str, str], list[float]] = {}
+    for k in range(len(s.law)):
+        noise = made.beliefs[s.law[k]].noise
+        for t, target in enumerate(s.targets):
+            if s.modes.weight[k, t] > 0:
+                extra = noise.misfit**2 if target.what == "loss" else 0.0
+                key = (target.question, target.what, target.fit)
+                found.setdefault(key, []).append(1.96 * float(np.sqrt(max(V[k, t], 0.0) + extra)))
+    return {key: float(np.mean(values)) for key, values in found.items()}
+
+
+def facts(made: Design) -> dict[str, Any]:
+    """PLAN.json's `budget.design`. Half-widths are 95 %, of log loss, ln N* or an exponent; `below` as
+    `least_half_width`."""
+    s = made.situation
+    belt, purse = s.before()
+    now, after = half_widths(s, belt.V), half_widths(s, made.slice.belt.V)
+    end = half_widths(s, made.foreseen.belt.V)
+    return {
+        "stage": made.stage,
+        "slice_runs": len(made.slice.order),
+        "slice_flops": made.slice.purse.spent - purse.spent,
+        "foreseen_runs": len(made.foreseen.order),
+        "assumed_fids": {g: s.pool.fids[g] for g in s.pool.assumed},
+        "laws": {b.name: _belief(b) for b in s.beliefs},
+        "answers": [
+            {
+                "question": key[0],
+                "what": key[1],
+                "law": key[2],
+                "now": now[key],
+                "after_slice": after[key],
+                "whole_budget": end[key],
+                "no_plan_below": least_half_width(s, key),
+            }
+            for key in now
+        ],
+    }
+
+
+def _belief(b: Belief) -> dict[str, Any]:
+    return {
+        "form": b.law.name,
+        "runs": b.points,
+        "from": "a prior, assumed" if b.points == 0 else "a prior, assumed, and finished runs",
+        "noise": b.noise.run,
+        "misfit": b.noise.misfit,
+        "shared": b.noise.shared,
+    }
+
+
+def least_half_width(made: Situation, key: tuple[str, str, str]) -> float | None:
+    """The 95 % half-width below which no plan of this pool can bring an answer with the whole budget, by
+    seed noise alone and without prior knowledge. None where it isn't one number, or no plan determines it."""
+    s = made.state
+    for k in range(len(s.law)):
+        if not s.middle[k]:
+            continue
+        for t, target in enumerate(s.targets):
+            if (target.question, target.what, target.fit) != key or s.modes.weight[k, t] == 0:
+                continue
+            belief = made.beliefs[s.law[k]]
+            free = belief.sd > 0
+            p = len(belief.sd)
+            rows = spread_out(np.flatnonzero(belief.member), made.pool.coordinates, COLUMNS)
+            f = s.modes.H[k, rows, :p][:, free]
+            sd = least_sd(f, made.pool.own[rows], s.modes.G[k, t, :p][free], belief.noise.run, made.available)
+            return None if sd is None else 1.96 * sd
+    return None
