@@ -5,7 +5,7 @@ not run, so that pilots, follow-ups, resuming and caching are all this one loop.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 
@@ -117,7 +117,7 @@ class _Loop:
         # Failed once in this call, not tried again in it: the next call does.
         tried: set[str] = set()
         while not ended.interrupted:
-            ready = _startable(ended.plan, self.store, tried)
+            ready = startable(ended.plan, self.store, tried)
             if not ready:
                 break
             if self._said != "running":
@@ -178,7 +178,7 @@ class _Loop:
         self._said = state
 
 
-def _startable(plan: Plan, store: Store, tried: set[str]) -> list[Job]:
+def startable(plan: Plan, store: Store, tried: Collection[str] = ()) -> list[Job]:
     """Ready jobs without result whose needs can be met, by results or by each other, needs first."""
     ready = [j for j in plan.jobs if j.state != "provisional" and not store.has(j.id) and j.id not in tried]
     chosen: dict[str, Job] = {}

@@ -58,7 +58,7 @@ class Report:
 @dataclass(frozen=True, slots=True)
 class Task:
     """One job for one worker. `study` is the digest it runs under, for the journal; `device` a torch
-    device."""
+    device. With a `world_size` above 1 this worker is rank 0: it alone writes (peers: peers.py)."""
 
     job: Job
     store: Path
@@ -67,6 +67,7 @@ class Task:
     threads: int
     data_root: Path | None = None
     functions: Mapping[str, str] = field(default_factory=lambda: JOBS)
+    world_size: int = 1
 
 
 class StopFlag:
@@ -128,6 +129,7 @@ class _Attempt:
                 device=device_name(self.task.device),
                 threads=self.task.threads,
                 host=socket.gethostname(),
+                world_size=self.task.world_size,
                 attempts=attempts + 1,
                 planned_seconds=planned_seconds(job),
                 versions=versions(),
@@ -159,7 +161,9 @@ class _Attempt:
             threads=task.threads,
             data_root=task.data_root,
             log=log,
-            progress=_Progress(self.tell, self.stop),
+            # Ranks agree on a step to stop at (`stopping`): one that left alone would leave the others waiting.
+            progress=_Progress(self.tell, self.stop if task.world_size == 1 else StopFlag()),
+            world_size=task.world_size,
             stopping=lambda: self.stop.asked,
         )
         try:

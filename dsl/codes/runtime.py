@@ -9,6 +9,7 @@ from __future__ import annotations
 from isoloss.dsl.codes.row import Code
 from isoloss.dsl.codes.runtime_jobs import CODES as JOB_CODES
 
+_SLURM = "$ isoloss run limits.study --executor slurm --store results"
 _RUN = "$ isoloss run limits.study --store results"
 
 STORE: tuple[Code, ...] = (
@@ -172,6 +173,66 @@ RUNNING: tuple[Code, ...] = (
         "needs it, or the plan has no metric to draw.",
         "$ isoloss run limits.study --executor simulate --truth fit.json",
         "$ isoloss run limits.study --executor simulate --truth bartoldson2024.approach3",
+    ),
+    Code(
+        "R220",
+        "no Slurm that answers",
+        "`--executor slurm` needs `sbatch`, `squeue`, `scancel` and `scontrol`, and a controller that answers them. A "
+        "controller that is away for some minutes is waited for. Jobs in the queue go on without the front door; the "
+        "same command attaches to them again.",
+        _SLURM,
+        "$ isoloss run limits.study --executor slurm --dry-run",
+    ),
+    Code(
+        "R221",
+        "Slurm refused a submission",
+        "`sbatch` said no, and its words are shown: often a partition, account or limit that has to be named with "
+        "`--slurm`. What was submitted before the refusal is cancelled, so that nothing waits for what never comes.",
+        _SLURM,
+        "$ isoloss run limits.study --executor slurm --slurm partition=gpu --slurm account=robust",
+    ),
+    Code(
+        "R222",
+        "Slurm lost a task",
+        "The task ended without a result and without a reason of its own: its node failed and Slurm did not requeue "
+        "it, or its process was killed. Slurm's state and the task's log are named; checkpoints are kept.",
+        _SLURM,
+        _SLURM,
+    ),
+    Code(
+        "R223",
+        "a walltime that is too short",
+        "Before its walltime ends a task is asked for a checkpoint and goes back into the queue, so that a long job "
+        "is a chain of attempts. This one had saved nothing that a further attempt could start from, could not be "
+        "requeued, or did not save in time. Trainings save at every step they are asked to; an evaluation has to fit "
+        "into one walltime.",
+        "$ isoloss run limits.study --executor slurm --set budget.walltime='1 min'",
+        "$ isoloss run limits.study --executor slurm --set budget.walltime='12 h'",
+    ),
+    Code(
+        "R224",
+        "Slurm ended a task for its memory",
+        "The task used more main memory than was asked for. `--slurm mem=32G` asks for more; a smaller batch needs "
+        "less.",
+        _SLURM,
+        "$ isoloss run limits.study --executor slurm --slurm mem=32G",
+    ),
+    Code(
+        "R225",
+        "a task was cancelled in Slurm",
+        "Somebody cancelled the task with `scancel`, not this command with Ctrl-C. It saved a checkpoint if it could; "
+        "the same command goes on from it.",
+        "$ scancel 1234_5",
+        _SLURM,
+    ),
+    Code(
+        "R226",
+        "an option that Slurm runs can't have",
+        "`--slurm NAME=VALUE` passes an option to `sbatch`. Those that isoloss sets itself (arrays, dependencies, "
+        "signals, requeueing, logs, walltime) can't be changed; the walltime is the study's. The options for Slurm "
+        "mean nothing to other executors.",
+        "$ isoloss run limits.study --executor slurm --slurm time=1:00:00",
+        "$ isoloss run limits.study --executor slurm --set budget.walltime='1 h'",
     ),
     Code(
         "R299",

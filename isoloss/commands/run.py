@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from isoloss.dsl.study import Study
     from isoloss.loop import Ended
     from isoloss.runtime.executors.base import Executor
+    from isoloss.runtime.executors.slurm import SlurmExecutor
     from isoloss.runtime.store import Store
     from isoloss.runtime.tracking.tracker import Tracker
 
-EXECUTORS = ("local", "simulate")
+EXECUTORS = ("local", "slurm", "simulate")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "  isoloss run examples/quickstart.study\n"
         "  isoloss run examples/robustness_limits.study --profile laptop --store /tmp/limits\n"
         "  isoloss run limits.study --executor simulate --truth bartoldson2024.approach3 --store /tmp/trial\n"
+        "  isoloss run limits.study --executor slurm --slurm partition=gpu --dry-run\n"
         "\nSafe to interrupt (Ctrl-C) and to repeat: a job with a result is not run again."
     )
     parser.add_argument(
@@ -50,9 +52,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--noise", metavar="P", default="0.5%", help="simulate: relative noise of losses (0.5%%)"
     )
     parser.add_argument(
+        "--slurm", action="append", default=[], metavar="NAME=VALUE",
+        help="slurm: an option of sbatch, for example partition=gpu or account=robust; repeatable",
+    )  # fmt: skip
+    parser.add_argument(
+        "--processes", type=positive, metavar="N",
+        help="slurm: processes per training, one device each (1); results don't depend on it beyond rounding",
+    )  # fmt: skip
+    parser.add_argument(
+        "--dry-run", action="store_true", help="slurm: write the batch scripts, say where, submit nothing"
+    )
+    parser.add_argument(
         "--no-tracking", action="store_true", help="don't write to MLflow; the journal has it all"
     )
     parser.add_argument("--json", action="store_true", help="print the answers as JSON")
+
+
+def positive(text: str) -> int:
+    """An argument that counts something: at least 1. argparse names the mistake (exit code 2)."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"at least 1, got {number}")
+    return number
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -63,6 +84,8 @@ def run(arguments: argparse.Namespace) -> int:
     study, warnings = load(arguments.file, arguments.profile, arguments.overrides)
     try:
         make = _maker(arguments)
+        if arguments.dry_run:
+            return _dry_run(study, arguments)
         ended, tracking, report = _run(study, make, arguments)
     except JobError as error:
         raise as_user_error(error) from error
@@ -138,10 +161,14 @@ def _tracking(trackers: list[Tracker], store: Store) -> str:
 
 
 def _maker(arguments: argparse.Namespace) -> Callable[[Study], Executor]:
+    if arguments.executor != "slurm":
+        _refuse_slurm_options(arguments)
     if arguments.executor == "simulate":
         return _simulator(arguments)
     if arguments.truth is not None:
         raise UserError([_unused("--truth")], 2)
+    if arguments.executor == "slurm":
+        return lambda study: _slurm(study, arguments)
 
     def local(study: Study) -> Executor:
         from isoloss.runtime.executors.base import Resources
@@ -152,6 +179,54 @@ def _maker(arguments: argparse.Namespace) -> Callable[[Study], Executor]:
         return LocalExecutor(Resources(devices.kind, devices.count, Path(root).absolute() if root else None))
 
     return local
+
+
+def _slurm(study: Study, arguments: argparse.Namespace) -> SlurmExecutor:
+    from isoloss.runtime.executors.base import Resources
+    from isoloss.runtime.executors.slurm import SlurmExecutor
+    from isoloss.runtime.executors.slurm_scripts import parse_option
+
+    root = arguments.data or os.environ.get("ISOLOSS_DATA")
+    devices = study.budget.devices
+    return SlurmExecutor(
+        Resources(devices.kind, devices.count, Path(root).absolute() if root else None),
+        options=[parse_option(text) for text in arguments.slurm],
+        processes=arguments.processes or 1,
+        walltime_seconds=study.budget.walltime_seconds,
+    )
+
+
+def _dry_run(study: Study, arguments: argparse.Namespace) -> int:
+    """Scripts of the jobs that are ready now, and where they are."""
+    from isoloss.errors import FINE
+    from isoloss.loop import startable
+    from isoloss.planning import compile_loaded
+    from isoloss.runtime.store import Store
+
+    executor = _slurm(study, arguments)
+    store = Store(arguments.store)
+    plan, _ = compile_loaded(study, store.observations())
+    jobs = startable(plan, store)
+    if not jobs:
+        print("nothing to submit: every job that is ready has a result")
+        return FINE
+    submission = executor.prepare(jobs, store, plan.digest)
+    arrays = len(submission.groups)
+    print(f"{len(jobs)} jobs in {arrays} arrays, nothing submitted: {submission.folder}")
+    print(f"submit by hand: {submission.folder / 'submit.sh'}; or the same command without --dry-run")
+    return FINE
+
+
+def _refuse_slurm_options(arguments: argparse.Namespace) -> None:
+    from isoloss.errors import WRONG_USAGE, fault
+
+    given = {"--slurm": arguments.slurm, "--processes": arguments.processes, "--dry-run": arguments.dry_run}
+    for option, value in given.items():
+        if value:
+            raise fault(
+                "R226", f"`{option}` is for `--executor slurm`", "add it, or leave the option out",
+                exit_code=WRONG_USAGE,
+            )  # fmt: skip
 
 
 def _simulator(arguments: argparse.Namespace) -> Callable[[Study], Executor]:

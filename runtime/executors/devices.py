@@ -13,7 +13,7 @@ from isoloss.runtime.errors import JobError
 from isoloss.runtime.executors.base import Resources
 
 #: Threads of a worker that feeds a GPU, assumed: augmentation is on the device, so few are busy.
-_GPU_WORKER_THREADS = 4
+GPU_WORKER_THREADS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ def slots(resources: Resources) -> list[Slot]:
             "run where they are, or choose a profile for this machine: `--profile NAME`",
             "or plan for this machine: `--set budget.devices='2 of cpu'`",
         )
-    threads = max(1, min(_GPU_WORKER_THREADS, cores // len(names)))
+    threads = max(1, min(GPU_WORKER_THREADS, cores // len(names)))
     return [
         Slot(i, "cuda:0", threads, (("OMP_NUM_THREADS", str(threads)), ("CUDA_VISIBLE_DEVICES", name)))
         for i, name in enumerate(names)

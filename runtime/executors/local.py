@@ -8,10 +8,9 @@ stop at their next checkpoint, and killed after GRACE_SECONDS or a second Ctrl-C
 from __future__ import annotations
 
 import signal
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +18,7 @@ from isoloss.compiler.plan import Job
 from isoloss.runtime.errors import JobError
 from isoloss.runtime.executors.base import Event, Outcome, Resources, Watcher, urgency
 from isoloss.runtime.executors.devices import Slot, kernel_kills, slots
+from isoloss.runtime.executors.interrupts import interruptible
 from isoloss.runtime.executors.nursery import Nursery, Signal, Start
 from isoloss.runtime.jobs import JOBS
 from isoloss.runtime.store import Store
@@ -65,7 +65,7 @@ class LocalExecutor:
     def run(self, jobs: Sequence[Job], store: Store, study: str, watch: Watcher) -> Outcome:
         """See Executor.run."""
         state = _Run(self, self.warm(store), jobs, store, study, watch)
-        with _interruptible(state):
+        with interruptible(state):
             state.loop()
         return state.outcome
 
@@ -277,21 +277,3 @@ class _Run:
         elif self.interrupts > 1 or now - self._told_to_stop > self.executor.grace_seconds:
             for id in self._running:
                 self.nursery.send(Signal(id, signal.SIGKILL))
-
-
-@contextmanager
-def _interruptible(state: _Run) -> Iterator[None]:
-    """Ctrl-C and SIGTERM are counted instead of raised, so that no state is lost half-way."""
-
-    def count(*_: object) -> None:
-        state.interrupts += 1
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, count) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
