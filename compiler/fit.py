@@ -56,9 +56,9 @@ def fit_law(law: str | Law, points: Points, options: FitOptions | None = None) -
         return cast(FitsItself, form).fit(points, options)
     chosen, notes = select(form, points, options)
     if form.name == "approach2" and not options.joint:
-        from isoloss.compiler.staged import base_rows, fit_staged
+        from isoloss.compiler.staged import fit_staged, stages
 
-        if base_rows(chosen, options).any():
+        if options.base_runs is not None or stages(chosen, options)[0].any():
             return fit_staged(form, chosen, options, notes)
     return _fit_chosen(form, chosen, options, notes)
 

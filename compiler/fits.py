@@ -58,8 +58,9 @@ def fit_all(
         if declared.per == "generator":
             names = dict.fromkeys(run.cell.generator for run in mine)
             groups = [(name, [r for r in mine if r.cell.generator == name]) for name in names]
+        parts = _parts(declared, by_grid)
         for generator, group in groups:
-            made.append(_fit(declared, generator, group, waiting, knowledge, shape, digest))
+            made.append(_fit(declared, generator, group, waiting, knowledge, shape, digest, parts))
     return made, problems
 
 
@@ -76,6 +77,17 @@ def members(declared: Fit, by_grid: Mapping[str, Sequence[Run]]) -> tuple[list[R
         waiting = waiting or waits
     order = [run for grid in by_grid.values() for run in grid]
     return [run for run in order if run.train in chosen], waiting
+
+
+def _parts(
+    declared: Fit, by_grid: Mapping[str, Sequence[Run]]
+) -> tuple[frozenset[str] | None, frozenset[str] | None]:
+    """The runs of the fit's two stages, as the study declares them; None: not declared."""
+    base, quality = (
+        None if each is None else frozenset(run.train for run in _select(each, by_grid)[0])
+        for each in (declared.base, declared.quality)
+    )
+    return base, quality
 
 
 def _select(wanted: RunSet, by_grid: Mapping[str, Sequence[Run]]) -> tuple[list[Run], bool]:
@@ -118,6 +130,7 @@ def _fit(
     knowledge: Knowledge,
     shape: DatasetShape,
     digest: str,
+    parts: tuple[frozenset[str] | None, frozenset[str] | None],
 ) -> Fitted:
     finished = [run for run in group if knowledge.complete(run)]
     known = points(knowledge, finished, declared.metric)
@@ -133,6 +146,8 @@ def _fit(
             floor=declared.floor,
             test_images=shape.test_images,
             joint=declared.base is None,
+            base_runs=parts[0],
+            quality_runs=parts[1],
         )
         fit = _fit_once(declared.law, known, options)
         if declared.metric == "loss":

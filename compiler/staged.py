@@ -1,7 +1,7 @@
 """Approach 2 in two stages, as published: N, D and the floor on runs of one quality, then zeta and epsilon on
 the rest with everything else frozen.
 
-Runs inside fit_law where `FitOptions.joint` is off. Both stages use the same draw of runs in each resample,
+Runs inside fit_law where `FitOptions.joint` is off; which runs make which stage is told by the options. Both stages use the same draw of runs in each resample,
 so that the second stage's intervals hold the first's errors (the published ones could not)."""
 
 from __future__ import annotations
@@ -21,32 +21,47 @@ from isoloss.compiler.laws.weights import compact, run_weights
 
 #: Published starts: zeta in +-.3, +-.15 and epsilon in .01, .1, .2.
 _STARTS = [(z, e) for z in (-0.3, -0.15, 0.0, 0.15, 0.3) for e in (0.01, 0.1, 0.2, 0.5)]
+#: One run more than the first stage has parameters, and than the second has.
+_FEWEST_BASE, _FEWEST_QUALITY = 6, 3
 #: Positions in theta of Approach 2, and of Chinchilla's parameters among them.
 _BASE = [0, 1, 2, 3, 5]
 _B, _ZETA, _E, _EPSILON = 2, 4, 5, 6
 
 
-def base_rows(points: Points, options: FitOptions) -> Bools:
-    """Rows of the first stage: those of `base_fid`, or of the lowest fid (the paper's base is its best
-    generator). None where there would be nothing left for the second stage."""
+def stages(points: Points, options: FitOptions) -> tuple[Bools, Bools]:
+    """Rows [n] of the first stage and of the second. First: the runs the options name, or those of their
+    fid, or of the lowest fid (the paper's base is its best generator). Second: the runs named, or the rest;
+    both may hold a row. All false where one fid is all there is: then there is no second stage to make."""
     known = points.fid[np.isfinite(points.fid)]
-    if known.size == 0 or np.ptp(known) == 0:
-        return np.zeros(len(points), dtype=bool)
-    base = float(known.min()) if options.base_fid is None else options.base_fid
-    return np.asarray(np.abs(points.fid - base) <= 1e-9 * (1 + base))
+    if options.base_runs is not None:
+        base = _rows_of(points, options.base_runs)
+    elif known.size == 0 or np.ptp(known) == 0:
+        base = np.zeros(len(points), dtype=bool)
+    else:
+        fid = float(known.min()) if options.base_fid is None else options.base_fid
+        base = np.asarray(np.abs(points.fid - fid) <= 1e-9 * (1 + fid))
+    rest = ~base if options.quality_runs is None else _rows_of(points, options.quality_runs)
+    return base, rest
+
+
+def _rows_of(points: Points, runs: frozenset[str]) -> Bools:
+    wanted = np.array([name in runs for name in points.run_names], dtype=bool)
+    return np.asarray(wanted[points.run])
 
 
 def fit_staged(law: Law, points: Points, options: FitOptions, notes: list[Note]) -> LawFit:
-    """As fit_law for Approach 2. `points` have at least two fids."""
-    base = base_rows(points, options)
-    first, second = points.select(base), points.select(~base)
+    """As fit_law for Approach 2, in two stages. Rows of neither stage are left out. Where the stages can't be
+    made the fit is none (TOO_FEW_POINTS), and says what they lack."""
+    base, rest = stages(points, options)
+    kept = base | rest
+    points, base, rest = points.select(kept), base[kept], rest[kept]
+    first, second = points.select(base), points.select(rest)
     chinchilla = LAWS["chinchilla"]
     x = inputs_of(chinchilla, first, options)
-    fixed = chinchilla.unidentified(x)
-    if len(first) < 6 or len(second) < 3 or fixed:
-        message = f"two stages need at least 6 runs of the base quality that vary N and D, {len(first)} given"
+    lacks = _lacks(first, second, chinchilla, x)
+    if lacks:
         runs = int(np.unique(points.run).size)
-        return unfit(law, len(points), runs, domain_of(points), (*notes, Note("too_few_points", message)))
+        return unfit(law, len(points), runs, domain_of(points), (*notes, Note("too_few_points", lacks)))
     draws = run_weights(points.run, options.resamples, options.seed) * points.weight
     stage = Problem(chinchilla, x, np.log(first.loss), first.weight, {}, options)
     found, share, starts = stage.solve()
@@ -55,7 +70,7 @@ def fit_staged(law: Law, points: Points, options: FitOptions, notes: list[Note])
     theta, solution = _quality(
         law, stage.natural(found.theta), second, second.weight[None, :], fid, options, None
     )
-    refits, _ = _quality(law, samples, second, draws[:, ~base], fid, options, theta[0])
+    refits, _ = _quality(law, samples, second, draws[:, rest], fid, options, theta[0])
     fit = LawFit(
         law=law,
         theta=theta[0],
@@ -77,6 +92,19 @@ def fit_staged(law: Law, points: Points, options: FitOptions, notes: list[Note])
         },
     )
     return finish(fit, points, options, stage.at_bound(found.theta[0]))
+
+
+def _lacks(first: Points, second: Points, chinchilla: Law, x: Inputs) -> str:
+    """Why the stages can't be made; empty where they can."""
+    fids = np.unique(first.fid)
+    if len(first) < _FEWEST_BASE or chinchilla.unidentified(x):
+        wanted = f"at least {_FEWEST_BASE} runs of the base quality that vary params and images"
+        return f"two stages need {wanted}; there are {len(first)}"
+    if not np.isfinite(fids).all() or np.ptp(fids) > 1e-9 * (1 + fids[0]):
+        return f"the base runs must be of one quality: their fid goes from {fids[0]:g} to {fids[-1]:g}"
+    if not (np.abs(second.fid - fids[0]) > 1e-9 * (1 + fids[0])).sum() >= _FEWEST_QUALITY:
+        return f"the second stage needs at least {_FEWEST_QUALITY} runs of another quality than the base's"
+    return ""
 
 
 def _quality(

@@ -28,7 +28,8 @@ class FitOptions:
     size of the test set behind every loss, whose sampling error all runs share; None: not known, no such
     term. `rolling`: score the law on held-out largest-compute runs, which also sizes the misfit term.
     `joint`: fit quality terms of approach2 with the rest, not after it; where not, the first stage takes
-    the rows of `base_fid` (None: of the lowest fid), the second the others."""
+    the runs named `base_runs` (None: the rows of `base_fid`, itself None: of the lowest fid) and the second
+    those named `quality_runs` (None: the others)."""
 
     delta: float = 1e-3
     resamples: int = 1000
@@ -40,4 +41,6 @@ class FitOptions:
     rolling: bool = True
     joint: bool = True
     base_fid: float | None = None
+    base_runs: frozenset[str] | None = None
+    quality_runs: frozenset[str] | None = None
     max_starts: int = 24

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -217,3 +218,26 @@ def test_two_stages_need_a_base() -> None:
     fit = fit_law("approach2", few, FitOptions(resamples=5, joint=False))
     assert fit.status is Status.TOO_FEW_POINTS
     assert "base quality" in fit.warnings[0]
+
+
+def test_the_stages_are_the_runs_that_are_named() -> None:
+    """A base other than the lowest fid, and a quality set that leaves a fid out."""
+    points = points_of("approach2", 0.004)
+    named = [
+        frozenset(points.run_names[run] for run in points.run[np.isin(points.fid, fids)])
+        for fids in ((6.79,), (1.65,))
+    ]
+    options = replace(ALONE, resamples=0, joint=False, base_runs=named[0], quality_runs=named[1])
+    fit = fit_law("approach2", points, options)
+    assert fit.settings["base_fid"] == 6.79
+    assert fit.points == np.isin(points.fid, (6.79, 1.65)).sum()
+    alone = fit_law("chinchilla", points.select(points.fid == 6.79), ALONE)
+    assert fit.parameters["alpha"] == pytest.approx(alone.parameters["alpha"], rel=1e-6)
+    for bad, says in (
+        (replace(options, base_runs=named[0] | named[1]), "of one quality"),
+        (replace(options, quality_runs=named[0]), "second stage"),
+        (replace(options, base_runs=frozenset()), "base quality"),
+    ):
+        refused = fit_law("approach2", points, bad)
+        assert refused.status is Status.TOO_FEW_POINTS
+        assert says in refused.warnings[0]
