@@ -40,6 +40,6 @@ def least_sd(f: Floats, cost: Floats, g: Floats, sigma: float, budget: float) ->
         bounds=(0, None),
         method="highs",
     )
-    if found.status != 0:
+    if found.status != 0 or found.fun is None:
         return None
     return float(sigma * found.fun * np.sqrt(cost.min() / budget))

@@ -11,7 +11,7 @@ import numpy as np
 
 from isoloss.compiler.cells import span_of
 from isoloss.compiler.design.planner import Design, Situation, half_widths, least_half_width
-from isoloss.compiler.design.pool import misfit_features, spread_out
+from isoloss.compiler.design.pool import LENGTHS, misfit_features, spread_out
 from isoloss.compiler.design.target import Target, optimum
 from isoloss.compiler.laws.arrays import Floats, Inputs
 from isoloss.compiler.laws.solve import optimum as frontier
@@ -112,7 +112,7 @@ def _cheapest_for_width(made: Design, key: tuple[str, str, str], within: float) 
         ladder_ok &= belt.V[k, t] - cross**2 / var <= allowed
     options = [
         Settling(float(s.cells[i].params), float(s.cells[i].drawn), _fid(s, i), float(s.pool.own[i]))
-        for i in np.flatnonzero(pool_ok)
+        for i in (int(row) for row in np.flatnonzero(pool_ok))
     ]
     options += [run for run, ok in zip(rungs, ladder_ok, strict=True) if ok]
     return min(options, key=lambda run: run.flops, default=None)
@@ -152,8 +152,6 @@ def _rows_at(s: Situation, k: int, runs: list[Settling]) -> Floats:
     """Observation vectors of hypothetical runs in mode k's z, padded; a run nowhere tells nothing."""
     belief, x = s.beliefs[s.state.law[k]], _inputs(runs)
     J = belief.law.jacobian(belief.T @ s.state.centred[k], x) @ belief.T
-    from isoloss.compiler.design.pool import LENGTHS
-
     at = np.stack([x.lnN, x.lnD, x.lnQ], axis=1) / LENGTHS
     phi = misfit_features(s.pool.coordinates, np.nan_to_num(at, nan=1e3, posinf=1e3, neginf=-1e3))
     H = np.zeros((len(runs), s.state.modes.H.shape[2]))
@@ -193,14 +191,15 @@ def _compare(made: Design, question: Forecast, a: Target, b: Target) -> Iterator
         f"{np.exp(two):.4g}), but all cells together would tell them apart by {apart:.2g} standard deviations"
     )
     run = _cheapest_to_tell(made, a, b)
-    helps = (run.said(),) if run is not None else ("no run up to the question's compute tells them apart",)
-    helps += ("or state which law is believed: `law = NAME` in the forecast",)
+    settles = run.said() if run is not None else "no run up to the question's compute tells them apart"
+    helps = (settles, "or state which law is believed: `law = NAME` in the forecast")
     yield Diagnostic("B111", headline, span_of(question.origin), help=helps, severity="warning")
 
 
 def _joint_width(made: Design, question: Forecast, both: tuple[Target, Target]) -> float:
     widths = half_widths(made.situation, made.foreseen.belt.V)
-    return float(np.hypot(*(widths.get((question.name, t.what, t.fit), 0.0) for t in both)))
+    first, second = (widths.get((question.name, t.what, t.fit), 0.0) for t in both)
+    return float(np.hypot(first, second))
 
 
 def _distance(s: Situation, a: Target, b: Target) -> float:

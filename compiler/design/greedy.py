@@ -220,4 +220,4 @@ def without_each(bought: Bought) -> Floats:
         belt = bought.belt.copy()
         belt.add(i, -1.0)
         values.append(float(np.sum((1.0 - bought.belt.V / np.maximum(belt.V, 1e-300)) * belt.modes.weight)))
-    return np.clip(np.array(values), 0.0, 1.0)
+    return np.asarray(np.clip(np.array(values), 0.0, 1.0))

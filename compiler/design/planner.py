@@ -20,7 +20,7 @@ from isoloss.compiler.design.choice import Candidate, Choice, ComputeBudget, eve
 from isoloss.compiler.design.greedy import Belt, Bought, Purse, buy
 from isoloss.compiler.design.pool import Pool, cost_rule, misfit_features, spread_out
 from isoloss.compiler.design.state import State, state
-from isoloss.compiler.laws.arrays import Floats, FlopsPerImage
+from isoloss.compiler.laws.arrays import Bools, Floats, FlopsPerImage
 from isoloss.compiler.runs import Knowledge, Run
 from isoloss.dsl.study import Study
 
@@ -47,6 +47,12 @@ class Situation:
     owned: tuple[int, ...]
     begun: tuple[int, ...]
     available: float
+
+    def open(self) -> Bools:
+        """What may be bought [n]."""
+        found = np.ones(len(self.pool), dtype=bool)
+        found[list(self.owned)] = False
+        return found
 
     def before(self) -> tuple[Belt, Purse]:
         """Knowledge and spending before anything more is bought."""
@@ -125,23 +131,26 @@ def situation(
 
 def plan(made: Situation) -> Design:
     """The next slice, and the rest of the budget as far as it can be foreseen."""
-    modes = made.state.modes
-    open = np.ones(len(made.pool), dtype=bool)
-    open[list(made.owned)] = False
+    stage, slice = next_slice(made)
+    open = made.open()
+    open[list(slice.order)] = False
+    belt, purse = slice.belt, slice.purse
+    foreseen = buy(made.state.modes, purse, open, made.available, _FORESEEN, belt, swaps=False)
+    return Design(made, stage, slice, foreseen)
+
+
+def next_slice(made: Situation) -> tuple[str, Bought]:
+    """(stage, what is bought next): nothing, where nothing affordable tells more."""
+    modes, open = made.state.modes, made.open()
     belt, purse = made.before()
-    stage, slice = "complete", Bought((), belt, purse)
     for number, share in enumerate(STAGES):
         limit = share * made.available
         if purse.spent >= limit * (SPENT if share < 1 else 1.0):
             continue
         bought = buy(modes, purse, open, limit, belt=belt)
         if bought.order:
-            stage, slice = ("pilot" if number == 0 else "slice"), bought
-            break
-    after = open.copy()
-    after[list(slice.order)] = False
-    foreseen = buy(modes, slice.purse, after, made.available, _FORESEEN, slice.belt, swaps=False)
-    return Design(made, stage, slice, foreseen)
+            return ("pilot" if number == 0 else "slice"), bought
+    return "complete", Bought((), belt, purse)
 
 
 def half_widths(made: Situation, V: Floats) -> dict[tuple[str, str, str], float]:

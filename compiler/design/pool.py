@@ -46,7 +46,7 @@ class Pool:
     @property
     def coordinates(self) -> Floats:
         """[n, 3]: ln N, ln D, ln(1 + FID) in length scales of the GP."""
-        return np.stack([self.x.lnN, self.x.lnD, self.x.lnQ], axis=1) / LENGTHS
+        return np.asarray(np.stack([self.x.lnN, self.x.lnD, self.x.lnQ], axis=1) / LENGTHS)
 
     @classmethod
     def of(cls, cells: Sequence[Cell], candidates: Sequence[Candidate], generators: Sequence[str]) -> Pool:
@@ -96,7 +96,7 @@ def spread_out(rows: Ints, coordinates: Floats, most: int = ANCHORS) -> Ints:
     while len(chosen) < most:
         chosen.append(int(np.argmax(far)))
         far = np.minimum(far, np.sum((points - points[chosen[-1]]) ** 2, axis=1))
-    return rows[np.array(chosen)]
+    return np.asarray(rows[np.array(chosen)])
 
 
 def _kernel(a: Floats, b: Floats) -> Floats:

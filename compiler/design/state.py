@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
@@ -16,8 +17,9 @@ from isoloss.compiler.laws.arrays import Floats, FlopsPerImage, Ints
 
 #: Pools above this size are planned at the most probable theta alone.
 LARGE = 3000
-#: How far a mode may lie from the belief's centre, in prior standard deviations, whatever the data say.
-_FURTHEST = 1.0
+#: How far a mode may lie from the belief's centre, in prior standard deviations: half of the prior's width
+#: keeps exponents above zero and optima where networks are.
+_FURTHEST = 0.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,6 +34,10 @@ class State:
     targets: tuple[Target, ...]
 
 
+#: Law, theta, H [n, d], P [d, d], gradients per target, most probable.
+_Found: TypeAlias = tuple[int, Floats, Floats, Floats, dict[int, Floats], bool]
+
+
 def state(
     laws: Sequence[Asked],
     beliefs: Sequence[Belief],
@@ -40,7 +46,7 @@ def state(
     rule: FlopsPerImage,
 ) -> State | None:
     """None where no law has an answer to any question at its belief. `finished` rows per law."""
-    found: list[tuple[int, Floats, Floats, Floats, Floats, bool]] = []
+    found: list[_Found] = []
     targets: list[Target] = []
     large = len(features) > LARGE
     for k, (each, belief) in enumerate(zip(laws, beliefs, strict=True)):
@@ -85,8 +91,8 @@ def _direction(belief: Belief, P: Floats, each: Asked, rule: FlopsPerImage) -> F
         if g is not None and len(g) == 1:
             Pg = P[:p, :p] @ g[0]
             step = Pg / np.sqrt(max(float(g[0] @ Pg), 1e-300))
-            # Half of the prior's width keeps exponents above zero and optima where networks are.
-            return np.clip(step, -0.5 * _FURTHEST * belief.sd, 0.5 * _FURTHEST * belief.sd)
+            furthest = _FURTHEST * belief.sd
+            return np.asarray(np.clip(step, -furthest, furthest))
     return None
 
 
@@ -103,7 +109,7 @@ def _gradients(
     return found
 
 
-def _stack(found: list, targets: Sequence[Target], beliefs: Sequence[Belief]) -> State:  # type: ignore[type-arg]
+def _stack(found: Sequence[_Found], targets: Sequence[Target], beliefs: Sequence[Belief]) -> State:
     d = max(entry[2].shape[1] for entry in found)
     n, K = len(found[0][2]), len(found)
     # A law's parameters as a question are several answers; each gets a column.
