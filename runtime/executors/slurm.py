@@ -27,7 +27,7 @@ from isoloss.runtime.executors.base import Event, Outcome, Resources, Watcher
 from isoloss.runtime.executors.interrupts import interruptible
 from isoloss.runtime.executors.slurm_client import ENDED, Row
 from isoloss.runtime.executors.slurm_groups import arrange
-from isoloss.runtime.executors.slurm_scripts import PREFIX, Settings, Submission, write
+from isoloss.runtime.executors.slurm_scripts import PREFIX, Settings, Submission, lead_seconds, write
 from isoloss.runtime.executors.slurm_task import read_tasks
 from isoloss.runtime.jobs import JOBS
 from isoloss.runtime.store import Store
@@ -54,12 +54,14 @@ class SlurmExecutor:
         options: Sequence[tuple[str, str]] = (),
         processes: int = 1,
         walltime_seconds: float | None = None,
+        lead: int | None = None,
         functions: Mapping[str, str] = JOBS,
         poll_seconds: float = POLL_SECONDS,
         grace_seconds: float = GRACE_SECONDS,
         late_seconds: float = _LATE_SECONDS,
     ) -> None:
-        self.settings = Settings(resources, functions, tuple(options), processes, walltime_seconds)
+        lead = lead_seconds(walltime_seconds) if lead is None else lead
+        self.settings = Settings(resources, functions, tuple(options), processes, walltime_seconds, lead)
         self.poll_seconds = poll_seconds
         self.grace_seconds = grace_seconds
         self.late_seconds = late_seconds

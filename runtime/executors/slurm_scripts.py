@@ -45,25 +45,26 @@ _OURS = frozenset(
 class Settings:
     """How jobs are submitted. `options` are sbatch's long options as (name, value), value "" for a flag;
     `processes` per training, one device each; `walltime_seconds` of one attempt, longer jobs become chains;
-    `limit` how many tasks of an array may run at once."""
+    `limit` how many tasks of an array may run at once; `lead_seconds` how long before the end of its time a
+    task is asked for a checkpoint (Slurm may ask a minute earlier)."""
 
     resources: Resources
     functions: Mapping[str, str]
     options: tuple[tuple[str, str], ...] = ()
     processes: int = 1
     walltime_seconds: float | None = None
+    lead_seconds: int = 120
 
     @property
     def limit(self) -> int:
         return max(1, self.resources.count // self.processes)
 
-    @property
-    def lead_seconds(self) -> int:
-        """How long before the end of its time a task is asked for a checkpoint: 5 % of it, 20 s to 5 min,
-        assumed: a step of training and the write of a checkpoint fit in. Slurm may ask a minute earlier."""
-        if self.walltime_seconds is None:
-            return 120
-        return int(min(300.0, max(20.0, self.walltime_seconds / 20)))
+
+def lead_seconds(walltime_seconds: float | None) -> int:
+    """5 % of the walltime, 20 s to 5 min, assumed: a step of training and the write of a checkpoint fit in."""
+    if walltime_seconds is None:
+        return 120
+    return int(min(300.0, max(20.0, walltime_seconds / 20)))
 
 
 @dataclass

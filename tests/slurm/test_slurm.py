@@ -15,6 +15,7 @@ import pytest
 from isoloss.compiler.plan import Job
 from isoloss.runtime import journal
 from isoloss.runtime.errors import JobError
+from isoloss.runtime.executors import slurm_client
 from isoloss.runtime.executors.base import Event, Outcome, Resources
 from isoloss.runtime.executors.slurm import SlurmExecutor
 from isoloss.runtime.store import Store
@@ -82,14 +83,103 @@ def steps_logged(store: Store, job: Job) -> list[int]:
 
 def test_a_dag_runs_and_a_failure_takes_its_dependants_only(store: Store, cluster: Cluster) -> None:
     first, second, bad = generate_job(1), generate_job(2), generate_job(3, behaviour="error")
-    both, one, doomed = follow_job(first, second), follow_job(second), follow_job(bad, first)
-    outcome, events = run([both, one, doomed, first, second, bad], store)
-    assert outcome.done == {first.id, second.id, both.id, one.id}
+    both, doomed = follow_job(first, second), follow_job(bad, first)
+    # Index by index: one array for these three, of which one fails with its need.
+    ones = [follow_job(need) for need in (first, second, bad)]
+    outcome, events = run([both, *ones, doomed, first, second, bad], store)
+    assert outcome.done == {first.id, second.id, both.id, ones[0].id, ones[1].id}
     assert store.open_result(both.id).observations[0].value == 3.0
     assert outcome.failed[bad.id].code == "R301"
     assert outcome.failed[bad.id].help == ("lower `lr`",)
-    assert outcome.skipped == {doomed.id: "needs generate 3, which failed"}
+    assert outcome.skipped == {id: "needs generate 3, which failed" for id in (doomed.id, ones[2].id)}
     assert states(store, doomed) == ["skipped"]
     assert states(store, both) == ["started", "finished"]
     assert {e.job.id for e in events if e.what == "finished" and e.job} == outcome.done
     soon(lambda: not queued(cluster))
+
+
+def test_a_long_job_is_a_chain_of_walltimes(store: Store) -> None:
+    # Slurm counts walltimes in minutes and looks at them every 30 s: with a lead of the whole minute it asks for
+    # a checkpoint within the first half of one. The job takes 31 s, so that it is asked at least once.
+    job, hopeless = generate_job(1, behaviour="steps:3100"), generate_job(2, behaviour="sleep:50")
+    user, doomed = follow_job(job), follow_job(hopeless)
+    outcome, _ = run([job, user, hopeless, doomed], store, walltime_seconds=60, lead=60)
+    assert outcome.done == {job.id, user.id}
+    assert store.open_result(job.id).run.attempts >= 2
+    assert states(store, job)[:3] == ["started", "stopped", "started"]
+    assert steps_logged(store, job) == list(range(3100)), "a step was done twice or never"
+    # Stopped without anything saved, it would only begin again, for ever.
+    assert outcome.failed[hopeless.id].code == "R223"
+    assert "nothing to go on from" in outcome.failed[hopeless.id].message
+    assert doomed.id in outcome.skipped
+
+
+def test_a_preempted_job_goes_on_from_its_checkpoint(store: Store, cluster: Cluster) -> None:
+    job = generate_job(1, behaviour="steps:400")
+    work = store.path / "work" / job.id / "step"
+
+    def preempt() -> None:
+        soon(lambda: work.exists() and int(work.read_text()) > 20)
+        cluster.run(
+            "sbatch", "--partition=urgent", "--nodes=2", "--exclusive", "--output=/dev/null", "--wrap=sleep 1"
+        )
+
+    thread = threading.Thread(target=preempt)
+    thread.start()
+    outcome, _ = run([job], store)
+    thread.join()
+    assert outcome.done == {job.id}
+    assert store.open_result(job.id).run.attempts == 2
+    assert states(store, job) == ["started", "stopped", "started", "finished"]
+    assert steps_logged(store, job) == list(range(400))
+
+
+def test_ctrl_c_leaves_nothing_queued_and_keeps_checkpoints(store: Store, cluster: Cluster) -> None:
+    jobs = [generate_job(n, behaviour="steps:6000") for n in range(6)]
+    user = follow_job(*jobs)
+
+    def interrupt() -> None:
+        soon(lambda: len(list((store.path / "work").glob("*/step"))) == 4)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    outcome, events = run([*jobs, user], store)
+    assert outcome.interrupted
+    assert not queued(cluster)
+    begun = {job.id for job in jobs if states(store, job)}
+    assert outcome.stopped == begun
+    assert all(states(store, job) == ["started", "stopped"] for job in jobs if job.id in begun)
+    assert [e.what for e in events].count("stopping") == 1
+    assert all(int((store.path / "work" / id / "step").read_text()) > 0 for id in begun)
+
+
+def test_a_second_run_attaches_to_what_is_queued(store: Store, cluster: Cluster) -> None:
+    job = generate_job(1, behaviour="steps:300")
+    user = follow_job(job)
+    before = executor().prepare([job], store, "study")
+    id = slurm_client.submit(before.folder / f"{before.groups[0].name}.sh")
+    outcome, events = run([job, user], store)
+    assert outcome.done == {job.id, user.id}
+    assert [e.text for e in events if e.what == "elsewhere"] == [f"Slurm task {id}_0, submitted before"]
+    assert states(store, job) == ["started", "finished"]
+
+
+def test_what_slurm_refuses_and_what_it_loses_have_codes(store: Store, cluster: Cluster) -> None:
+    with pytest.raises(JobError, match="invalid partition") as refused:
+        run([generate_job(1), follow_job(generate_job(1))], store, options=[("partition", "nowhere")])
+    assert refused.value.code == "R221"
+    assert not queued(cluster)
+    job, killed = generate_job(2, behaviour="steps:6000"), generate_job(3, behaviour="die")
+
+    def cancel() -> None:
+        soon(lambda: (store.path / "work" / job.id / "step").exists())
+        task = next(line.split()[0] for line in queued(cluster) if "RUNNING" in line)
+        cluster.run("scancel", task)
+
+    thread = threading.Thread(target=cancel)
+    thread.start()
+    outcome, _ = run([job, killed, follow_job(killed)], store)
+    thread.join()
+    assert outcome.failed[job.id].code == "R225"
+    assert outcome.failed[killed.id].code == "R222"
+    assert states(store, killed) == ["started", "crashed"]
