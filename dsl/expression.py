@@ -1,7 +1,7 @@
 """Evaluate a rule or condition for one cell: Expr + what is known -> value, UNKNOWN or GAP.
 
-Logic is three-valued: an unmeasured quantity is UNKNOWN, and `false and UNKNOWN` is false. Integers and
-rationals stay exact; floats enter only from measured quantities."""
+Logic is three-valued: an unmeasured quantity is UNKNOWN, and `false and UNKNOWN` is false. Everything is
+exact: a measured float counts as the decimal it prints as, so that `fid == 1.65` holds for a fid of 1.65."""
 
 from __future__ import annotations
 
@@ -56,7 +56,15 @@ def _quantity(name: str, cell: Mapping[str, Value]) -> Result:
     value = cell.get(name)
     if value is None:
         return math.inf if name == "generator.images" and name in cell else UNKNOWN
-    return value
+    return _exact(value) if isinstance(value, float) else value
+
+
+def _exact(value: float) -> int | float | Fraction:
+    """The shortest decimal that reads as `value`: what a literal of the language is. Infinities stay."""
+    if not math.isfinite(value):
+        return value
+    exact = Fraction(repr(value))
+    return exact.numerator if exact.denominator == 1 else exact
 
 
 def _conditional(expr: Conditional, cell: Mapping[str, Value]) -> Result:

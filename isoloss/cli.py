@@ -21,6 +21,7 @@ COMMANDS: dict[str, str] = {
     "run": "compile and run until nothing is left",
     "status": "show what is done, running and failed",
     "report": "write one HTML file of figures and tables",
+    "calibrate": "measure this machine's speed for the cost model",
     "fit": "fit a law to a table of runs",
     "optimum": "N*, D*, L* for a compute budget under a law",
     "forecast": "loss and accuracy for a compute budget under laws",
@@ -35,6 +36,8 @@ def main(argv: list[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     chosen = next((a for a in arguments if not a.startswith("-")), None)
     parser = _parser(chosen)
+    if chosen is not None and chosen not in COMMANDS:
+        parser.error(_unknown_command(chosen))
     parsed = parser.parse_args(arguments)
     if parsed.command is None:
         parser.print_help()
@@ -54,6 +57,15 @@ def main(argv: list[str] | None = None) -> int:
     except Exception as error:
         show([_our_bug(error)], parsed)
         return WRONG_INPUT
+
+
+def _unknown_command(word: str) -> str:
+    from isoloss.dsl.names import nearest
+
+    near = nearest(word, COMMANDS)
+    close = f"`{near}` is close" if near else f"commands: {', '.join(COMMANDS)}"
+    hint = f"; a study is planned with `isoloss plan {word}`" if word.endswith(".study") else ""
+    return f"no command `{word}`: {close}{hint}"
 
 
 def _our_bug(error: Exception) -> Diagnostic:

@@ -6,7 +6,6 @@ The same expressions as a study's `(runs where …)`, read by the language's own
 from __future__ import annotations
 
 import math
-from fractions import Fraction
 
 import numpy as np
 
@@ -32,7 +31,7 @@ def rows_where(table: RunTable, text: str) -> tuple[RunTable | None, list[Diagno
         cell = _cell(table, row)
         key = tuple(cell.values())
         if key not in decided:
-            decided[key] = evaluate(condition, {name: _exact(value) for name, value in cell.items()})
+            decided[key] = evaluate(condition, cell)
         answer = decided[key]
         if isinstance(answer, Unknown | Gap) or not isinstance(answer, bool):
             line = int(table.line[row])
@@ -64,11 +63,6 @@ def read_condition(text: str, generators: tuple[str, ...]) -> tuple[Expr | None,
     if isinstance(condition, Bad) or report.failed:
         return None, report.diagnostics()
     return condition, []
-
-
-def _exact(value: Value) -> Value:
-    """The decimal that a float prints as: `fid == 1.65` compares with the exact 33/20 of the language."""
-    return Fraction(repr(value)) if isinstance(value, float) else value
 
 
 def _quantities(expr: Expr) -> set[str]:

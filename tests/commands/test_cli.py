@@ -43,4 +43,4 @@ def test_a_wrong_command_line_exits_with_two(capsys: pytest.CaptureFixture[str])
     with pytest.raises(SystemExit) as ended:
         cli.main(["chekc"])
     assert ended.value.code == 2
-    assert "invalid choice: 'chekc'" in capsys.readouterr().err
+    assert "no command `chekc`: `check` is close" in capsys.readouterr().err

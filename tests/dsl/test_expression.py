@@ -55,6 +55,27 @@ def test_unknown_and_known_quantities() -> None:
     assert evaluate(within, {"images": 10**9, "generator.images": None}) is True
 
 
+def test_a_measured_float_equals_its_decimal() -> None:
+    known = {"fid": 1.65, "epochs": 200.0}
+    stated = Const(Fraction("1.65"))
+    assert evaluate(Operation("==", (FID, stated)), known) is True
+    assert evaluate(Operation("!=", (FID, stated)), known) is False
+    assert evaluate(Operation("<", (FID, stated)), known) is False
+    assert evaluate(Operation("<=", (FID, stated)), known) is True
+    assert evaluate(Operation("in", (FID, Const(3), stated)), known) is True
+    total = Operation("+", (FID, Const(Fraction("0.01"))))
+    assert evaluate(Operation("==", (total, Const(Fraction("1.66")))), known) is True
+    # A whole float is a whole number: a batch may be computed from it.
+    assert isinstance(evaluate(Quantity("epochs"), known), int)
+
+
+@given(st.floats(min_value=0, allow_infinity=False))
+def test_a_float_is_found_by_the_number_it_prints_as(value: float) -> None:
+    stated = Const(Fraction(repr(value)))
+    assert evaluate(Operation("==", (FID, stated)), {"fid": value}) is True
+    assert evaluate(Operation("<", (FID, stated)), {"fid": value}) is False
+
+
 def test_gaps() -> None:
     rule = Conditional(Operation("<=", (IMAGES, Const(10))), Const(64), None)
     assert evaluate(rule, {"images": 5}) == 64
