@@ -118,9 +118,7 @@ class _Compilation:
         return _Runs(cell, train, tests, self.shop.fid(cell.generator))
 
     def _refined(self, candidates: Sequence[_Runs]) -> DeviceProfile:
-        """The profile, moved by what finished jobs took; one that was measured already stays as it is."""
-        if not self.profile.provenance.startswith("assumed"):
-            return self.profile
+        """The profile, assumed or measured by `calibrate`, moved by what finished jobs took."""
         finished = self.knowledge.finished
         sources: list[Source] = [s for s in self.shop.sources.values() if s.id in finished]
         for each in candidates:

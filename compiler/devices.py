@@ -90,9 +90,11 @@ def refine(profile: DeviceProfile, timings: Iterable[Timing]) -> DeviceProfile:
         spread = math.sqrt((4 * _PRIOR_SPREAD**2 + (n - 1) * own**2) / (n + 3))
         width = 2 * spread * math.sqrt(1 + 1 / n)
         slow, mid, fast = math.exp(centre + width), math.exp(centre), math.exp(centre - width)
-        rate, launch = profile.flops_per_second[kind].mid, profile.launch_seconds[kind].mid
-        rates[kind] = Range(*(_rounded(rate / x) for x in (slow, mid, fast)))
-        launches[kind] = Range(*(_rounded(launch * x) for x in (fast, mid, slow)))
+        # Families measured apart ("train/wrn") move with their kind.
+        for work in [key for key in rates if key.split("/", 1)[0] == kind]:
+            rate, launch = profile.flops_per_second[work].mid, profile.launch_seconds[work].mid
+            rates[work] = Range(*(_rounded(rate / x) for x in (slow, mid, fast)))
+            launches[work] = Range(*(_rounded(launch * x) for x in (fast, mid, slow)))
     total = sum(len(logs) for logs in by_kind.values())
     said = f"measured: {total} finished jobs ({', '.join(sorted(by_kind))}); else {profile.provenance}"
     return replace(profile, flops_per_second=rates, launch_seconds=launches, provenance=said)

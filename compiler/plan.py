@@ -214,12 +214,12 @@ class DeviceProfile:
     startup + launches x launch_seconds + flops / flops_per_second."""
 
     device: str
-    flops_per_second: Mapping[str, Range]  # keys: job kinds
+    flops_per_second: Mapping[str, Range]  # keys: job kinds; "train/wrn" where a family was measured apart
     startup_seconds: Range
     memory_bytes: float | None
     watts: Range | None
     provenance: str
-    launch_seconds: Mapping[str, Range] = field(default_factory=dict)  # keys: job kinds
+    launch_seconds: Mapping[str, Range] = field(default_factory=dict)  # the same keys
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,7 @@ class Pricer:
         unknown = tuple(f"{part.name}: {part.how}" for part in bill if part.flops is None)
         inside = sum((p.flops or 0.0 for p in bill if p.name == "evaluation during training"), 0.0)
         total = None if unknown else sum((p.flops or 0.0 for p in bill), 0.0)
-        seconds = None if total is None else self.seconds(kind_of(spec), total, launches(spec))
+        seconds = None if total is None else self.seconds(rate_key(spec, self.profile), total, launches(spec))
         return Cost(
             flops=None if total is None else total - inside,
             seconds=seconds,
@@ -57,11 +57,11 @@ class Pricer:
             evaluation_flops=inside,
         )
 
-    def seconds(self, kind: str, flops: float, num_launches: float) -> Range:
-        """Start-up + launches + arithmetic, each low/mid/high (assumed to be high together: a cautious
-        sum)."""
-        rate = self.profile.flops_per_second[kind]
-        launch = self.profile.launch_seconds.get(kind, Range(0.0, 0.0, 0.0))
+    def seconds(self, work: str, flops: float, num_launches: float) -> Range:
+        """Of one job of a kind, or of a kind and model family (rate_key): start-up + launches + arithmetic,
+        each low/mid/high (assumed to be high together: a cautious sum)."""
+        rate = self.profile.flops_per_second[work]
+        launch = self.profile.launch_seconds.get(work, Range(0.0, 0.0, 0.0))
         start = self.profile.startup_seconds
         return Range(
             start.low + num_launches * launch.low + flops / rate.high,
@@ -82,6 +82,16 @@ def kind_of(spec: Spec) -> str:
     return {GenerateSpec: "generate", FidSpec: "fid", TrainSpec: "train", EvaluateSpec: "evaluate"}[
         type(spec)
     ]
+
+
+def rate_key(spec: Spec, profile: DeviceProfile) -> str:
+    """The profile's key for a job: its kind and model family where those were measured, else its kind."""
+    kind = kind_of(spec)
+    if isinstance(spec, TrainSpec | EvaluateSpec):
+        own = f"{kind}/{spec.model['kind']}"
+        if own in profile.flops_per_second:
+            return own
+    return kind
 
 
 def launches(spec: Spec) -> float:

@@ -137,7 +137,7 @@ class _Loop:
         return ended
 
     def _compile(self) -> Ended:
-        profile = planning.device_profile(self.study)
+        profile = planning.device_profile(self.study, self.store.path)
         plan, diagnostics = self.compiler(self.study, self.store.observations(), profile)
         if plan is None:
             raise UserError(planning.with_source(diagnostics))

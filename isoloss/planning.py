@@ -24,11 +24,17 @@ def load(path: str, profile: str | None, overrides: Sequence[str]) -> tuple[Stud
     return study, list(found)
 
 
-def device_profile(study: Study) -> DeviceProfile:
-    """The built-in profile of the budget's device kind. Raises UserError B109 where there is none."""
+def device_profile(study: Study, store: str | Path | None = None) -> DeviceProfile:
+    """The profile of the budget's device kind: the store's calibration, else the built-in one.
+
+    Raises UserError B109 where there is none, P107 or P108 for a calibration that can't be used here."""
+    from isoloss.calibrating import stored_profile
     from isoloss.compiler.devices import BUILT_IN
 
     kind = study.budget.devices.kind
+    measured = stored_profile(store, kind)
+    if measured is not None:
+        return measured
     if kind not in BUILT_IN:
         known = ", ".join(f"`{name}`" for name in BUILT_IN)
         raise fault("B109", f"no profile of device `{kind}`", f"devices with a profile: {known}")
@@ -82,10 +88,11 @@ def plan_of(
         return plan, []
     study, warnings = load(path, profile, overrides)
     observations = stored_observations(store) if store is not None else ()
-    plan, found = compile_loaded(study, observations)
+    speed = device_profile(study, store)
+    plan, found = compile_loaded(study, observations, speed)
     if runs is not None:
         more, notes = _table_observations(runs, plan)
-        plan, found = compile_loaded(study, (*observations, *more))
+        plan, found = compile_loaded(study, (*observations, *more), speed)
         warnings += notes
     return plan, [*warnings, *found]
 

@@ -52,4 +52,19 @@ CODES: tuple[Code, ...] = (
         f"{_WRITE}\n$ isoloss explain nobody PLAN.json",
         f'{_WRITE}\n$ isoloss explain "runs/cnn(2)/g/4k" PLAN.json',
     ),
+    Code(
+        "P107",
+        "a calibration from another machine",
+        "The store's `profile.json` was measured on another host or processor, so its seconds and money would be "
+        "another machine's. Measure this one, or delete the file: plans then assume a speed and say so.",
+        "",
+        planned(),
+    ),
+    Code(
+        "P108",
+        "a calibration that can't be read",
+        "The store's `profile.json` is not what `isoloss calibrate` writes, or of another version.",
+        "",
+        planned(),
+    ),
 )

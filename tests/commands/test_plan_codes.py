@@ -12,7 +12,12 @@ from isoloss.dsl.codes.budget import CODES as BUDGET
 from isoloss.dsl.codes.plan import CODES as PLAN
 
 #: Codes that no few lines raise, and where they are raised instead.
-ELSEWHERE = {"B108": "tests/compiler/test_questions.py", "B109": "tests/compiler/test_devices.py"}
+ELSEWHERE = {
+    "B108": "tests/compiler/test_questions.py",
+    "B109": "tests/compiler/test_devices.py",
+    "P107": "tests/runtime/test_calibration.py",
+    "P108": "tests/runtime/test_calibration.py",
+}
 #: Said beside a plan, and in its `warnings`; the others stop it.
 WARNINGS = {"B104", "B105", "B106", "B107"}
 

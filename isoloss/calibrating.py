@@ -1,0 +1,209 @@
+"""Measure a machine's speed, keep the profile in a store, and find it again for plans of that store.
+
+Jobs of two small built-in studies are compiled like any, run by the local executor, and their seconds fitted
+(compiler/calibration.py). `profile.json` in the store says on which machine: another one is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from isoloss.compiler.plan import DeviceProfile, Job, Range
+from isoloss.errors import fault
+
+if TYPE_CHECKING:
+    from isoloss.compiler.calibration import Timed
+    from isoloss.runtime.calibration import Machine
+    from isoloss.runtime.executors.base import Watcher
+
+FORMAT = "isoloss.profile/1"
+FILE = "profile.json"
+
+_RECIPE = """
+  recipe {name} {{
+    loss = trades(beta = 5)   attack = pgd(norm = linf, eps = {eps}, step = {eps} / 4, steps = 10)
+    batch = {batch}   lr = 0.1   {more}
+  }}"""
+#: The quickstart's kinds of jobs, shorter: the same networks and batches, two evaluations each.
+_DIGITS = """study calibrate {{
+  dataset digits
+  generator short {{ sampler = edm(steps = 3)    denoiser = mixture(components = 4)   images = 10k }}
+  generator long  {{ sampler = edm(steps = 20)   denoiser = mixture(components = 4)   images = 4k }}
+{recipes}
+  evaluate robust {{ attack = pgd(norm = linf, eps = 0.15, steps = 40, loss = cw) }}
+  grid a {{ model in [{models}]   generator = long    images = {small}   recipe = small }}
+  grid b {{ model in [{models}]   generator = short   images = {large}   recipe = large }}
+  budget {{ devices = {devices}   choose = all }}
+}}"""
+#: Wide residual networks at 32 x 32, on made-up images: no data set is needed to time them.
+_CIFAR = """study calibrate {{
+  dataset cifar10
+  generator made_up {{ sampler = edm(steps = 5)   fid = 1   images = 10k }}
+{recipes}
+  grid a {{ model in [{models}]   generator = made_up   images in [{images}]   recipe = small }}
+  grid b {{ model in [{models}]   generator = made_up   images in [{images}]   recipe = large }}
+  budget {{ devices = {devices}   choose = all }}
+}}"""
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What `isoloss calibrate` found: the profile, where, from which jobs and how well it tells them."""
+
+    profile: DeviceProfile
+    machine: Machine
+    slots: int
+    timed: tuple[Timed, ...]
+    accuracy: dict[str, Any]
+
+    def to_json(self) -> bytes:
+        """profile.json: keys sorted, two-space indent."""
+        import orjson
+
+        data = {"format": FORMAT, **asdict(self)}
+        return orjson.dumps(
+            data, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
+        )
+
+
+def studies_of(kind: str, count: int) -> list[tuple[Job, ...]]:
+    """The jobs of the built-in studies for `count` devices of a kind, compiled: digits, then 32 x 32."""
+    cpu = kind == "cpu"
+    devices = f"{count} of {kind}"
+    inside = "evaluate = robust at every 50%"
+    batches = (32, 64) if cpu else (64, 256)
+    digits = _DIGITS.format(
+        recipes="".join(
+            _RECIPE.format(name=name, eps=0.15, batch=batch, more=inside)
+            for name, batch in zip(("small", "large"), batches, strict=True)
+        ),
+        models="cnn(1), cnn(2), cnn(4), cnn(8)" if cpu else "cnn(4), cnn(16)",
+        small="1k" if cpu else "4k",
+        large="3k" if cpu else "10k",
+        devices=devices,
+    )
+    cifar = _CIFAR.format(
+        recipes="".join(
+            _RECIPE.format(name=name, eps="8/255", batch=batch, more="")
+            for name, batch in zip(("small", "large"), (8, 16) if cpu else (128, 512), strict=True)
+        ),
+        models="wrn(10, 1), wrn(10, 2)" if cpu else "wrn(10, 2), wrn(16, 4), wrn(28, 4)",
+        images="48" if cpu else "2048, 6144",
+        devices=devices,
+    )
+    return [_compiled(digits), _compiled(cifar)]
+
+
+def _compiled(text: str) -> tuple[Job, ...]:
+    import tempfile
+
+    from isoloss.planning import compile_loaded, load
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "calibrate.study"
+        path.write_text(text, encoding="utf-8")
+        study, _ = load(str(path), None, ())
+    return compile_loaded(study, ())[0].jobs
+
+
+def calibrate(
+    kind: str, watch: Watcher, expect: Callable[[Sequence[Job], int], None] = lambda jobs, done: None
+) -> Calibration:
+    """Run the calibration on this machine. Raises JobError where it can't run."""
+    from isoloss.compiler.calibration import accuracy, measured_profile
+    from isoloss.compiler.devices import BUILT_IN
+    from isoloss.runtime.calibration import device_count, measure, this_machine
+
+    count = device_count(kind)
+    digits, cifar = studies_of(kind, count)
+    made_up = [job for job in cifar if job.kind == "generate"]
+    jobs = [*digits, *(job for job in cifar if job.kind == "train")]
+    expect(jobs, 0)
+    measured = measure(jobs, kind, watch, stand_ins=made_up)
+    timed = tuple(timed_job(job, measured.seconds[job.id]) for job in jobs)
+    machine = this_machine()
+    if measured.accelerator:
+        from dataclasses import replace
+
+        machine = replace(machine, accelerator=measured.accelerator)
+    at_once = f"{measured.slots} at once" if measured.slots > 1 else "one at a time"
+    said = f"measured by `isoloss calibrate`: {len(timed)} jobs, {at_once}, on {machine.host}, "
+    said += measured.accelerator or machine.cpu
+    profile = with_unmeasured(measured_profile(BUILT_IN[kind], timed, said))
+    return Calibration(profile, machine, measured.slots, timed, accuracy(profile, timed))
+
+
+#: How much wider either way a rate is that another kind of job was measured for: assumed.
+_BORROWED = 1.5
+
+
+def with_unmeasured(profile: DeviceProfile) -> DeviceProfile:
+    """Other networks and the evaluation of wide ones go by the training of wide residual networks, which are
+    of the usual convolutions: as it is for training, with intervals 1.5 times as wide for evaluation."""
+    from dataclasses import replace
+
+    rates, launches = dict(profile.flops_per_second), dict(profile.launch_seconds)
+    for table in (rates, launches):
+        own = table["train/wrn"]
+        table["train"] = own
+        table["evaluate"] = Range(own.low / _BORROWED, own.mid, own.high * _BORROWED)
+    return replace(profile, flops_per_second=rates, launch_seconds=launches)
+
+
+def timed_job(job: Job, seconds: float) -> Timed:
+    """A finished job as the fit sees it. Families are told apart: they run on other kernels."""
+    from isoloss.compiler.calibration import Timed
+    from isoloss.compiler.plan import EvaluateSpec, TrainSpec
+    from isoloss.compiler.price import launches
+
+    spec = job.spec
+    work = f"{job.kind}/{spec.model['kind']}" if isinstance(spec, TrainSpec | EvaluateSpec) else job.kind
+    flops = (job.cost.flops or 0.0) + job.cost.evaluation_flops
+    return Timed(work, job.name, launches(job.spec), flops, seconds)
+
+
+def stored_profile(store: str | Path | None, kind: str) -> DeviceProfile | None:
+    """The calibration in a store, if it has one for this kind of device. Raises UserError P107 for another
+    machine's, P108 for a file that is no calibration."""
+    path = Path(store) / FILE if store is not None else None
+    if path is None or not path.exists():
+        return None
+    found, machine = read_profile(path)
+    if found.device != kind:
+        return None
+    from isoloss.runtime.calibration import this_machine
+
+    here = this_machine()
+    for what, theirs, ours in (("host", machine.host, here.host), ("processor", machine.cpu, here.cpu)):
+        if theirs != ours:
+            raise fault(
+                "P107",
+                f"`{path}` was measured on another machine: {what} `{theirs}`, this is `{ours}`",
+                "measure this one: `isoloss calibrate`, with the same `--store`",
+                f"or delete `{path}`: plans then assume a speed",
+            )
+    return found
+
+
+def read_profile(path: Path) -> tuple[DeviceProfile, Machine]:
+    """A profile.json and its machine. Raises UserError P108."""
+    import orjson
+    from pydantic import TypeAdapter
+
+    from isoloss.runtime.calibration import Machine
+
+    try:
+        data = orjson.loads(path.read_bytes())
+        if not isinstance(data, dict) or data.get("format") != FORMAT:
+            raise ValueError(f"its format is not `{FORMAT}`")
+        return (
+            TypeAdapter(DeviceProfile).validate_python(data.get("profile")),
+            TypeAdapter(Machine).validate_python(data.get("machine")),
+        )
+    except (OSError, ValueError) as error:
+        why = str(error).splitlines()[0]
+        raise fault(
+            "P108", f"`{path}` can't be read as a calibration: {why}", "measure again: `isoloss calibrate`"
+        ) from None

@@ -1,0 +1,94 @@
+"""`isoloss calibrate`: measure this machine's speed, for the seconds and the money of plans."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from isoloss.errors import fault
+
+if TYPE_CHECKING:
+    from isoloss.calibrating import Calibration
+
+EXAMPLE = """examples:
+  isoloss calibrate
+  isoloss calibrate --store /scratch/limits --device cuda
+  isoloss calibrate -o PROFILE.json
+
+Takes about half a minute: real jobs, as many at once as the machine has devices (of the CPU: cores). Plans and
+runs on that store use what it finds. Measure while nothing else runs, or what else runs is measured too."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = EXAMPLE
+    parser.add_argument("--store", metavar="DIR", default="isoloss-store", help="keep the profile here")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="what to measure (cpu)")
+    parser.add_argument("-o", "--output", metavar="PROFILE.json", help="write it here too")
+    parser.add_argument("--json", action="store_true", help="print the profile as JSON")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from isoloss.calibrating import FILE, calibrate
+    from isoloss.loop import as_user_error
+    from isoloss.planning import write_text
+    from isoloss.progress import Progress
+    from isoloss.runtime.errors import JobError
+    from isoloss.runtime.store import Store
+
+    progress = Progress()
+    try:
+        store = Store(arguments.store)
+        kind = "cpu" if arguments.device == "cpu" else _accelerator()
+        found = calibrate(kind, progress, progress.expect)
+    except JobError as error:
+        raise as_user_error(error) from error
+    finally:
+        progress.close()
+    for path in (str(Path(store.path) / FILE), arguments.output):
+        if path:
+            write_text(path, found.to_json())
+    if arguments.json:
+        sys.stdout.write(found.to_json().decode())
+        return 0
+    print("\n".join(_lines(found)))
+    print(f"\nkept in {store.path / FILE}: plans and runs on this store use it")
+    return 0
+
+
+def _accelerator() -> str:
+    """The language's name of this machine's GPU. Raises UserError B109 for one without."""
+    from isoloss.compiler.devices import BUILT_IN
+    from isoloss.runtime.calibration import gpu_name
+
+    name = gpu_name()
+    for kind in BUILT_IN:
+        if kind != "cpu" and kind in name.lower().replace("-", " ").split():
+            return kind
+    known = ", ".join(f"`{kind}`" for kind in BUILT_IN if kind != "cpu")
+    raise fault("B109", f"no profile of the device `{name}`", f"devices with a profile: {known}")
+
+
+def _lines(found: Calibration) -> Iterator[str]:
+    from isoloss.commands.quantities import columns, flop
+
+    profile, machine = found.profile, found.machine
+    yield f"speed of one `{profile.device}`, {found.slots} at once: {machine.host}, "
+    yield f"  {machine.accelerator or machine.cpu}, {machine.cores} cores"
+    start = profile.startup_seconds
+    yield f"  start-up of a job  {start.mid:.2g} s ({start.low:.2g} to {start.high:.2g})"
+    rows = [("", "jobs", "arithmetic per second", "per launch")]
+    works = list(dict.fromkeys(each.work for each in found.timed))
+    for work in works:
+        rate, launch = profile.flops_per_second[work], profile.launch_seconds[work]
+        number = sum(each.work == work for each in found.timed)
+        speed = f"{flop(rate.mid)} ({flop(rate.low)} to {flop(rate.high)})" if rate.mid < 1e17 else "not seen"
+        rows.append((work, str(number), speed, f"{launch.mid * 1e6:.3g} us"))
+    yield from columns(rows)
+    told = found.accuracy
+    yield (
+        f"  of these {told['jobs']} jobs the median is told within {told['median_error']:.0%}, "
+        f"{told['inside']:.0%} lie inside their interval"
+    )
