@@ -45,7 +45,9 @@ def _evaluations(study: Study, each: Allocate, cell: Cell) -> float:
     """Evaluations during and after the training of one such network."""
     pixels = shape(component(study.dataset))
     recipe = next(r for r in study.recipes if r.name == each.recipe)
-    forward = cell.flops_per_image / cost.passes(component(recipe.loss), component(recipe.attack))
+    forward = cell.flops_per_image / cost.passes(
+        component(recipe.loss), component(recipe.attack), component(recipe.perturb)
+    )
     total = 0.0
     for test in each.evaluate:
         total += (

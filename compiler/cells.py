@@ -260,7 +260,11 @@ class _Expansion:
         if key not in self.per_image:
             chosen = self.recipes[recipe]
             self.per_image[key] = cost.flops_per_image(
-                component(model), self.dataset, component(chosen.loss), component(chosen.attack)
+                component(model),
+                self.dataset,
+                component(chosen.loss),
+                component(chosen.attack),
+                component(chosen.perturb),
             )
         return self.per_image[key]
 

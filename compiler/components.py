@@ -65,8 +65,9 @@ def _number(value: Any) -> str:
 
 
 def loss_name(loss: Component) -> str:
-    """`trades(5)`, `pgd_at`, `natural`: label smoothing is left out, it never enters an evaluation."""
-    return f"trades({_number(loss['beta'])})" if loss["kind"] == "trades" else str(loss["kind"])
+    """`trades(5)`, `mart(5)`, `pgd_at`, `natural`: what shapes training alone (label smoothing, entropy, a
+    detached side, weights of a batch's halves, noise) is left out, it never enters an evaluation."""
+    return f"{loss['kind']}({_number(loss['beta'])})" if "beta" in loss else str(loss["kind"])
 
 
 def attack_name(attack: Component) -> str:

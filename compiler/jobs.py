@@ -203,6 +203,7 @@ class Workshop:
             self._recipes[key] = {
                 "loss": component(recipe.loss),
                 "attack": component(recipe.attack),
+                "perturb": component(recipe.perturb),
                 "optimizer": component(recipe.optimizer),
                 "schedule": component(recipe.schedule),
                 "average": component(recipe.average),

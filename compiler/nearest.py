@@ -33,14 +33,18 @@ class Network:
 
 
 def buildable(
-    models: Sequence[Component], dataset: Component, loss: Component, attack: Component
+    models: Sequence[Component],
+    dataset: Component,
+    loss: Component,
+    attack: Component,
+    perturb: Component = cost.NO_PERTURB,
 ) -> tuple[Network, ...]:
     """Members of the grids' families shaped like the grids' networks, by size.
 
     A law in N and D knows nothing of shape: depths stay within those of the grids. Sizes are free upwards and
     go down to the grids' smallest. The grids' own networks are always among them."""
     found: dict[str, Network] = {}
-    rule = cost.passes(loss, attack)
+    rule = cost.passes(loss, attack, perturb)
     smallest = min(count(m, dataset).params for m in models)
     for kind in dict.fromkeys(m["kind"] for m in models):
         mine = [m for m in models if m["kind"] == kind]

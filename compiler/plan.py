@@ -94,8 +94,8 @@ class TrainSpec:
     """Train one network on `train_steps` batches.
 
     `data` has `{"kind": "generated", "shards": [ids of generate jobs, in order], "images": unique images
-    available}`, `{"kind": "real"}`, or a mix of both. `recipe` has loss, attack, optimizer, schedule, average,
-    augment, normalize, batchnorm (Components), batch (int), lr (float), clip (float | None)."""
+    available}`, `{"kind": "real"}`, or a mix of both. `recipe` has loss, attack, perturb, optimizer, schedule,
+    average, augment, normalize, batchnorm (Components), batch (int), lr (float), clip (float | None)."""
 
     dataset: Component
     model: Component

@@ -7,7 +7,14 @@ are estimates (assumed), exact only in their leading term."""
 from __future__ import annotations
 
 from isoloss.compiler.architectures import count
-from isoloss.compiler.cost import attack_passes, evaluation_passes, evaluations_inside, parts, passes
+from isoloss.compiler.cost import (
+    NO_PERTURB,
+    attack_passes,
+    evaluation_passes,
+    evaluations_inside,
+    parts,
+    recipe_passes,
+)
 from isoloss.compiler.datasets import shape
 from isoloss.compiler.plan import (
     Cost,
@@ -98,7 +105,7 @@ def launches(spec: Spec) -> float:
     """Layer executions: batches x passes x layers. What tiny networks wait for in place of arithmetic."""
     if isinstance(spec, TrainSpec):
         layers = count(spec.model, spec.dataset).layers
-        training = spec.train_steps * passes(spec.recipe["loss"], spec.recipe["attack"]) * layers
+        training = spec.train_steps * recipe_passes(spec.recipe) * layers
         if spec.evaluation is None:
             return training
         images = spec.evaluation["images"] or shape(spec.dataset).test_images
@@ -117,10 +124,15 @@ def launches(spec: Spec) -> float:
     return 1
 
 
+#: Losses whose gradient holds a clean and an adversarial pass at once.
+TWO_SIDED = ("trades", "mart")
+
+
 def memory_bytes(spec: Spec) -> float | None:
     """What the device holds at once, in fp32; None where not estimated.
 
-    Training: weights, gradient, momentum and average (4 x 4 N bytes) and, for every image of the batch, three
+    Training: weights, gradient, momentum and average (4 x 4 N bytes; one more N for Adam, one for a
+    perturbation of the weights) and, for every image of the batch, three
     saved tensors per convolution, for the clean and the adversarial pass (bf16 halves them). Evaluation:
     weights
     and one pass's saved tensors. Assumes the whole batch on one device; splitting it divides the second
@@ -128,9 +140,11 @@ def memory_bytes(spec: Spec) -> float | None:
     if isinstance(spec, TrainSpec):
         network = count(spec.model, spec.dataset)
         width = 2 if spec.numerics["dtype"] == "bf16" else 4
-        copies = 2 if attack_passes(spec.recipe["attack"]) and spec.recipe["loss"]["kind"] == "trades" else 1
+        copies = 2 if attack_passes(spec.recipe["attack"]) and spec.recipe["loss"]["kind"] in TWO_SIDED else 1
         saved = 3 * width * copies * network.convolution_outputs
-        return 16.0 * network.params + float(saved) * int(spec.recipe["batch"])
+        extra = int(spec.recipe["optimizer"]["kind"] == "adam")
+        extra += int(spec.recipe.get("perturb", NO_PERTURB)["kind"] != "none")
+        return (16.0 + 4.0 * extra) * network.params + float(saved) * int(spec.recipe["batch"])
     if isinstance(spec, EvaluateSpec):
         network = count(spec.model, spec.dataset)
         return 4.0 * network.params + 12.0 * network.convolution_outputs * EVALUATION_BATCH

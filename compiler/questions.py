@@ -86,7 +86,13 @@ class Questions:
             chosen = self.shop.recipes[recipe]
             models = list({id(m): m for m in (component(cell.model) for cell in self.cells)}.values())
             self._networks[recipe] = (
-                buildable(models, self.shop.dataset, component(chosen.loss), component(chosen.attack))
+                buildable(
+                    models,
+                    self.shop.dataset,
+                    component(chosen.loss),
+                    component(chosen.attack),
+                    component(chosen.perturb),
+                )
                 if models
                 else ()
             )

@@ -97,6 +97,8 @@ def _filled(term: Term, given: dict[str, ast.Expression | Bad], name: ast.Name, 
         if slot.name in given:
             node = given[slot.name]
             values[slot.name] = BAD if isinstance(node, Bad) else check_value(slot, node, scope)
+            if not isinstance(node, Bad) and slot.ceiling and not _below(slot, node, values, scope):
+                values[slot.name] = BAD
         elif (text := default_text(slot, scope)) is None:
             missing.append(slot)
             values[slot.name] = BAD
@@ -114,6 +116,18 @@ def _filled(term: Term, given: dict[str, ast.Expression | Bad], name: ast.Name, 
     if any(isinstance(v, Bad) for v in values.values()):
         return BAD
     return Call(term.name, tuple(values.items()))
+
+
+def _below(slot: Slot, node: ast.Expression, values: dict[str, Any], scope: Scope) -> bool:
+    """Whether a number is at most the earlier one that bounds it; reported if not."""
+    value, bound = values[slot.name], values[slot.ceiling]
+    if isinstance(value, Bad) or isinstance(bound, Bad) or value <= bound:
+        return True
+    headline = f"`{slot.name}` must be at most `{slot.ceiling}`, found {value} above {bound}"
+    scope.report.add(
+        "V101", headline, node.span, "out of range", f"for example `{slot.name} = {slot.default}`"
+    )
+    return False
 
 
 def default_text(slot: Slot, scope: Scope) -> str | None:

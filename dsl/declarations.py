@@ -82,16 +82,17 @@ def _attack_fits(block: MergedBlock, values: dict[str, Any], scope: Scope) -> bo
             "train with `pgd(…)` and test with this",
         )
         return False
-    if loss.kind == "natural" and attack.kind != "none":
+    if loss.kind in ("natural", "noise") and attack.kind != "none":
+        images = "clean" if loss.kind == "natural" else "noisy"
         scope.report.add(
             "V110",
-            "`natural` trains on clean images, and an attack is given",
+            f"`{loss.kind}` trains on {images} images, and an attack is given",
             place.value.span,
             "would never run",
             "write `attack = none`, or `loss = pgd_at()` to train on attacked images",
         )
         return False
-    if loss.kind in ("trades", "pgd_at") and attack.kind == "none":
+    if loss.kind in ("trades", "pgd_at", "mart", "half") and attack.kind == "none":
         scope.report.add(
             "V110",
             f"`{loss.kind}` needs attacked images, and the attack is `none`",

@@ -109,6 +109,7 @@ class Recipe:
     name: str
     loss: Call
     attack: Call
+    perturb: Call  # of the weights: none, awp
     optimizer: Call
     schedule: Call
     average: Call

@@ -43,6 +43,11 @@ class Noise:
         drawn = torch.randint(high, (total, columns), generator=self.rng, device=self.rng.device)
         return drawn[self.offset : self.offset + count]
 
+    def thinned(self) -> Noise:
+        """The noise of every second row of the batch: what is drawn for rows 1, 3, 5, … Where processes share
+        a batch, each must hold an even number of rows."""
+        return Noise(self.rng, self.offset // 2, None if self.total is None else self.total // 2)
+
     def _shape(self, like: Tensor) -> Sequence[int]:
         return (like.shape[0] if self.total is None else self.total, *like.shape[1:])
 

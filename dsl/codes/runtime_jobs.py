@@ -65,6 +65,7 @@ TRAINING: tuple[Code, ...] = (
         "$ isoloss run limits.study --set recipe.trades.batch=8192",
         "$ isoloss run limits.study --set recipe.trades.batch=512",
     ),
+    _unknown("R323", "a perturbation of the weights"),
 )
 
 DATA: tuple[Code, ...] = (

@@ -13,7 +13,8 @@ CODES: tuple[Code, ...] = (
     Code(
         "V101",
         "a number out of range",
-        "The number has the right unit and an impossible size.",
+        "The number has the right unit and an impossible size: outside its range, or above a setting of the same call "
+        "that bounds it, as `eps` bounds the random step of `rfgsm`.",
         "study tiny { dataset digits evaluate e { attack = pgd(eps = 3/2) } }",
         "study tiny { dataset digits evaluate e { attack = pgd(eps = 8/255) } }",
     ),
@@ -78,8 +79,8 @@ CODES: tuple[Code, ...] = (
     Code(
         "V110",
         "settings that can't go together",
-        "Each setting is fine by itself, but no training does both: TRADES and PGD-AT need an inner attack, natural "
-        "training has none, and ensembles such as AutoAttack only test.",
+        "Each setting is fine by itself, but no training does both: TRADES, PGD-AT, MART and half need an inner attack, "
+        "training on clean or noisy images has none, and ensembles such as AutoAttack only test.",
         "study tiny { dataset digits recipe r { loss = trades() attack = none batch = 64 lr = 0.1 } }",
         "study tiny { dataset digits recipe r { loss = natural() batch = 64 lr = 0.1 } }",
     ),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from isoloss.dsl.vocabulary.recipes import PUBLISHED
 from isoloss.dsl.vocabulary.row import BlockRow, By, QuantityRow, Slot, WordRow
-from isoloss.dsl.vocabulary.terms import PUBLISHED
 
 #: The rows of the compiler's device table (a test holds them equal).
 DEVICES = ("cpu", "t4", "v100", "a100", "l40s", "h100", "h200", "b200")
@@ -46,8 +46,10 @@ RECIPE = BlockRow(
     "recipe trades { loss = trades()  attack = pgd(eps = 8/255)  batch = 1024  lr = 0.3 }",
     (
         _term("loss", "What training minimises.", "trades(beta = 5)"),
-        _term("attack", "The inner attack.", "pgd(eps = 8/255, steps = 10)", By("loss", {"natural": "none"}),
-              optional_when="the loss is `natural`"),
+        _term("attack", "The inner attack.", "pgd(eps = 8/255, steps = 10)", By("loss", {"natural": "none", "noise": "none"}),
+              optional_when="the loss is `natural` or `noise`"),
+        _term("perturb", "How weights are perturbed while a step's gradient is taken.", "awp(gamma = 0.005)", "none",
+              source=PUBLISHED),
         _term("optimizer", "How weights move.", "sgd(momentum = 0.9)", "sgd()", source=PUBLISHED),
         _term("schedule", "How the learning rate moves.", "cosine(warmup = 2.5%)", "cosine()", source=PUBLISHED),
         _term("average", "Average of the weights, which evaluations use.", "ema(decay = 0.995)", "ema()",

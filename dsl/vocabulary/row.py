@@ -37,6 +37,7 @@ class Slot:
     low: str | None = None
     high: str | None = None
     exclusive: bool = False  # whether `low` itself is out of range
+    ceiling: str = ""  # an earlier number of the same call that this one may not exceed
     residue: tuple[int, int] | None = None  # (4, 6): the number is 4 more than a multiple of 6
     absent: str = ""
     form: str = "="  # how it is written: `=`, `in` (an axis; `=` fixes it), `<=` (a bound)

@@ -81,9 +81,11 @@ def _models(plan: Plan) -> list[str]:
         assert isinstance(spec, TrainSpec)
         network = count(spec.model, spec.dataset)
         loss, attack = spec.recipe["loss"], spec.recipe["attack"]
-        each = cost.flops_per_image(spec.model, spec.dataset, loss, attack) / network.params
+        perturb = spec.recipe.get("perturb", cost.NO_PERTURB)
+        each = cost.flops_per_image(spec.model, spec.dataset, loss, attack, perturb) / network.params
         ratio = "outside its domain"
-        if cost.paper_constant_applies(spec.model, spec.dataset, loss, attack):
+        stated = cost.paper_constant_applies(spec.model, spec.dataset, loss, attack)
+        if stated and perturb["kind"] == "none":
             ratio = f"{each / cost.PAPER_CONSTANT - 1:+.2%}"
         total = sum(job.cost.flops or 0.0 for job in jobs)
         rows.append(

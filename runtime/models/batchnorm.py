@@ -94,10 +94,11 @@ class SumOverGroup(torch.autograd.Function):
 def frozen(norms: Iterable[BatchNorm]) -> Iterator[None]:
     """Within, train mode leaves running statistics alone."""
     norms = list(norms)
+    before = [norm.frozen for norm in norms]  # an attack freezes inside what a perturbation has frozen
     for norm in norms:
         norm.frozen = True
     try:
         yield
     finally:
-        for norm in norms:
-            norm.frozen = False
+        for norm, was in zip(norms, before, strict=True):
+            norm.frozen = was

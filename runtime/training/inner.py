@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+
 from torch import Tensor
 
 from isoloss.runtime.attacks import Attack
 from isoloss.runtime.attacks.base import NetworkLike
+from isoloss.runtime.losses import Adversary
 from isoloss.runtime.models.batchnorm import frozen
 from isoloss.runtime.models.network import Network
 from isoloss.runtime.noise import Noise
@@ -38,3 +41,40 @@ class InnerAttack:
             return self._attack(view, x_BCHW, y_B, self.noise, clean_logits_BK)
         finally:
             self._network.train()
+
+    def gaussian(self, x_BCHW: Tensor) -> Tensor:
+        assert self.noise is not None
+        return self.noise.normal(x_BCHW)
+
+    def halved(self) -> InnerAttack:
+        assert self.noise is not None
+        other = copy.copy(self)
+        other.noise = self.noise.thinned()
+        return other
+
+
+class Replay:
+    """An Adversary that works once per step and gives the same images and noise when it is asked again: a
+    perturbation of the weights is found and then trained against on the images of the first pass."""
+
+    def __init__(self, inner: Adversary) -> None:
+        self._inner = inner
+        self.shares_clean = inner.shares_clean
+        self._adversarial: Tensor | None = None
+        self._gaussian: Tensor | None = None
+        self._halved: Replay | None = None
+
+    def __call__(self, x_BCHW: Tensor, y_B: Tensor, clean_logits_BK: Tensor | None = None) -> Tensor:
+        if self._adversarial is None:
+            self._adversarial = self._inner(x_BCHW, y_B, clean_logits_BK)
+        return self._adversarial
+
+    def gaussian(self, x_BCHW: Tensor) -> Tensor:
+        if self._gaussian is None:
+            self._gaussian = self._inner.gaussian(x_BCHW)
+        return self._gaussian
+
+    def halved(self) -> Replay:
+        if self._halved is None:
+            self._halved = Replay(self._inner.halved())
+        return self._halved

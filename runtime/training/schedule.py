@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from isoloss.compiler.plan import Component, exact
@@ -36,21 +37,74 @@ def _cosine(begin: float, end: float, share: float) -> float:
     return end + (begin - end) / 2.0 * (1.0 + math.cos(math.pi * share))
 
 
-def setting_at(schedule: Component, lr: float, step: int, train_steps: int, steps_per_epoch: int) -> Setting:
-    """The setting of 0-based `step` of `train_steps`. Raises JobError R315 for an unregistered schedule.
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a step stands: 0-based `step` of `train_steps`."""
 
-    `cosine(per = epoch)` changes at epoch ends only, as published: 100 epochs of max .3 begin .012, .228."""
-    kind = schedule["kind"]
-    if kind == "constant":
-        return Setting(lr)
-    if kind != "cosine":
-        raise JobError("R315", f"no schedule `{kind}`", "known: constant, cosine")
-    position, total = step, train_steps
+    step: int
+    train_steps: int
+    steps_per_epoch: int
+
+    @property
+    def share(self) -> float:
+        return self.step / self.train_steps
+
+
+def setting_at(schedule: Component, lr: float, step: int, train_steps: int, steps_per_epoch: int) -> Setting:
+    """The setting of 0-based `step` of `train_steps`. Raises JobError R315 for an unregistered schedule."""
+    rule = SCHEDULES.get(schedule["kind"])
+    if rule is None:
+        raise JobError("R315", f"no schedule `{schedule['kind']}`", f"known: {', '.join(sorted(SCHEDULES))}")
+    return rule(schedule, lr, Place(step, train_steps, steps_per_epoch))
+
+
+def _cosine_cycle(schedule: Component, lr: float, place: Place) -> Setting:
+    """`per = epoch` changes at epoch ends only, as published: 100 epochs of max .3 begin .012, .228."""
+    position, total = place.step, place.train_steps
     if schedule.get("per", "step") == "epoch":
-        position, total = step // steps_per_epoch, math.ceil(train_steps / steps_per_epoch)
+        position, total = (
+            place.step // place.steps_per_epoch,
+            math.ceil(place.train_steps / place.steps_per_epoch),
+        )
     warmup = exact(schedule["warmup"])
     initial = lr / DIV_FACTOR
     rate = one_cycle(position, total, warmup, lr, initial, initial / FINAL_DIV_FACTOR)
     if not schedule.get("cycle_momentum", False):
         return Setting(rate)
     return Setting(rate, one_cycle(position, total, warmup, BASE_MOMENTUM, MAX_MOMENTUM, MAX_MOMENTUM))
+
+
+def _milestones(schedule: Component, lr: float, place: Place) -> Setting:
+    """lr * factor^(milestones reached): step s has reached m where s >= m * train_steps."""
+    reached = sum(place.step >= exact(m) * place.train_steps for m in schedule["milestones"])
+    return Setting(lr * exact(schedule["factor"]) ** reached)
+
+
+def _linear(schedule: Component, lr: float, place: Place) -> Setting:
+    warmup, end = exact(schedule["warmup"]), exact(schedule["end"])
+    if (rising := _rising(warmup, place)) is not None:
+        return Setting(lr * rising)
+    left = (1 - place.share) / (1 - warmup)
+    return Setting(lr * (end + (1 - end) * left))
+
+
+def _cooldown(schedule: Component, lr: float, place: Place) -> Setting:
+    if (rising := _rising(exact(schedule["warmup"]), place)) is not None:
+        return Setting(lr * rising)
+    fraction = exact(schedule["fraction"])
+    return Setting(lr * min(1.0, (1 - place.share) / fraction) if fraction else lr)
+
+
+def _rising(warmup: float, place: Place) -> float | None:
+    """Share of lr in the warm-up: (s + 1) / (warmup * train_steps) up to 1; None after it."""
+    rising = (place.step + 1) / (warmup * place.train_steps) if warmup else 1.0
+    return rising if rising < 1 else None
+
+
+SCHEDULES: Mapping[str, Callable[[Component, float, Place], Setting]] = {
+    "cosine": _cosine_cycle,
+    "constant": lambda schedule, lr, place: Setting(lr),
+    "step": _milestones,
+    "linear": _linear,
+    "cooldown": _cooldown,
+}

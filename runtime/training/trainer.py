@@ -16,11 +16,12 @@ from torch import Tensor
 from isoloss.compiler.plan import TrainSpec, exact
 from isoloss.runtime import attacks, losses, models
 from isoloss.runtime.errors import JobError
+from isoloss.runtime.models.batchnorm import frozen
 from isoloss.runtime.noise import key, noise_at
-from isoloss.runtime.training import augment, average
+from isoloss.runtime.training import augment, average, perturb
 from isoloss.runtime.training.engine import Engine, make_optimizer
 from isoloss.runtime.training.feed import Feed
-from isoloss.runtime.training.inner import InnerAttack
+from isoloss.runtime.training.inner import InnerAttack, Replay
 from isoloss.runtime.training.ledger import Ledger
 from isoloss.runtime.training.schedule import setting_at
 
@@ -69,6 +70,12 @@ class Trainer:
             for norm in self.network.batch_norms():
                 norm.group = dist.group.WORLD
         self.loss = losses.build(recipe["loss"])
+        if isinstance(self.loss, losses.Half) and world_size > 1 and self._share % 2:
+            raise JobError(
+                "R319", f"`half` attacks every second image: {self._share} per process can't be halved alike",
+                f"choose a batch that is a multiple of {2 * world_size}",
+            )  # fmt: skip
+        self.perturb = perturb.build(recipe.get("perturb", {"kind": "none"}), self.network, spec.train_steps)
         self.inner = InnerAttack(attacks.build(recipe["attack"]), self.network, recipe["batchnorm"]["attack"])
         self.ledgers = [Ledger(len(source.images)) for source in feed.sources]
         self._augment = augment.build(recipe["augment"])
@@ -86,7 +93,7 @@ class Trainer:
         self._prepare(index)
         x_BCHW, y_B = self._batch(index)
         with torch.autocast(self.device.partition(":")[0], torch.bfloat16, enabled=self._autocast):
-            loss = self.loss.training(self.network, x_BCHW, y_B, self.inner)
+            loss = self._loss(index, x_BCHW, y_B)
         value = self._over_processes(loss.detach())
         if not math.isfinite(value):
             raise JobError(
@@ -95,10 +102,22 @@ class Trainer:
             )  # fmt: skip
         self.engine.backward(loss)
         self.engine.step()
+        if self.perturb is not None:
+            self.perturb.remove()
         self.position = index + 1
         if self.average is not None:
             self.average.update(self.position)
         return value
+
+    def _loss(self, index: int, x_BCHW: Tensor, y_B: Tensor) -> Tensor:
+        """The batch's loss with its graph; where weights are perturbed, at the perturbed ones."""
+        if self.perturb is None or not self.perturb.active(index):
+            return self.loss.training(self.network, x_BCHW, y_B, self.inner)
+        once = Replay(self.inner)
+        with frozen(self.network.batch_norms()):
+            ascent = self.loss.training(self.network, x_BCHW, y_B, once)
+        self.perturb.add(ascent)
+        return self.loss.training(self.network, x_BCHW, y_B, once)
 
     def _over_processes(self, value: Tensor) -> float:
         if self._world_size > 1:
@@ -122,7 +141,9 @@ class Trainer:
         )
         for group in self.optimizer.param_groups:
             group["lr"] = setting.lr
-            if setting.momentum is not None:
+            if setting.momentum is not None and "betas" in group:
+                group["betas"] = (setting.momentum, group["betas"][1])  # as torch's OneCycleLR cycles Adam
+            elif setting.momentum is not None:
                 group["momentum"] = setting.momentum
         if index <= 1:
             self.network.set_momentum(1.0 if index == 0 else self._momentum)
