@@ -52,12 +52,17 @@ class AccuracyFit:
     def predict(self, loss: Range) -> Range:
         """Accuracy at a forecast loss. The 95 % interval adds in quadrature: the loss's own interval (per
         side), the line's uncertainty, the residual of one more run, and the binomial error of a test set
-        of `count` images, which all runs share and no residual shows. Clipped to [0, 1]."""
+        of `count` images, which all runs share and no residual shows. Outside the losses of the points the
+        residual grows as `_stretch` says. Clipped to [0, 1]."""
         mid = self.value(loss.mid)
-        noise = self._variance(loss.mid, mid) * Z95**2
-        ends = sorted((self.slope * (loss.low - loss.mid), self.slope * (loss.high - loss.mid)))
-        low = mid - math.sqrt(ends[0] ** 2 + noise) if ends[0] <= 0 else mid - math.sqrt(noise)
-        high = mid + math.sqrt(ends[1] ** 2 + noise) if ends[1] >= 0 else mid + math.sqrt(noise)
+        ends = []
+        for end in (loss.low, loss.high):
+            # The line is as sure as where it is read: an end far from the points says little.
+            noise = max(self._variance(end, mid), self._variance(loss.mid, mid)) * Z95**2
+            ends.append((self.slope * (end - loss.mid), noise))
+        (down, below), (up, above) = sorted(ends)
+        low = mid - math.sqrt(min(down, 0.0) ** 2 + below)
+        high = mid + math.sqrt(max(up, 0.0) ** 2 + above)
         return Range(max(0.0, low), mid, min(1.0, high))
 
     def _variance(self, loss: float, accuracy: float) -> float:
@@ -66,10 +71,22 @@ class AccuracyFit:
             ii, cross, ss = self.covariance
             total += max(0.0, ii + 2.0 * loss * cross + loss * loss * ss)
         if self.residual is not None:
-            total += self.residual**2
+            total += (self.residual * self._stretch(loss)) ** 2
         if self.count:
             total += accuracy * (1.0 - accuracy) / self.count
         return total
+
+    def beyond(self, loss: float) -> bool:
+        """Whether a loss lies outside those of the points; False where the points aren't known."""
+        return self.loss_range is not None and not self.loss_range[0] <= loss <= self.loss_range[1]
+
+    def _stretch(self, loss: float) -> float:
+        """1 inside the losses of the points. Outside, the square of the distance from their middle in
+        half-widths: a bend as large as the residual at both ends hides among the points, and grows so."""
+        if self.loss_range is None or not self.beyond(loss) or self.loss_range[0] >= self.loss_range[1]:
+            return 1.0
+        low, high = self.loss_range
+        return ((loss - (low + high) / 2) / ((high - low) / 2)) ** 2
 
     def to_json(self) -> dict[str, Any]:
         """Plain data; floats rounded to 10 digits as everything fitted in a plan."""

@@ -1,4 +1,4 @@
-"""What to distrust in a fit: LawFit (+ its points) or published constants -> diagnostics L301 to L313.
+"""What to distrust in a fit: LawFit (+ its points) or published constants -> diagnostics L301 to L314.
 
 Runs after fit.py for `isoloss fit`, and on printed constants for `isoloss verify`. Every lint is a warning:
 the numbers stand, with their reservation beside them."""
@@ -26,6 +26,7 @@ NOTE_CODES: Mapping[str, str] = {
     "early_stop": "L303",
     "rounded_constants": "L305",
     "no_intervals": "L313",
+    "drift_assumed": "L314",
 }
 OTHER_NOTE = "L312"
 
@@ -38,6 +39,7 @@ HELP: Mapping[str, str] = {
     "L309": "predictions that would need it are refused; vary what it depends on",
     "L310": "treat every number of this fit as provisional",
     "L313": "fit the law to your own runs for an interval; a portfolio shows how far laws disagree",
+    "L314": "intervals of forecasts rest on it: add runs that are larger in `params` or `images` than most",
     "L311": "fill in `fid` for these rows, or fit a law without it",
 }
 

@@ -24,6 +24,9 @@ from isoloss.compiler.runs import Knowledge
 from isoloss.dsl.diagnostics import Diagnostic
 from isoloss.dsl.study import Allocate, Call, Forecast, Origin, Study, Value
 
+#: Times the largest run from which on a question is called an extrapolation; as lint L308.
+FAR = 10.0
+
 JobRequest = tuple[str, Source, Facts, str, str, Origin]
 
 
@@ -123,10 +126,7 @@ class Questions:
             "loss": _tidy(optimum.loss),
             "accuracy": self._accuracy(laws, optimum.loss),
         }
-        largest = max((c.flops for c in self.cells), default=0.0)
-        if largest and question.compute_flops > 10 * largest:
-            times = question.compute_flops / largest
-            notes.append(f"extrapolates to {times:.3g} times the compute of the largest cell")
+        notes.extend(_reach(laws, question.compute_flops, optimum.params, optimum.images, values["loss"]))
         self._measure_as_error(laws, values)
         self._tolerance(question, values, complete, notes)
         status = "answered" if complete and (values["loss"] or values["accuracy"]) else "pending"
@@ -198,6 +198,9 @@ class Questions:
             "loss": _tidy(predicted),
             "accuracy": self._accuracy(laws, predicted),
         }
+        params, drawn = float(cell.params), float(cell.drawn)
+        asked = Range(params, params, params), Range(drawn, drawn, drawn)
+        notes.extend(_reach(laws, cell.flops, *asked, values["loss"]))
         self._measure_as_error(laws, values)
         train = self._request(question, cell, complete)
         measured = self._measured(question, cell, train, laws, values, notes)
@@ -358,6 +361,26 @@ class Questions:
             job,
             measured or {},
         )
+
+
+def _reach(
+    laws: Sequence[Fitted], flops: float, params: Range | None, images: Range | None, loss: Range | None
+) -> list[str]:
+    """How far a question reaches beyond what its laws and their line of accuracy were fitted to."""
+    notes = []
+    domains = [f.fit.domain for f in laws if f.fit is not None and f.fit.usable]
+    asked = {"flops": flops, "params": params and params.mid, "images": images and images.mid}
+    for name, value in asked.items():
+        largest = max((getattr(domain, name)[1] for domain in domains), default=math.nan)
+        if value is not None and value > FAR * largest:
+            what = "compute" if name == "flops" else name
+            times = f"{value / largest:.3g} times the {what} of the largest run"
+            notes.append(f"extrapolates to {times}: nothing measured says that its law holds there")
+    line = next((f.accuracy for f in laws if f.accuracy is not None), None)
+    if line is not None and loss is not None and line.loss_range is not None and line.beyond(loss.mid):
+        low, high = line.loss_range
+        notes.append(f"accuracy is read beyond the losses it was seen at, {low:.4g} to {high:.4g}")
+    return notes
 
 
 def _tidy(value: Range | None) -> Range | None:

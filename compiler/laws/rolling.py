@@ -59,15 +59,22 @@ def held_out_score(fit: LawFit, points: Points, options: FitOptions) -> Score:
     return Score(error[known], beyond[known], fit.residual_sigma)
 
 
-def misfit_from(fit: LawFit, score: Score, points: Points, options: FitOptions) -> Misfit:
-    """Drift per e-fold from held-out errors beyond the kept range, less what residual noise explains."""
+def misfit_from(fit: LawFit, score: Score, points: Points, options: FitOptions) -> tuple[Misfit, bool]:
+    """The misfit, and whether its drift was measured. Drift per e-fold from held-out errors beyond the kept
+    range, less what residual noise explains. Lack of fit, and a drift per e-fold, below half the scatter of
+    single runs can't be seen among it: neither is believed to be less. Where nothing held out lies beyond
+    what was kept, the drift per e-fold is assumed to be the law's error on held-out runs, at least that
+    scatter."""
+    noise = score.noise if np.isfinite(score.noise) else 0.0
+    unseen = max(PUBLISHED_MISFIT, 0.5 * noise)
     far = score.beyond > 0.5
-    slope = 0.0
     if far.any():
-        excess = np.maximum(score.error[far] ** 2 - score.noise**2, 0.0)
+        excess = np.maximum(score.error[far] ** 2 - noise**2, 0.0)
         slope = float(np.sqrt(np.sum(excess) / np.sum(score.beyond[far] ** 2)))
-    base = max(PUBLISHED_MISFIT, 0.5 * score.noise)
-    return Misfit(base, max(slope, PUBLISHED_MISFIT), shared_error(points, options))
+    else:
+        summary = score.summary()
+        slope = max(noise, summary["rms_log_error"] if summary else 0.0)
+    return Misfit(unseen, max(slope, unseen), shared_error(points, options)), bool(far.any())
 
 
 def shared_error(points: Points, options: FitOptions) -> float:

@@ -1,4 +1,4 @@
-"""Diagnostic codes of the lint of fits, L301 to L313. All are warnings: the number stands, with its"
+"""Diagnostic codes of the lint of fits, L301 to L314. All are warnings: the number stands, with its"
 " reservation."""
 
 from __future__ import annotations
@@ -18,6 +18,54 @@ _CURVES = table(
     ),
 )
 
+_SIZES = (("6e6", 1.739), ("20e6", 1.415), ("80e6", 1.101), ("300e6", 0.904))
+_WILD = ((1.2, 0.93, 0.86), (0.76, 0.56, 0.73), (1.23, 0.46, 0.68), (0.71, 0.83, 0.65))
+#: Images change nothing after the first step: no power of D is steep enough.
+_NO_SLOPE = table(
+    "params,images,loss",
+    *(
+        f"{n},{d},{loss}"
+        for n, loss in _SIZES
+        for d, loss in (("5e6", loss + 0.3), ("30e6", loss), ("100e6", loss))
+    ),
+)
+#: Two sizes: what is the slope in N, and what the floor?
+_TWO_SIZES = table(
+    "params,images,loss",
+    *(row for row in GOOD_ROWS[1:] if row.startswith(("6e6", "300e6"))),
+    "6e6,100e6,0.760",
+    "6e6,10e6,0.853",
+    "300e6,5e6,0.816",
+)
+_TINY = ("1e6,5e6,1.50", "1e6,30e6,1.45", "1e6,100e6,1.44")
+#: Losses that scatter by a third.
+_SCATTER = table(
+    "params,images,loss",
+    *(
+        f"{n},{d},{loss}"
+        for n, row in zip(("6e6", "20e6", "80e6", "300e6"), _WILD, strict=True)
+        for d, loss in zip(("5e6", "30e6", "100e6"), row, strict=True)
+    ),
+    command=_FIT + " --delta 1e-8",
+)
+_THREE_CURVES = table(
+    "run,params,images,flops,fraction,loss",
+    *(
+        f"r{i},{n}e6,{d * share:g}e6,{7822e12 * n * d * share:g},{share},{6 / (n * 1e6) ** 0.25 + 8 / (d * share * 1e6) ** 0.22 + 0.5:.4f}"
+        for i, (n, d) in enumerate(((6, 5), (20, 30), (80, 100)))
+        for share in (0.5, 0.75, 1.0)
+    ),
+    command="$ isoloss fit runs.csv --law approach1",
+)
+_WIDE = table(
+    "params,images,loss",
+    *(
+        f"{n}e6,{d}e6,{6 / (n * 1e6) ** 0.25 + 8 / (d * 1e6) ** 0.22 + 0.5:.4f}"
+        for n in (6, 20, 80, 300)
+        for d in (5, 10, 30, 100)
+    ),
+)
+
 CODES: tuple[Code, ...] = (
     Code(
         "L301",
@@ -33,7 +81,7 @@ CODES: tuple[Code, ...] = (
         "L302",
         "a parameter lies at the edge of its range",
         "The data would push it further: they don't determine it. Read predictions inside the data only.",
-        "",
+        _NO_SLOPE,
         GOOD,
     ),
     Code(
@@ -51,7 +99,7 @@ CODES: tuple[Code, ...] = (
         "the data hardly determine a combination of parameters",
         "The condition number of the scaled Jacobian is large: parameters trade against each other, so single"
         " values and their products are uncertain though predictions inside the data are not.",
-        "",
+        _TWO_SIZES,
         GOOD,
     ),
     Code(
@@ -67,7 +115,7 @@ CODES: tuple[Code, ...] = (
         "what the filter leaves out matters",
         "The fit to all rows has a parameter outside this fit's 95 % interval. The exclusion is part of the"
         " result and belongs beside it.",
-        "",
+        table(*GOOD_ROWS, *_TINY, command=_FIT + " --where 'params > 2M'"),
         table(*GOOD_ROWS, command=_FIT + " --where 'params < 1B'"),
     ),
     Code(
@@ -103,7 +151,7 @@ CODES: tuple[Code, ...] = (
         "L310",
         "the solver stopped early",
         "It ran out of steps before its tolerance. Treat the numbers as provisional.",
-        "",
+        _SCATTER,
         GOOD,
     ),
     Code(
@@ -122,7 +170,7 @@ CODES: tuple[Code, ...] = (
         "L312",
         "a reservation of the fit",
         "What this law's form says about the fit; the message is the whole story.",
-        "",
+        _THREE_CURVES,
         GOOD,
     ),
     Code(
@@ -131,5 +179,14 @@ CODES: tuple[Code, ...] = (
         "The law was published without uncertainty, so its predictions are points.",
         _PUBLISHED.format(2),
         GOOD,
+    ),
+    Code(
+        "L314",
+        "how far the law drifts outside the data is assumed",
+        "Intervals outside the data rest on how badly the law, fitted to the cheaper runs, predicts larger ones."
+        " This table leaves no run larger than those it could be fitted to, so that the drift is assumed from"
+        " the errors inside.",
+        GOOD,
+        _WIDE,
     ),
 )

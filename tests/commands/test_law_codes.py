@@ -15,11 +15,6 @@ from isoloss.dsl.codes.law import CODES
 ELSEWHERE = {
     "L109": "needs an environment without pyarrow: test_parquet_without_pyarrow",
     "L213": "needs a failed fit as JSON: test_failed_fit_is_refused",
-    "L302": "depends on a solver's path: tests/compiler/test_lint.py",
-    "L304": "depends on a solver's path: tests/compiler/test_lint.py",
-    "L306": "tests/compiler/test_lint.py",
-    "L310": "depends on a solver's path: tests/compiler/test_lint.py",
-    "L312": "tests/compiler/test_lint.py",
     "L504": "needs finished runs: tests/compiler/test_loop.py",
     "L505": "said on stderr beside a plan: tests/commands/test_plan_command.py",
 }

@@ -96,3 +96,21 @@ def test_json_round_trip() -> None:
 def test_prediction_is_ordered_and_within_bounds(mid: float, below: float, above: float) -> None:
     answer = BARTOLDSON2024.predict(Range(max(0.0, mid - below), mid, mid + above))
     assert 0.0 <= answer.low <= answer.mid <= answer.high <= 1.0
+
+
+def test_beyond_its_points_a_line_is_trusted_less() -> None:
+    """Half of a bent relation is seen: the straight line misses the rest, its interval must not."""
+    rng = np.random.default_rng(3)
+
+    def bent(loss: np.ndarray) -> np.ndarray:
+        return np.asarray(0.9 - 0.55 * loss + 0.05 * np.cos(3 * loss))
+
+    loss = rng.uniform(1.7, 2.3, 18)
+    fit = fit_accuracy(loss, bent(loss) + rng.normal(0, 0.01, 18), resamples=100)
+    assert fit is not None
+    true = float(bent(np.array(1.0)))
+    far, near = fit.predict(Range(1.0, 1.0, 1.0)), fit.predict(Range(2.0, 2.0, 2.0))
+    assert abs(fit.value(1.0) - true) > 0.02
+    assert far.low <= true <= far.high
+    assert far.high - far.low > 3 * (near.high - near.low)
+    assert fit.beyond(1.0) and not fit.beyond(2.0)
