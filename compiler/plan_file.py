@@ -1,17 +1,20 @@
 """A PLAN.json from disk -> a checked Plan, or the one diagnostic that says why not.
 
-P101 unreadable, P102 not JSON, P103 not a plan of this format, P104 edited by hand: an id that its spec
-doesn't
-have. A plan from a stranger is data: nothing in it is executed or imported."""
+P101 unreadable, P102 not JSON, P103 not a plan of this format, P104 edited by hand: ids, sums or a study
+that don't agree with the rest. A plan from a stranger is data: nothing in it is executed or imported."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
 
-from isoloss.compiler.plan import FORMAT, Plan, job_id, plan_from_json
+from isoloss.compiler.plan import FORMAT, EvaluateSpec, FidSpec, Plan, Spec, TrainSpec, job_id, plan_from_json
+from isoloss.compiler.totals import totals
 from isoloss.dsl.diagnostics import Diagnostic, Span
+from isoloss.dsl.study_json import study_digest, study_from_json
 
 #: A plan of a million jobs has about a gigabyte; more is refused unread.
 LIMIT_BYTES = 2**30
@@ -47,27 +50,113 @@ def parse_plan(text: bytes, name: str) -> tuple[Plan | None, Diagnostic | None]:
         )
     try:
         plan = plan_from_json(text)
+        _check_budget(plan)
     except (ValueError, TypeError) as error:
         return None, Diagnostic("P103", f"`{name}` is not a whole plan: {_first(error)}", help=(_AGAIN,))
-    return _check_ids(plan, name)
-
-
-def _check_ids(plan: Plan, name: str) -> tuple[Plan | None, Diagnostic | None]:
-    seen: set[str] = set()
-    for job in plan.jobs:
-        if job.id in seen:
-            return None, Diagnostic("P104", f"`{name}` has job {job.id} twice", help=(_AGAIN,))
-        seen.add(job.id)
-        if job_id(job.kind, job.spec) != job.id:
-            headline = f"`{name}` was edited: the spec of job {job.id} ({job.name}) is not the one of its id"
-            helps = ("change the study, not the plan: `isoloss plan FILE -o PLAN.json`",)
-            return None, Diagnostic("P104", headline, help=helps)
-    missing = next((need for job in plan.jobs for need in job.needs if need not in seen), None)
-    if missing is not None:
-        return None, Diagnostic("P104", f"`{name}` lacks job {missing}, which others need", help=(_AGAIN,))
+    checks: tuple[Callable[[Plan], str | None], ...] = (_ids, _needs, _study, _sums)
+    wrong = next((said for check in checks if (said := check(plan)) is not None), None)
+    if wrong is not None:
+        return None, Diagnostic("P104", f"`{name}` {wrong}", help=(_EDITED, _AGAIN))
     return plan, None
 
 
+# What a plan says twice must agree. Each check gives the end of a sentence about the file, or None.
+
+
+def _ids(plan: Plan) -> str | None:
+    seen: set[str] = set()
+    for job in plan.jobs:
+        if job.id in seen:
+            return f"has job {job.id} twice"
+        seen.add(job.id)
+        if job_id(job.kind, job.spec) != job.id:
+            return f"was edited: the spec of job {job.id} ({job.name}) is not the one of its id"
+    missing = next((need for job in plan.jobs for need in job.needs if need not in seen), None)
+    return None if missing is None else f"lacks job {missing}, which others need"
+
+
+def _needs(plan: Plan) -> str | None:
+    # Specs name their inputs by id, and ids are hashes of specs: right needs can't make a circle.
+    for job in plan.jobs:
+        if set(job.needs) != set(_inputs(job.spec)):
+            return f"was edited: job {job.id} ({job.name}) needs other jobs than its spec names"
+    return None
+
+
+def _inputs(spec: Spec) -> tuple[str, ...]:
+    match spec:
+        case FidSpec(samples=samples):
+            return samples
+        case TrainSpec(data=data):
+            shards = data.get("shards", ())
+            return tuple(map(str, shards)) if isinstance(shards, list | tuple) else ()
+        case EvaluateSpec(network=network):
+            return (network,)
+        case _:
+            return ()
+
+
+def _study(plan: Plan) -> str | None:
+    try:
+        digest = study_digest(study_from_json(dict(plan.study)))
+    except (ValueError, TypeError, KeyError) as error:
+        return f"was edited: its study can't be read: {str(error).splitlines()[0]}"
+    return None if digest == plan.digest else "was edited: its digest is not the one of its study"
+
+
+def _sums(plan: Plan) -> str | None:
+    return None if plan.totals == totals(plan.jobs) else "was edited: its totals are not the sums of its jobs"
+
+
+@dataclass(frozen=True, slots=True)
+class _Devices:
+    count: int
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Chains:
+    jobs: int
+    longest: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Profile:
+    device: str
+    provenance: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Budget:
+    """What readers of a plan's `budget` count on; it may hold more."""
+
+    compute_flops: float | None
+    used_flops: float
+    spent_flops: float
+    reserved_flops: float
+    devices: _Devices
+    device_hours: float | None
+    walltime_seconds: float | None
+    chains: _Chains
+    price_per_device_hour: float | None
+    currency: str
+    storage_bytes: float | None
+    used_storage_bytes: float | None
+    choose: str
+    work_bound_seconds: float
+    path_bound_seconds: float
+    profile: _Profile
+
+
+def _check_budget(plan: Plan) -> None:
+    """Raises pydantic.ValidationError (a ValueError)."""
+    # pydantic loads only where a plan crosses a file boundary.
+    from pydantic import TypeAdapter
+
+    TypeAdapter(dict[str, _Budget]).validate_python({"budget": plan.budget})
+
+
+_EDITED = "change the study, not the plan"
 _AGAIN = "write it again: `isoloss plan FILE -o PLAN.json`"
 
 
