@@ -185,7 +185,7 @@ RUNNING: tuple[Code, ...] = (
     ),
     Code(
         "R221",
-        "Slurm refused a submission",
+        "a submission that Slurm refused",
         "`sbatch` said no, and its words are shown: often a partition, account or limit that has to be named with "
         "`--slurm`. What was submitted before the refusal is cancelled, so that nothing waits for what never comes.",
         _SLURM,
@@ -193,7 +193,7 @@ RUNNING: tuple[Code, ...] = (
     ),
     Code(
         "R222",
-        "Slurm lost a task",
+        "a task that Slurm lost",
         "The task ended without a result and without a reason of its own: its node failed and Slurm did not requeue "
         "it, or its process was killed. Slurm's state and the task's log are named; checkpoints are kept.",
         _SLURM,
@@ -211,7 +211,7 @@ RUNNING: tuple[Code, ...] = (
     ),
     Code(
         "R224",
-        "Slurm ended a task for its memory",
+        "a task ended by Slurm for its memory",
         "The task used more main memory than was asked for. `--slurm mem=32G` asks for more; a smaller batch needs "
         "less.",
         _SLURM,

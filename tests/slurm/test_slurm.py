@@ -12,14 +12,16 @@ from typing import Any
 
 import pytest
 
-from isoloss.compiler.plan import Job
+from isoloss.compiler.plan import Cost, Facts, Job, Origin, TrainSpec, job_id
 from isoloss.runtime import journal
 from isoloss.runtime.errors import JobError
 from isoloss.runtime.executors import slurm_client
 from isoloss.runtime.executors.base import Event, Outcome, Resources
 from isoloss.runtime.executors.slurm import SlurmExecutor
+from isoloss.runtime.jobs import JOBS
 from isoloss.runtime.store import Store
 from tests.runtime.fakes import FUNCTIONS, follow_job, generate_job
+from tests.runtime.training_specs import train_spec
 from tests.slurm import cluster as slurm
 from tests.slurm.cluster import Cluster
 
@@ -50,13 +52,19 @@ def store(tmp_path: Path) -> Store:
 
 
 def executor(**more: Any) -> SlurmExecutor:
-    settings: dict[str, Any] = {"poll_seconds": 0.3, "late_seconds": 3, "grace_seconds": 15, **more}
-    return SlurmExecutor(Resources("cpu", 4), functions=FUNCTIONS, **settings)
+    settings: dict[str, Any] = {"poll_seconds": 0.3, "late_seconds": 3, "grace_seconds": 15}
+    return SlurmExecutor(Resources("cpu", 4), **{"functions": FUNCTIONS, **settings, **more})
 
 
 def run(jobs: list[Job], store: Store, **more: Any) -> tuple[Outcome, list[Event]]:
     events: list[Event] = []
     return executor(**more).run(jobs, store, "study", events.append), events
+
+
+def train_job(spec: TrainSpec) -> Job:
+    facts = Facts(params=944, images=spec.train_steps * spec.recipe["batch"], flops_per_image=1000.0)
+    id = job_id("train", spec)
+    return Job(id, "train", "a training", (), spec, Origin(), Cost(), "ready", "a test", facts)
 
 
 def queued(cluster: Cluster) -> list[str]:
@@ -91,20 +99,26 @@ def test_a_dag_runs_and_a_failure_takes_its_dependants_only(store: Store, cluste
     assert store.open_result(both.id).observations[0].value == 3.0
     assert outcome.failed[bad.id].code == "R301"
     assert outcome.failed[bad.id].help == ("lower `lr`",)
-    assert outcome.skipped == {id: "needs generate 3, which failed" for id in (doomed.id, ones[2].id)}
+    assert outcome.skipped == dict.fromkeys((doomed.id, ones[2].id), "needs generate 3, which failed")
     assert states(store, doomed) == ["skipped"]
     assert states(store, both) == ["started", "finished"]
     assert {e.job.id for e in events if e.what == "finished" and e.job} == outcome.done
     soon(lambda: not queued(cluster))
 
 
-def test_a_long_job_is_a_chain_of_walltimes(store: Store) -> None:
-    # Slurm counts walltimes in minutes and looks at them every 30 s: with a lead of the whole minute it asks for
-    # a checkpoint within the first half of one. The job takes 31 s, so that it is asked at least once.
+def test_long_jobs_are_chains_of_walltimes(store: Store, cluster: Cluster, tmp_path: Path) -> None:
+    """A fake job, a real training on two nodes, and a job that saves nothing: side by side, since Slurm takes
+    half a minute to look at walltimes. With a lead of the whole minute it asks for a checkpoint within the
+    first half of one; the fake job takes 31 s, so that it is asked at least once."""
     job, hopeless = generate_job(1, behaviour="steps:3100"), generate_job(2, behaviour="sleep:50")
     user, doomed = follow_job(job), follow_job(hopeless)
-    outcome, _ = run([job, user, hopeless, doomed], store, walltime_seconds=60, lead=60)
-    assert outcome.done == {job.id, user.id}
+    training = train_job(train_spec(60, 32))
+    asking = threading.Thread(target=ask_for_a_checkpoint, args=(cluster, store, training))
+    asking.start()
+    jobs = [job, user, hopeless, doomed, training]
+    outcome, _ = run(jobs, store, walltime_seconds=60, lead=60, **TWO_NODES)
+    asking.join()
+    assert outcome.done == {job.id, user.id, training.id}
     assert store.open_result(job.id).run.attempts >= 2
     assert states(store, job)[:3] == ["started", "stopped", "started"]
     assert steps_logged(store, job) == list(range(3100)), "a step was done twice or never"
@@ -112,6 +126,29 @@ def test_a_long_job_is_a_chain_of_walltimes(store: Store) -> None:
     assert outcome.failed[hopeless.id].code == "R223"
     assert "nothing to go on from" in outcome.failed[hopeless.id].message
     assert doomed.id in outcome.skipped
+    # The training's bits are those of the undisturbed one.
+    quiet = Store(tmp_path / "quiet")
+    assert run([training], quiet, **TWO_NODES)[0].done == {training.id}
+    found, expected = store.open_result(training.id), quiet.open_result(training.id)
+    assert (found.run.world_size, expected.run.world_size, expected.run.attempts) == (2, 2, 1)
+    assert found.run.attempts >= 2
+    assert found.artefacts["weights.pt"] == expected.artefacts["weights.pt"]
+
+
+#: Trainings of two processes, one on each node, started by srun.
+TWO_NODES: dict[str, Any] = {
+    "functions": FUNCTIONS | {"train": JOBS["train"]},
+    "processes": 2,
+    "options": [("ntasks-per-node", "1")],
+}
+
+
+def ask_for_a_checkpoint(cluster: Cluster, store: Store, job: Job) -> None:
+    """What Slurm does before the end of a walltime, once the training is under way."""
+    log = store.path / "journal.jsonl"
+    soon(lambda: log.exists() and f'"metrics","job":"{job.id}"' in log.read_text(), 90)
+    rows = cluster.run("squeue", "--noheader", "--format=%i %j", "--states=RUNNING").splitlines()
+    cluster.run("scancel", "--signal=USR1", *(row.split()[0] for row in rows if row.endswith("-train")))
 
 
 def test_a_preempted_job_goes_on_from_its_checkpoint(store: Store, cluster: Cluster) -> None:
