@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from isoloss.compiler import budgets
-from isoloss.compiler.cells import Cell, expand
+from isoloss.compiler.cells import Cell, expand, span_of
 from isoloss.compiler.components import component, metric_name
 from isoloss.compiler.dag import order
 from isoloss.compiler.datasets import shape
@@ -90,6 +90,8 @@ class _Compilation:
         choice = self._choose(candidates, cells, reserve)
         self.problems.extend(budgets.check(study, choice, reserve, len(candidates)))
         self.problems.extend(choice.problems)
+        span = span_of(study.budget.origin)
+        self.problems.extend(Diagnostic("B105", note, span, severity="note") for note in choice.notes)
         if self._failed():
             return None, self.problems
         for index in choice.chosen:
@@ -262,7 +264,7 @@ class _Compilation:
             budget["design"] = choice.facts
         budget["profile"] = {"device": profile.device, "provenance": profile.provenance}
         self.problems.extend(budgets.after(self.study, jobs, sums["all"], self.profile))
-        warnings = tuple(_warn(d) for d in self.problems) + tuple(Warn("B105", note) for note in choice.notes)
+        warnings = tuple(_warn(d) for d in self.problems)
         laws = {f.name: settle(f.fit.to_json()) for f in fitted if f.fit is not None}
         plan = Plan(
             format=FORMAT,

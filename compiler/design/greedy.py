@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from isoloss.compiler.design.pool import Pool
-from isoloss.compiler.laws.arrays import Bools, Floats
+from isoloss.compiler.laws.arrays import Bools, Floats, Ints
 
 #: Gains are divided by cost to these powers; the best final variance wins. 0 buys what tells most whatever it
 #: costs, 1 what tells most per FLOP.
@@ -70,6 +70,16 @@ class Belt:
         self.var -= Hu**2 / s[:, None]
         self.cross -= Hu[:, :, None] * (gu / s[:, None])[:, None, :]
         self.V -= gu**2 / s[:, None]
+
+    def add_all(self, rows: Ints) -> None:
+        """Condition on one run of each of these at once."""
+        m = self.modes
+        H = m.H[:, rows]
+        information = H.transpose(0, 2, 1) @ H / m.noise[:, None, None]
+        # (I + P M)^-1 P holds where P is singular: fixed parameters and padding stay as they are.
+        P = np.linalg.solve(np.eye(self.P.shape[1]) + self.P @ information, self.P)
+        self.P = 0.5 * (P + P.transpose(0, 2, 1))
+        self._refresh()
 
     def reduction(self) -> Floats:
         """What each candidate takes from the variance of each answer, relatively: [K, n, t] in [0, 1]."""

@@ -66,8 +66,8 @@ class Situation:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Design:
-    """`slice` is what is ready now, `foreseen` the rest of the budget as it looks now. `stage`: pilot, slice
-    or complete."""
+    """`slice` is what is ready now, `foreseen` the rest of the budget as it looks now. `stage`: pilot, slice,
+    all (the budget holds every cell), or complete (nothing is left to run)."""
 
     situation: Situation
     stage: str
@@ -89,14 +89,16 @@ def design(
     if budget.compute_flops is None or not cells:
         return everything(candidates, "no compute budget: every cell runs")
     available = budget.compute_flops - budget.reserved_flops
-    if total_flops(candidates) <= available:
-        return everything(candidates, "the budget holds every cell")
-    made = situation(study, cells, candidates, runs, knowledge, available, test_images)
-    if made is None:
-        return None
-    from isoloss.compiler.design.told import choice_of
+    from isoloss.compiler.design.told import choice_of, told
 
-    return choice_of(plan(made), study, candidates)
+    if total_flops(candidates) <= available:
+        all_of_them = everything(candidates, "the budget holds every cell")
+        if not any(f.within is not None or len(f.laws) > 1 for f in study.forecasts):
+            return all_of_them
+        made = situation(study, cells, candidates, runs, knowledge, available, test_images)
+        return all_of_them if made is None else told(with_all(made), study, all_of_them)
+    made = situation(study, cells, candidates, runs, knowledge, available, test_images)
+    return None if made is None else choice_of(plan(made), study, candidates)
 
 
 def situation(
@@ -139,6 +141,17 @@ def plan(made: Situation) -> Design:
     return Design(made, stage, slice, foreseen)
 
 
+def with_all(made: Situation) -> Design:
+    """Every candidate bought: nothing to choose, but it may still not answer."""
+    belt, purse = made.before()
+    open = made.open()
+    belt.add_all(np.flatnonzero(open))
+    for i in np.flatnonzero(open):
+        purse.buy(int(i))
+    bought = Bought((), belt, purse)
+    return Design(made, "all" if open.any() or made.begun else "complete", bought, bought)
+
+
 def next_slice(made: Situation) -> tuple[str, Bought]:
     """(stage, what is bought next): nothing, where nothing affordable tells more."""
     modes, open = made.state.modes, made.open()
@@ -150,7 +163,7 @@ def next_slice(made: Situation) -> tuple[str, Bought]:
         bought = buy(modes, purse, open, limit, belt=belt)
         if bought.order:
             return ("pilot" if number == 0 else "slice"), bought
-    return "complete", Bought((), belt, purse)
+    return "slice" if made.begun else "complete", Bought((), belt, purse)
 
 
 def half_widths(made: Situation, V: Floats) -> dict[tuple[str, str, str], float]:

@@ -5,6 +5,7 @@ In: Design. Out: Choice, with notes for every question and for the plan. Pure.""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from isoloss.compiler.design.choice import Candidate, Choice
@@ -17,6 +18,7 @@ from isoloss.dsl.study import Study
 _STAGE = {
     "pilot": "the pilot",
     "slice": "this slice",
+    "all": "the plan",
     "complete": "the plan",
 }
 
@@ -44,18 +46,25 @@ def choice_of(made: Design, study: Study, candidates: Sequence[Candidate]) -> Ch
         reasons[i] = _why_dropped(
             i in foreseen, float(made.slice.purse.price[i]), left, float(gains[i]), made.stage
         )
-    told: dict[str, Any] = settle(facts(made))
-    problems = doubts(made, study)
-    return Choice(
+    choice = Choice(
         chosen=tuple(sorted({*s.owned, *made.slice.order})),
         dropped=tuple(dropped),
         reasons=reasons,
         flops=made.slice.purse.spent,
-        notes=tuple(_notes(made)),
         gains={i: float(f"{gains[i]:.6g}") for i in dropped},
-        answers=_answers(told),
-        facts=told,
-        problems=tuple(problems),
+    )
+    return told(made, study, choice)
+
+
+def told(made: Design, study: Study, choice: Choice) -> Choice:
+    """The choice with what the design knows about its questions."""
+    known: dict[str, Any] = settle(facts(made))
+    return replace(
+        choice,
+        notes=tuple(_notes(made)),
+        answers=_answers(known),
+        facts=known,
+        problems=tuple(doubts(made, study)),
     )
 
 
@@ -76,7 +85,7 @@ def _why_dropped(foreseen: bool, price: float, left: float, gain: float, stage: 
 def _notes(made: Design) -> list[str]:
     s = made.situation
     notes = []
-    if all(b.points == 0 for b in s.beliefs):
+    if made.stage == "pilot" and all(b.points == 0 for b in s.beliefs):
         notes.append(
             f"nothing is measured yet: the design starts from a prior, assumed (published exponents, wide), and "
             f"the first {len(made.slice.order)} runs are a pilot"
@@ -87,11 +96,11 @@ def _notes(made: Design) -> list[str]:
     return notes
 
 
-def _answers(told: dict[str, Any]) -> dict[str, tuple[str, ...]]:
+def _answers(known: dict[str, Any]) -> dict[str, tuple[str, ...]]:
     """Notes per question: how well it is known now, after the slice, with all the money, and the bound."""
     found: dict[str, list[str]] = {}
     unit = {"loss": "log loss", "size": "ln N*", "fit": "exponent a or parameters"}
-    for row in told["answers"]:
+    for row in known["answers"]:
         bound = row["no_plan_below"]
         floor = (
             "" if bound is None else f"; no plan at this budget comes below {bound:.2g} (seed noise alone)"

@@ -103,7 +103,7 @@ CODES: tuple[Code, ...] = (
         "test set leave more than `within`, no run does. Known before anything is spent; as sure as the prior it "
         "stands on until runs are finished.",
         planned(_LAW, _FAR.format("0.1%"), "budget { compute = 60 GFLOP choose = design }"),
-        planned(_LAW, _FAR.format("1000%"), "budget { compute = 60 GFLOP choose = design }"),
+        planned(_LAW, _FAR.format("90%"), "budget { compute = 60 GFLOP choose = design }"),
     ),
     Code(
         "B111",
@@ -113,6 +113,6 @@ CODES: tuple[Code, ...] = (
         "same runs won't decide between them. The help names the cheapest run that would, on the way to the "
         "question's compute.",
         "",
-        planned(_LAW, _FAR.format("1000%"), "budget { compute = 60 GFLOP choose = design }"),
+        planned(_LAW, _FAR.format("90%"), "budget { compute = 60 GFLOP choose = design }"),
     ),
 )
