@@ -369,7 +369,11 @@ def _reach(
     """How far a question reaches beyond what its laws and their line of accuracy were fitted to."""
     notes = []
     domains = [f.fit.domain for f in laws if f.fit is not None and f.fit.usable]
-    asked = {"flops": flops, "params": params and params.mid, "images": images and images.mid}
+    asked = {
+        "flops": flops,
+        "params": None if params is None else params.mid,
+        "images": None if images is None else images.mid,
+    }
     for name, value in asked.items():
         largest = max((getattr(domain, name)[1] for domain in domains), default=math.nan)
         if value is not None and value > FAR * largest:

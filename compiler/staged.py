@@ -1,8 +1,9 @@
 """Approach 2 in two stages, as published: N, D and the floor on runs of one quality, then zeta and epsilon on
 the rest with everything else frozen.
 
-Runs inside fit_law where `FitOptions.joint` is off; which runs make which stage is told by the options. Both stages use the same draw of runs in each resample,
-so that the second stage's intervals hold the first's errors (the published ones could not)."""
+Runs inside fit_law where `FitOptions.joint` is off; the options say which runs make which stage. Both stages
+use the same draw of runs in each resample, so that the second stage's intervals hold the first's errors (the
+published ones could not)."""
 
 from __future__ import annotations
 

@@ -19,10 +19,11 @@ from isoloss.dsl.study import Conditional, Expr, Operation, Quantity, Value
 PLACE = "--where"
 
 
-def rows_where(table: RunTable, text: str) -> tuple[RunTable | None, list[Diagnostic]]:
+def rows_where(table: RunTable, text: str, option: str = PLACE) -> tuple[RunTable | None, list[Diagnostic]]:
     """The rows of runs for which the condition is true, or None and what is wrong: with the condition, or
-    because it can't be decided for some run, or because it keeps nothing."""
-    condition, diagnostics = read_condition(text, _names(table, "generator"))
+    because it can't be decided for some run, or because it keeps nothing. `option` is how
+    messages call the condition."""
+    condition, diagnostics = read_condition(text, _names(table, "generator"), option)
     if condition is None:
         return None, diagnostics
     decided: dict[tuple[object, ...], object] = {}
@@ -37,16 +38,18 @@ def rows_where(table: RunTable, text: str) -> tuple[RunTable | None, list[Diagno
             line = int(table.line[row])
             names = sorted(_quantities(condition))
             missing = ", ".join(f"`{name}`" for name in names if cell.get(name) is None)
-            headline = f"`--where {text}` can't be decided for the run on {table.word} {line}"
+            headline = f"`{option} {text}` can't be decided for the run on {table.word} {line}"
             help = f"not known there: {missing}" if missing else "the condition must be true or false"
             return None, [problem("L208", table.source, headline, help, line=line)]
         keep[row] = answer
     if not keep.any():
-        return None, [problem("L208", table.source, f"`--where {text}` keeps no run of {table.num_runs}")]
+        return None, [problem("L208", table.source, f"`{option} {text}` keeps no run of {table.num_runs}")]
     return table.take(keep), []
 
 
-def read_condition(text: str, generators: tuple[str, ...]) -> tuple[Expr | None, list[Diagnostic]]:
+def read_condition(
+    text: str, generators: tuple[str, ...], option: str = PLACE
+) -> tuple[Expr | None, list[Diagnostic]]:
     """The condition as the language checks it; `generators` are names it may compare with."""
     from isoloss.dsl.parse import parse_value
     from isoloss.dsl.report import Report
@@ -54,10 +57,10 @@ def read_condition(text: str, generators: tuple[str, ...]) -> tuple[Expr | None,
     from isoloss.dsl.scope import Bad, Scope
 
     report = Report()
-    node = parse_value(text, PLACE, report)
+    node = parse_value(text, option, report)
     if node is None:
         return None, report.diagnostics()
-    place = Span(PLACE, 1, 1, 1, 2)
+    place = Span(option, 1, 1, 1, 2)
     scope = Scope(report, declared={"generator": dict.fromkeys(generators, place)})
     condition = check_condition(node, scope)
     if isinstance(condition, Bad) or report.failed:

@@ -13,6 +13,7 @@ from isoloss.errors import WRONG_USAGE, UserError, fault
 if TYPE_CHECKING:
     from isoloss.compiler.laws.fitted import LawFit
     from isoloss.compiler.laws.law import Law
+    from isoloss.compiler.laws.options import FitOptions
     from isoloss.compiler.tables import RunTable
     from isoloss.dsl.diagnostics import Diagnostic
 
@@ -20,6 +21,7 @@ EXAMPLE = """
 examples:
   isoloss fit runs.csv --law chinchilla
   isoloss fit runs.csv --law approach3 --where 'not (params < 100M and images > 10M and fid < 10)' -o fit.json
+  isoloss fit runs.csv --law approach2 --base 'fid == 1.65' --quality 'fid > 2'
   isoloss fit theirs.csv --law chinchilla --columns 'params=N*1e6,images=D,loss=L'
 """
 
@@ -30,6 +32,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--law", required=True, help="chinchilla, approach1, approach2, approach3, powerlaw")
     parser.add_argument("--columns", metavar="Q=COLUMN,…", help="which column is what: 'params=N*1e6,loss=L'")
     parser.add_argument("--where", metavar="EXPR", help="keep the runs for which this holds, as in a study")
+    parser.add_argument(
+        "--base",
+        metavar="EXPR",
+        help="approach2 in two stages: N, D and the floor from these runs of one FID",
+    )
+    parser.add_argument(
+        "--quality", metavar="EXPR", help="… and then the FID terms from these; default: the others"
+    )
     parser.add_argument(
         "--points",
         choices=("best", "final", "curve"),
@@ -88,6 +98,14 @@ def _law(arguments: argparse.Namespace) -> Law:
         if not ok:
             shown = getattr(arguments, name.replace("-", "_"))
             raise fault("L211", f"`--{name} {shown}` must be {rule}", exit_code=WRONG_USAGE)
+    staged = [name for name in ("base", "quality") if getattr(arguments, name) is not None]
+    if staged and arguments.law != "approach2":
+        headline = f"`--{staged[0]}` makes stages of approach2; law `{arguments.law}` has none"
+        help = "keep some of the runs for any law: `--where EXPR`"
+        raise fault("L211", headline, help, exit_code=WRONG_USAGE)
+    if staged == ["quality"]:
+        headline = "`--quality` needs `--base`: the second stage follows a first"
+        raise fault("L211", headline, "say which runs: `--base 'fid == 1.65'`", exit_code=WRONG_USAGE)
     return LAWS[arguments.law]
 
 
@@ -111,7 +129,8 @@ def _fit(
     from isoloss.commands.tables import filter_table
     from isoloss.compiler import lint
     from isoloss.compiler.accuracy import fit_accuracy
-    from isoloss.compiler.fit import FitOptions, fit_law
+    from isoloss.compiler.fit import fit_law
+    from isoloss.compiler.laws.options import FitOptions
     from isoloss.compiler.tables.suits import check_suits, flops_rule, mixed_quality, rule_warnings
 
     kept = filter_table(table, arguments.where) if arguments.where else table
@@ -127,6 +146,9 @@ def _fit(
         floor=floor,
         x=arguments.x,
         test_images=arguments.test_images,
+        joint=arguments.base is None,
+        base_runs=_runs_where(kept, arguments.base, "--base"),
+        quality_runs=_runs_where(kept, arguments.quality, "--quality"),
     )
     points = kept.to_points()
     fit = fit_law(law, points, options)
@@ -139,7 +161,7 @@ def _fit(
         *lint.lint_selection(points, rule, floor),
     ]
     if len(kept) < len(table):
-        everything = fit_law(law, table.to_points(), _without_resamples(options))
+        everything = fit_law(law, table.to_points(), _on_all_rows(options, table, arguments))
         found += lint.lint_exclusions(fit, everything, len(table) - len(kept))
     chosen = points.best_per_run(floor) if rule == "best" else points.curves(floor)
     line = fit_accuracy(chosen.loss, chosen.accuracy, chosen.run, arguments.test_images)
@@ -149,13 +171,32 @@ def _fit(
     data["flops_rule"] = {"constant": constant.constant, "spread": constant.spread, "given": constant.given}
     data["source"] = arguments.table
     data["protocol"] = {"points": rule, "floor": floor, "where": arguments.where, "rows": len(kept)}
+    if arguments.base is not None:
+        data["protocol"] |= {"base": arguments.base, "quality": arguments.quality}
     return fit, data, lint.lints(found)
 
 
-def _without_resamples(options: Any) -> Any:
+def _runs_where(table: RunTable, condition: str | None, option: str) -> frozenset[str] | None:
+    """Names of the runs that a stage's condition keeps."""
+    if condition is None:
+        return None
+    from isoloss.commands.tables import filter_table
+
+    chosen = filter_table(table, condition, option).to_points()
+    return frozenset(chosen.run_names[run] for run in set(chosen.run.tolist()))
+
+
+def _on_all_rows(options: FitOptions, table: RunTable, arguments: argparse.Namespace) -> FitOptions:
+    """The same fit without `--where`, and without intervals."""
     from dataclasses import replace
 
-    return replace(options, resamples=0, rolling=False)
+    return replace(
+        options,
+        resamples=0,
+        rolling=False,
+        base_runs=_runs_where(table, arguments.base, "--base"),
+        quality_runs=_runs_where(table, arguments.quality, "--quality"),
+    )
 
 
 def _failed(fit: LawFit, table: RunTable) -> Diagnostic:

@@ -30,6 +30,9 @@ def fit_screen(fit: LawFit, table: RunTable, data: Mapping[str, Any]) -> str:
         lines.append(f"  {FORMULAS[fit.law.name]}")
     floor = f", at or after {protocol['floor']:.0%} of training" if protocol["floor"] > 0 else ""
     lines.append(f"  points: {chosen}{floor}" + (f", where {protocol['where']}" if protocol["where"] else ""))
+    if "base" in protocol:
+        rest = f"where {protocol['quality']}" if protocol["quality"] else "all others"
+        lines.append(f"  stages: base, where {protocol['base']}; then zeta and epsilon, {rest}")
     lines += [f"  note: {note}" for note in table.notes]
     lines += ["", f"  {'':<12} {'estimate':>12}   95% interval"]
     rows = {name: (value, data["intervals"].get(name)) for name, value in data["parameters"].items()}

@@ -21,11 +21,12 @@ def load_table(path: str, columns: str | None) -> tuple[RunTable, list[Diagnosti
     return table, list(diagnostics)
 
 
-def filter_table(table: RunTable, where: str) -> RunTable:
-    """The rows of the runs for which `where` holds. Raises UserError for a bad or too strict filter."""
+def filter_table(table: RunTable, where: str, option: str = "--where") -> RunTable:
+    """The rows of the runs for which `where` holds. `option` is how messages call it. Raises UserError for a
+    bad or too strict filter."""
     from isoloss.compiler.tables.where import rows_where
 
-    kept, diagnostics = rows_where(table, where)
+    kept, diagnostics = rows_where(table, where, option)
     if kept is None:
         raise UserError(diagnostics)
     return kept

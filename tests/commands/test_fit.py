@@ -160,3 +160,33 @@ def test_no_table_gives_a_traceback(tmp_path: Path, rows: list[tuple[str, ...]],
     ran = isoloss(tmp_path, f"fit runs.csv --law {law} --resamples 5 --json")
     assert ran.code in (0, 1)
     orjson.loads(ran.out)
+
+
+def test_two_stages_by_conditions(tmp_path: Path) -> None:
+    (tmp_path / "runs.csv").write_text(qualities(noise=0.0))
+    command = "fit runs.csv --law approach2 --resamples 20"
+    staged = as_json(tmp_path, f"{command} --base 'fid == 2.48' --quality 'fid > 5' -o fit.json")
+    assert staged["protocol"]["base"] == "fid == 2.48"
+    assert staged["points"] == 50  # of 75: the runs at fid 1.65 are in neither stage
+    for name, value in LAW2.items():
+        assert staged["parameters"][name] == pytest.approx(value, rel=1e-5), name
+    screen = isoloss(tmp_path, f"{command} --base 'fid == 2.48'").out
+    assert "base, where fid == 2.48; then zeta and epsilon, all others" in screen
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "says"),
+    [
+        ("--law approach3 --base 'fid == 2.48'", "L211", "stages of approach2"),
+        ("--law approach2 --quality 'fid > 2'", "L211", "needs `--base`"),
+        ("--law approach2 --base 'fid == 3'", "L208", "--base fid == 3"),
+        ("--law approach2 --base 'fid > 2'", "L202", "of one quality"),
+        ("--law approach2 --base 'fid == 2.48' --quality 'fid == 2.48'", "L202", "second stage"),
+    ],
+)
+def test_stages_that_can_not_be(tmp_path: Path, options: str, code: str, says: str) -> None:
+    (tmp_path / "runs.csv").write_text(qualities())
+    ran = isoloss(tmp_path, f"fit runs.csv --resamples 10 {options}")
+    assert ran.code in {1, 2}
+    assert code in ran.out + ran.err
+    assert says in ran.out + ran.err
