@@ -15,7 +15,7 @@ from isoloss.dsl.codes.law import CODES
 ELSEWHERE = {
     "L109": "needs an environment without pyarrow: test_parquet_without_pyarrow",
     "L213": "needs a failed fit as JSON: test_failed_fit_is_refused",
-    "L504": "needs finished runs: tests/compiler/test_loop.py",
+    "L504": "needs finished runs: tests/compiler/test_loop_of_plans.py",
     "L505": "said on stderr beside a plan: tests/commands/test_plan_command.py",
 }
 

@@ -17,6 +17,7 @@ ELSEWHERE = {
     "B109": "tests/compiler/test_devices.py",
     "P107": "tests/runtime/test_calibration.py",
     "P108": "tests/runtime/test_calibration.py",
+    "P109": "tests/compiler/test_schedule.py",
 }
 #: Said beside a plan, and in its `warnings`; the others stop it.
 WARNINGS = {"B104", "B105", "B106", "B107"}
