@@ -84,7 +84,7 @@ def _linear(schedule: Component, lr: float, place: Place) -> Setting:
     warmup, end = exact(schedule["warmup"]), exact(schedule["end"])
     if (rising := _rising(warmup, place)) is not None:
         return Setting(lr * rising)
-    left = (1 - place.share) / (1 - warmup)
+    left = min(1.0, (1 - place.share) / (1 - warmup)) if warmup < 1 else 1.0
     return Setting(lr * (end + (1 - end) * left))
 
 

@@ -53,6 +53,12 @@ class Trainer:
         self.curve = Curve()
         self._share = feed.batch // world_size
         self._offset = rank * self._share
+        self.loss = losses.build(recipe["loss"])
+        if isinstance(self.loss, losses.Half) and world_size > 1 and self._share % 2:
+            raise JobError(
+                "R319", f"`half` attacks every second image: {self._share} per process can't be halved alike",
+                f"choose a batch that is a multiple of {2 * world_size}",
+            )  # fmt: skip
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(key(spec.seed, "init"))
             network = models.build(spec.model, spec.dataset, recipe["normalize"])
@@ -69,12 +75,6 @@ class Trainer:
             # Statistics span the global batch on every topology.
             for norm in self.network.batch_norms():
                 norm.group = dist.group.WORLD
-        self.loss = losses.build(recipe["loss"])
-        if isinstance(self.loss, losses.Half) and world_size > 1 and self._share % 2:
-            raise JobError(
-                "R319", f"`half` attacks every second image: {self._share} per process can't be halved alike",
-                f"choose a batch that is a multiple of {2 * world_size}",
-            )  # fmt: skip
         self.perturb = perturb.build(recipe.get("perturb", {"kind": "none"}), self.network, spec.train_steps)
         self.inner = InnerAttack(attacks.build(recipe["attack"]), self.network, recipe["batchnorm"]["attack"])
         self.ledgers = [Ledger(len(source.images)) for source in feed.sources]

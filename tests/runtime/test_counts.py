@@ -12,8 +12,12 @@ from isoloss.compiler.datasets import SHAPES
 from isoloss.compiler.devices import BUILT_IN
 from isoloss.dsl.vocabulary import DEVICES, terms
 from isoloss.runtime import losses, metrics
+from isoloss.runtime.attacks import ATTACKS
 from isoloss.runtime.data import DATASETS
 from isoloss.runtime.models import build
+from isoloss.runtime.training.engine import OPTIMIZERS
+from isoloss.runtime.training.perturb import PERTURBS
+from isoloss.runtime.training.schedule import SCHEDULES
 
 torch.set_num_threads(1)
 
@@ -47,6 +51,11 @@ def test_tables_have_the_same_rows() -> None:
     assert set(cost.OUTER_PASSES) == set(losses.LOSSES)
     assert set(FAMILIES) <= {term.name for term in terms("model")}
     assert {term.name for term in terms("loss")} == set(cost.OUTER_PASSES)
+    assert set(cost.PERTURBED_PASSES) == set(cost.OUTER_PASSES)
+    assert {term.name for term in terms("attack")} - {"autoattack"} == set(ATTACKS) == set(cost.GRADIENTS)
+    assert {term.name for term in terms("optimizer")} == set(OPTIMIZERS)
+    assert {term.name for term in terms("schedule")} == set(SCHEDULES)
+    assert {term.name for term in terms("perturb")} == set(PERTURBS) == set(cost.PERTURBS)
     assert {term.name for term in terms("dataset")} <= set(SHAPES)
     assert set(DEVICES) == set(BUILT_IN)
 
@@ -58,14 +67,19 @@ def test_shapes_are_those_of_the_readers(name: str) -> None:
     assert row.classes == shape.classes
 
 
+PGD = {"kind": "pgd", "restarts": 1, "start": "uniform"}
+
+
 @pytest.mark.parametrize(
     "attack",
     [
         {"kind": "none"},
         {"kind": "autoattack", "norm": "linf", "eps": "8/255", "version": "standard"},
-        {"kind": "pgd", "norm": "linf", "eps": "8/255", "step": "2/255", "steps": 40, "loss": "cw", "restarts": 1, "start": "uniform"},
-        {"kind": "pgd", "norm": "linf", "eps": "3/20", "step": "3/80", "steps": 10, "loss": "kl", "restarts": 5, "start": "zero"},
-        {"kind": "pgd", "norm": "l2", "eps": 0.5, "step": 0.1, "steps": 7, "loss": "ce", "restarts": 1, "start": "uniform"},
+        PGD | {"norm": "linf", "eps": "8/255", "step": "2/255", "steps": 40, "loss": "cw"},
+        PGD | {"norm": "linf", "eps": "3/20", "step": "3/80", "steps": 10, "loss": "kl", "restarts": 5},
+        {"kind": "fgsm", "norm": "linf", "eps": "8/255", "loss": "ce"},
+        {"kind": "rfgsm", "norm": "linf", "eps": "8/255", "alpha": "4/255", "loss": "ce"},
+        PGD | {"norm": "l2", "eps": 0.5, "step": 0.1, "steps": 7, "loss": "ce"},
     ],
     ids=lambda a: a["kind"],
 )  # fmt: skip
@@ -76,6 +90,9 @@ def test_shapes_are_those_of_the_readers(name: str) -> None:
         {"kind": "trades", "beta": 2.5},
         {"kind": "pgd_at"},
         {"kind": "natural"},
+        {"kind": "mart", "beta": 5.0},
+        {"kind": "half", "weight": 0.3, "label_smoothing": 0.0, "entropy": 3.0},
+        {"kind": "noise", "sigma": "2/25", "label_smoothing": 0.0, "entropy": 0.0},
     ],
 )
 def test_metrics_have_the_same_names(loss: dict[str, object], attack: dict[str, object]) -> None:

@@ -35,6 +35,7 @@ def train_spec(steps: int = 8, batch: int = 16, lr: float = 0.1, **more: Any) ->
         "batch": batch,
         "lr": lr,
         "clip": None,
+        "perturb": {"kind": "none"},
     }
     recipe |= {name: more.pop(name) for name in list(more) if name in recipe}
     numerics = {"dtype": "fp32", "tf32": False, "deterministic": True, "batchnorm_group": batch}
