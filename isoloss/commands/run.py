@@ -182,15 +182,21 @@ def _maker(arguments: argparse.Namespace) -> Callable[[Study], Executor]:
 
 
 def _slurm(study: Study, arguments: argparse.Namespace) -> SlurmExecutor:
+    from isoloss.errors import WRONG_USAGE, fault
+    from isoloss.runtime.errors import JobError
     from isoloss.runtime.executors.base import Resources
     from isoloss.runtime.executors.slurm import SlurmExecutor
     from isoloss.runtime.executors.slurm_scripts import parse_option
 
+    try:
+        options = [parse_option(text) for text in arguments.slurm]
+    except JobError as error:
+        raise fault(error.code, error.message, *error.help, exit_code=WRONG_USAGE) from error
     root = arguments.data or os.environ.get("ISOLOSS_DATA")
     devices = study.budget.devices
     return SlurmExecutor(
         Resources(devices.kind, devices.count, Path(root).absolute() if root else None),
-        options=[parse_option(text) for text in arguments.slurm],
+        options=options,
         processes=arguments.processes or 1,
         walltime_seconds=study.budget.walltime_seconds,
     )

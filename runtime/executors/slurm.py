@@ -313,14 +313,19 @@ def _tasks_of(store: Store, rows: Sequence[Row]) -> Iterator[tuple[str, str, Pat
             yield row.task, group, folder, job["id"]
 
 
+#: What a rank says when another one is gone: seldom the cause.
+_SURPRISES = ("R299", "R105")
+
+
 def _report(watched: _Watched) -> dict[str, Any] | None:
-    """What the task itself said last; a peer's reason goes before rank 0's surprise that it is gone."""
-    found: list[dict[str, Any]] = []
+    """What the task itself said last. Of several ranks that failed: what was no surprise, then who was first."""
+    found: list[tuple[bool, int, dict[str, Any]]] = []
     for path in sorted((watched.folder / "reports").glob(f"{watched.job.id}*.json")):
         with suppress(OSError, ValueError):
-            found.append(orjson.loads(path.read_bytes()))
-    told = [r for r in found if r["failure"] and r["failure"]["code"] != "R299"]
-    return (told or found or [None])[0]
+            data = orjson.loads(path.read_bytes())
+            surprise = data["failure"] is None or data["failure"]["code"] in _SURPRISES
+            found.append((surprise, path.stat().st_mtime_ns, data))
+    return min(found, key=lambda entry: entry[:2])[2] if found else None
 
 
 def _lost(watched: _Watched) -> Failure:
