@@ -100,8 +100,12 @@ def _study(plan: Plan) -> str | None:
     try:
         digest = study_digest(study_from_json(dict(plan.study)))
     except (ValueError, TypeError, KeyError) as error:
-        return f"was edited: its study can't be read: {str(error).splitlines()[0]}"
+        return f"was edited, or written by another version: its study can't be read: {_line(error)}"
     return None if digest == plan.digest else "was edited: its digest is not the one of its study"
+
+
+def _line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _sums(plan: Plan) -> str | None:

@@ -12,6 +12,7 @@ from hashlib import sha256
 from isoloss import ledger, planning
 from isoloss.compiler.plan import DeviceProfile, Job, Observation, Plan, plan_to_json
 from isoloss.dsl.diagnostics import Diagnostic
+from isoloss.dsl.report import with_source
 from isoloss.dsl.study import Study
 from isoloss.errors import FINE, INTERRUPTED, JOB_FAILED, UserError, fault
 from isoloss.progress import Progress
@@ -52,13 +53,7 @@ def load(path: str, profile: str | None, overrides: Sequence[str]) -> tuple[Stud
     if not path.endswith(".json"):
         study, found = planning.load(path, profile, overrides)
         return study, tuple(found)
-    if profile is not None or overrides:
-        raise fault(
-            "R109",
-            "`--profile` and `--set` change a study; a plan has its study resolved already",
-            "give the .study file with them, or the plan without",
-        )
-    plan, _ = planning.plan_of(path)
+    plan, _ = planning.plan_of(path, profile=profile, overrides=overrides)
     from isoloss.dsl.study_json import study_from_json
 
     try:
@@ -140,7 +135,7 @@ class _Loop:
         profile = planning.device_profile(self.study, self.store.path)
         plan, diagnostics = self.compiler(self.study, self.store.observations(), profile)
         if plan is None:
-            raise UserError(planning.with_source(diagnostics))
+            raise UserError(with_source(diagnostics))
         text = plan_to_json(plan)
         name = f"{plan.digest[:20]}-{plan.revision:05d}-{sha256(text).hexdigest()[:8]}.json"
         if not (self.store.path / "plans" / name).exists():

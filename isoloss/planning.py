@@ -5,11 +5,12 @@ What goes wrong is raised as UserError. Imports neither torch nor mlflow nor dee
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from isoloss.compiler.plan import DeviceProfile, Observation, Plan
 from isoloss.dsl.diagnostics import Diagnostic
+from isoloss.dsl.report import with_source
 from isoloss.dsl.study import Study
 from isoloss.errors import UserError, fault
 
@@ -74,11 +75,12 @@ def plan_of(
     overrides: Sequence[str] = (),
     store: str | Path | None = None,
     runs: str | None = None,
+    columns: str | None = None,
 ) -> tuple[Plan, list[Diagnostic]]:
     """The plan of a study file, or the plan in a PLAN.json, checked. `store` adds what it has measured,
-    `runs` a
-    table of runs made elsewhere."""
+    `runs` a table of runs made elsewhere, `columns` the text of its `--columns`."""
     if path.endswith(".json"):
+        _refuse_changes({"--profile": profile, "--set": overrides, "--runs": runs})
         from isoloss.compiler.plan_file import read_plan
 
         plan, problem = read_plan(path)
@@ -91,18 +93,31 @@ def plan_of(
     speed = device_profile(study, store)
     plan, found = compile_loaded(study, observations, speed)
     if runs is not None:
-        more, notes = _table_observations(runs, plan)
+        more, notes = _table_observations(runs, columns, plan)
         plan, found = compile_loaded(study, (*observations, *more), speed)
         warnings += notes
     return plan, [*warnings, *found]
 
 
-def _table_observations(runs: str, plan: Plan) -> tuple[tuple[Observation, ...], list[Diagnostic]]:
+def _refuse_changes(options: Mapping[str, object]) -> None:
+    """A plan on disk is shown as it was made: what changes a study can't change it in silence."""
+    given = [f"`{option}`" for option, value in options.items() if value]
+    if given:
+        raise fault(
+            "R109",
+            f"{' and '.join(given)} would change a study; a plan has its study resolved already",
+            "give the .study file with them, or the plan without",
+        )
+
+
+def _table_observations(
+    runs: str, columns: str | None, plan: Plan
+) -> tuple[tuple[Observation, ...], list[Diagnostic]]:
     """What a table of runs says of a plan's runs. Raises UserError with the table's mistakes."""
     from isoloss.compiler.tables import read_table
     from isoloss.compiler.tables.match import match
 
-    table, found = read_table(runs)
+    table, found = read_table(runs, columns)
     if table is None:
         raise UserError(found)
     matched = match(table, plan)
@@ -115,26 +130,6 @@ def _table_observations(runs: str, plan: Plan) -> tuple[tuple[Observation, ...],
     return matched.observations, notes
 
 
-def with_source(found: Iterable[Diagnostic]) -> list[Diagnostic]:
-    """Diagnostics of the compiler know a place but not its text: add the line, where the file can be read."""
-    from dataclasses import replace
-
-    lines: dict[str, list[str]] = {}
-    result = []
-    for d in found:
-        if d.span is not None and d.source_line is None:
-            if d.span.file not in lines:
-                try:
-                    lines[d.span.file] = Path(d.span.file).read_text(encoding="utf-8").splitlines()
-                except (OSError, UnicodeDecodeError):
-                    lines[d.span.file] = []
-            text = lines[d.span.file]
-            if 0 < d.span.line <= len(text):
-                d = replace(d, source_line=text[d.span.line - 1])
-        result.append(d)
-    return result
-
-
 def write_text(path: str, data: bytes) -> None:
     """Write a file a user named. Raises UserError P105 where it can't be written."""
     if path == "-":
@@ -142,7 +137,11 @@ def write_text(path: str, data: bytes) -> None:
         return
     try:
         Path(path).write_bytes(data)
-    except OSError as error:
-        raise fault(
-            "P105", f"can't write `{path}`: {error.strerror or error}", "choose another place"
-        ) from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        folder = Path(path).parent
+        # The file's own absence is no reason: it is the folder that isn't there.
+        missing = isinstance(error, FileNotFoundError) and not folder.is_dir()
+        said = f"there is no folder `{folder}`" if missing else reason.lower()
+        help = f"make the folder first: `mkdir -p {folder}`" if missing else "choose another place"
+        raise fault("P105", f"can't write `{path}`: {said}", help) from None

@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLE
     parser.add_argument("a", metavar="A", help="a PLAN.json or a .study file")
     parser.add_argument("b", metavar="B", help="another")
-    parser.add_argument("--profile", metavar="P", help="a profile of both studies")
+    parser.add_argument("--profile", metavar="P", help="a profile of the studies")
     parser.add_argument("--store", metavar="DIR", default="isoloss-store", help="use what it has measured")
     parser.add_argument("--long", action="store_true", help="list every job")
     parser.add_argument("--json", action="store_true", help="print it as JSON")
@@ -28,8 +28,16 @@ def run(arguments: argparse.Namespace) -> int:
     from isoloss.compiler.diff import diff
     from isoloss.planning import plan_of
 
-    before, _ = plan_of(arguments.a, profile=arguments.profile, store=arguments.store)
-    after, _ = plan_of(arguments.b, profile=arguments.profile, store=arguments.store)
+    # Beside a plan, the profile is the study's.
+    both = all(name.endswith(".json") for name in (arguments.a, arguments.b))
+    before, after = (
+        plan_of(
+            name,
+            profile=None if name.endswith(".json") and not both else arguments.profile,
+            store=arguments.store,
+        )[0]
+        for name in (arguments.a, arguments.b)
+    )
     found = diff(before, after)
     if arguments.json:
         import orjson

@@ -10,18 +10,22 @@ EPILOG = """examples:
   isoloss help            every word and code
   isoloss help pgd        an attack and its settings
   isoloss help grid       a block
-  isoloss help U102       a diagnostic, with a wrong and a right example"""
+  isoloss help U102       a diagnostic, with a wrong and a right example
+  isoloss help plan       a command"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EPILOG
-    parser.add_argument("word", nargs="?", metavar="WORD", help="a word of the language, or a code")
+    parser.add_argument(
+        "word", nargs="?", metavar="WORD", help="a word of the language, a code, or a command"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print what is known of a word, or list all words."""
     from difflib import get_close_matches
 
+    from isoloss.cli import COMMANDS, main
     from isoloss.dsl.explain import explain, overview, words
     from isoloss.dsl.names import nearest
 
@@ -29,8 +33,10 @@ def run(arguments: argparse.Namespace) -> int:
         print(overview(), end="")
         return FINE
     text = explain(arguments.word)
+    if text is None and arguments.word in COMMANDS:
+        return main([arguments.word, "--help"])
     if text is None:
-        known = words()
+        known = (*words(), *COMMANDS)
         close = dict.fromkeys([n for n in [nearest(arguments.word, known)] if n])
         close |= dict.fromkeys(get_close_matches(arguments.word, known, n=4))
         listed = ", ".join(f"`{word}`" for word in close)

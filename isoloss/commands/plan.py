@@ -20,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--set", action="append", default=[], metavar="K=V", help="change a setting; may be repeated"
     )
     parser.add_argument("--runs", metavar="RUNS.csv", help="a table of runs made elsewhere")
+    parser.add_argument("--columns", metavar="MAP", help="how that table names its columns: params=N,loss=L")
     parser.add_argument("--store", metavar="DIR", default="isoloss-store", help="use what it has measured")
     parser.add_argument("--long", action="store_true", help="every default, every cell")
     parser.add_argument("--json", action="store_true", help="print the plan as JSON")
@@ -29,7 +30,8 @@ def run(arguments: argparse.Namespace) -> int:
     from isoloss.cli import show
     from isoloss.commands.plan_screen import screen
     from isoloss.compiler.plan import plan_to_json
-    from isoloss.planning import plan_of, with_source, write_text
+    from isoloss.dsl.report import with_source
+    from isoloss.planning import plan_of, write_text
 
     plan, found = plan_of(
         arguments.file,
@@ -37,6 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
         overrides=arguments.set,
         store=arguments.store,
         runs=arguments.runs,
+        columns=arguments.columns,
     )
     if arguments.output:
         write_text(arguments.output, plan_to_json(plan))

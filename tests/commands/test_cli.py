@@ -44,3 +44,18 @@ def test_a_wrong_command_line_exits_with_two(capsys: pytest.CaptureFixture[str])
         cli.main(["chekc"])
     assert ended.value.code == 2
     assert "no command `chekc`: `check` is close" in capsys.readouterr().err
+
+
+def test_help_knows_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["help", "plan"])
+    assert ended.value.code == 0
+    assert "isoloss plan examples/quickstart.study" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", list(cli.COMMANDS))
+def test_every_command_shows_an_example_of_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main([command, "--help"])
+    assert ended.value.code == 0
+    assert f"\n  isoloss {command}" in capsys.readouterr().out

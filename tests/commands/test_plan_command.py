@@ -138,3 +138,55 @@ def test_a_table_of_runs_stands_for_the_studys_own(
     assert "stranger" in err
     assert "464 done" in out
     assert "allocate sota  by bottleneck, answered" in out
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--profile", "laptop"], "`--profile` would change"),
+        (["--set", "lr=3", "--runs", "x.csv"], "`--set` and `--runs` would change"),
+    ],
+)
+def test_what_changes_a_study_is_refused_beside_a_plan(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, options: list[str], said: str
+) -> None:
+    target = tmp_path / "PLAN.json"
+    printed(capsys, "plan", QUICK, *NOWHERE, "-o", str(target))
+    status, _, err = printed(capsys, "plan", str(target), *options)
+    assert status == 1
+    assert "R109" in err
+    assert said in err
+
+
+def test_a_plan_written_into_a_missing_folder_names_it(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "none"
+    status, _, err = printed(capsys, "plan", QUICK, *NOWHERE, "-o", str(folder / "PLAN.json"))
+    assert status == 1
+    assert f"there is no folder `{folder}`" in err
+
+
+def test_small_networks_in_a_table_are_taken_as_counts_when_told_so(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    table = tmp_path / "runs.csv"
+    table.write_text("params,images,fid,loss\n414,4096,,1.5\n", encoding="utf-8")
+    _, _, err = printed(capsys, "plan", QUICK, *NOWHERE, "--runs", str(table))
+    assert "L116" in err
+    told = ["--runs", str(table), "--columns", "params=params"]
+    status, out, err = printed(capsys, "plan", QUICK, *NOWHERE, *told, "--json")
+    assert status == 0
+    # The run and its evaluation.
+    assert [job["state"] for job in orjson.loads(out)["jobs"]].count("done") == 2
+
+
+def test_a_mistake_of_a_later_stage_shows_the_line_it_stands_in(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    status, _, err = printed(capsys, "plan", QUICK, *NOWHERE, "--set", "budget.compute=1 TFLOP")
+    assert status == 1
+    assert "B102" in err
+    lines = err.splitlines()
+    assert lines[2].endswith("|   budget {")
+    assert lines[3].endswith("|   ^^^^^^")
