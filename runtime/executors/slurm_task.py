@@ -227,7 +227,9 @@ def _peer(task: Task, rank: int, folder: Path, asked: Asked) -> int:
 
     deadline = time.monotonic() + _MEETING_SECONDS
     while not _meeting(folder).exists():
-        if asked.stop.asked or time.monotonic() > deadline:
+        if asked.stop.asked:
+            return _wait_for_the_end(asked)
+        if time.monotonic() > deadline:
             return STOPPED
         time.sleep(0.1)
     said = _meeting(folder).read_text().split()
