@@ -1,7 +1,8 @@
 """What a budget allows: reserve for the questions' own runs, and the diagnostics of a budget that can't hold.
 
 Pure. Codes B101 buys nothing, B102 `all` costs more, B103 the questions alone cost more, B104 storage,
-B105 design note, B106 memory, B107 walltime chains, B108 the follow-up does not fit."""
+B105 design note, B106 memory, B107 walltime chains, B108 the follow-up does not fit,
+B112 pinned runs cost more."""
 
 from __future__ import annotations
 
@@ -73,8 +74,10 @@ def _images(
         yield id, bill_flops(shop.pricer.cost(shop.sources[id].spec))
 
 
-def check(study: Study, choice: Choice, reserved: float, candidates: int) -> list[Diagnostic]:
-    """Whether the compute budget can hold at all, after the choice."""
+def check(
+    study: Study, choice: Choice, reserved: float, candidates: int, pinned: float = 0.0
+) -> list[Diagnostic]:
+    """Whether the compute budget can hold at all, after the choice. `pinned`: FLOPs of pinned runs."""
     budget = study.budget
     limit, span = budget.compute_flops, span_of(budget.origin)
     if limit is None:
@@ -89,6 +92,12 @@ def check(study: Study, choice: Choice, reserved: float, candidates: int) -> lis
         kept = f", {reserved:.3g} of them kept for `allocate`" if reserved else ""
         headline = f"`choose = all` needs {needed:.3g} FLOP{kept}; the budget is {limit:.3g} FLOP"
         return [Diagnostic("B102", headline, span, help=helps)]
+    if pinned + reserved > limit:
+        needed = pinned + reserved
+        kept = f", {reserved:.3g} of them kept for `allocate`" if reserved else ""
+        helps = (f"raise `compute` to {needed:.3g} FLOP, or pin fewer runs",)
+        headline = f"the runs of `pin` need {needed:.3g} FLOP{kept}; the budget is {limit:.3g} FLOP"
+        return [Diagnostic("B112", headline, span, help=helps)]
     if candidates and not choice.chosen:
         cheapest = next(iter(choice.reasons.values()))
         headline = f"the budget of {limit:.3g} FLOP buys none of {candidates} cells"

@@ -16,8 +16,9 @@ from isoloss.compiler.components import component, metric_name
 from isoloss.compiler.dag import order
 from isoloss.compiler.datasets import shape
 from isoloss.compiler.design import Candidate, Choice, ComputeBudget, choose
+from isoloss.compiler.design.choice import total_flops
 from isoloss.compiler.devices import Timing, refine
-from isoloss.compiler.fits import Fitted, fit_all, fit_answer, settle
+from isoloss.compiler.fits import Fitted, fit_all, fit_answer, select, settle
 from isoloss.compiler.jobs import Source, Workshop, cell_name
 from isoloss.compiler.plan import (
     FORMAT,
@@ -67,6 +68,7 @@ class _Compilation:
         self.digest = study_digest(study)
         self.problems: list[Diagnostic] = []
         self.jobs: dict[str, Job] = {}
+        self.pinned_flops = 0.0
 
     def run(self) -> tuple[Plan | None, list[Diagnostic]]:
         study = self.study
@@ -88,7 +90,7 @@ class _Compilation:
         # Choice within the budget; what the questions will train is set aside first.
         reserve = budgets.reserve(study, self.shop, cells)
         choice = self._choose(candidates, cells, reserve)
-        self.problems.extend(budgets.check(study, choice, reserve, len(candidates)))
+        self.problems.extend(budgets.check(study, choice, reserve, len(candidates), self.pinned_flops))
         self.problems.extend(choice.problems)
         span = span_of(study.budget.origin)
         self.problems.extend(Diagnostic("B105", note, span, severity="note") for note in choice.notes)
@@ -148,13 +150,15 @@ class _Compilation:
 
         shared: dict[tuple[str, ...], tuple[tuple[str, float], ...]] = {}
         entries = []
+        pinned = self._pinned(candidates)
         for index, each in enumerate(candidates):
             own = bill_flops(price(each.train.spec)) + sum(bill_flops(price(s.spec)) for _, s in each.tests)
             key = each.train.needs + ((each.fid.id,) if each.fid else ())
             if key not in shared:
                 needed = [*each.train.needs, *((*each.fid.needs, each.fid.id) if each.fid else ())]
                 shared[key] = tuple((id, cost_of(self.shop.sources[id])) for id in dict.fromkeys(needed))
-            entries.append(Candidate(index, own, shared[key]))
+            entries.append(Candidate(index, own, shared[key], each.train.id in pinned))
+        self.pinned_flops = total_flops([c for c in entries if c.pinned])
         budget = self.study.budget
         limits = ComputeBudget(budget.compute_flops, reserve, budget.choose)
         if budget.choose == "design" and self.study.fits:
@@ -167,6 +171,14 @@ class _Compilation:
             if made is not None:
                 return made
         return choose(entries, limits)
+
+    def _pinned(self, candidates: Sequence[_Runs]) -> set[str]:
+        """Train jobs of the runs that the budget pins."""
+        pin = self.study.budget.pin
+        if pin is None:
+            return set()
+        mine = [_as_run(each) for each in candidates if each.cell.grid == pin.grid]
+        return {run.train for run in select(pin, {pin.grid: mine})[0]}
 
     # Jobs.
 
@@ -258,8 +270,8 @@ class _Compilation:
     ) -> tuple[Plan, list[Diagnostic]]:
         jobs = tuple(self.jobs[id] for id in order(self.jobs))
         sums = totals(jobs)
-        budget = account(self.study.budget, jobs, sums["all"], reserve)
         profile = self.shop.pricer.profile
+        budget = account(self.study.budget, jobs, sums, reserve, profile)
         if choice.facts:
             budget["design"] = choice.facts
         budget["profile"] = {"device": profile.device, "provenance": profile.provenance}

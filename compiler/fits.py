@@ -72,7 +72,7 @@ def members(declared: Fit, by_grid: Mapping[str, Sequence[Run]]) -> tuple[list[R
     chosen: dict[str, Run] = {}
     waiting = False
     for each in sets:
-        found, waits = _select(each, by_grid)
+        found, waits = select(each, by_grid)
         chosen.update((run.train, run) for run in found)
         waiting = waiting or waits
     order = [run for grid in by_grid.values() for run in grid]
@@ -84,13 +84,13 @@ def _parts(
 ) -> tuple[frozenset[str] | None, frozenset[str] | None]:
     """The runs of the fit's two stages, as the study declares them; None: not declared."""
     base, quality = (
-        None if each is None else frozenset(run.train for run in _select(each, by_grid)[0])
+        None if each is None else frozenset(run.train for run in select(each, by_grid)[0])
         for each in (declared.base, declared.quality)
     )
     return base, quality
 
 
-def _select(wanted: RunSet, by_grid: Mapping[str, Sequence[Run]]) -> tuple[list[Run], bool]:
+def select(wanted: RunSet, by_grid: Mapping[str, Sequence[Run]]) -> tuple[list[Run], bool]:
     runs = by_grid.get(wanted.grid, ())
     if wanted.where is None:
         return list(runs), any(run.cell.provisional for run in runs)

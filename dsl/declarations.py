@@ -141,6 +141,7 @@ def declare_budget(block: MergedBlock, scope: Scope) -> Budget | Bad:
         currency,
         values["storage"],
         values["choose"],
+        values["pin"],
         origin=origin_of(block.span),
     )
 

@@ -171,6 +171,7 @@ class Budget:
     currency: str  # "USD"
     storage_bytes: float | None
     choose: str  # design | all | cheapest
+    pin: RunSet | None = None  # bought first, whatever they tell
     origin: Origin = _origin()
 
 

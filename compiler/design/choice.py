@@ -15,11 +15,12 @@ from isoloss.dsl.diagnostics import Diagnostic
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A run with what it would cost: `flops` its own jobs, `shared` (job id, flops) of jobs that others use
-    too. What isn't estimated counts zero; the plan names it."""
+    too. What isn't estimated counts zero; the plan names it. `pinned` ones are bought first."""
 
     index: int
     flops: float
     shared: tuple[tuple[str, float], ...] = ()
+    pinned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class Choice:
     problems: tuple[Diagnostic, ...] = ()
 
 
+PINNED = "pinned by the budget's `pin`"
 NO_QUESTION = (
     "`choose = design` has no fit, forecast or allocate to plan for: the cheapest runs are bought first"
 )
@@ -64,11 +66,11 @@ def choose(candidates: Sequence[Candidate], budget: ComputeBudget) -> Choice:
     if budget.how == "all" or budget.compute_flops is None:
         why = "every cell of its grid runs" if budget.how == "all" else "no compute budget: every cell runs"
         return everything(candidates, why)
-    ordered = sorted(candidates, key=lambda c: (c.flops, c.index))
+    ordered = sorted(candidates, key=lambda c: (not c.pinned, c.flops, c.index))
     available = budget.compute_flops - budget.reserved_flops
     used, taken = _prefix(ordered, available)
     reasons = {
-        c.index: f"affordable: number {rank} of {len(ordered)} by cost"
+        c.index: PINNED if c.pinned else f"affordable: number {rank} of {len(ordered)} by cost"
         for rank, c in enumerate(ordered[:taken], 1)
     }
     for rank, candidate in enumerate(ordered[taken:], taken + 1):

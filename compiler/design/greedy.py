@@ -182,7 +182,8 @@ def _greedy(belt: Belt, purse: Purse, open: Bools, limit: float, power: float) -
         if worth.max() < WORTHLESS:
             break
         rate = worth / np.maximum(purse.price, 1.0) ** power
-        ranked = np.argsort(-rate, kind="stable")[:batch]
+        # Rounded, so that equal candidates (seeds of one cell) tie whatever the last bits say.
+        ranked = np.argsort(-np.round(rate / rate.max(), 10), kind="stable")[:batch]
         for i in (int(r) for r in ranked):
             if worth[i] >= WORTHLESS and purse.spent + purse.price[i] <= limit:
                 belt.add(i)

@@ -34,7 +34,7 @@ _FORESEEN = (0.5,)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Situation:
-    """Everything a design is made from. `owned`: rows of candidates that are finished or begun; `begun`:
+    """Everything a design is made from. `owned`: rows of candidates that are finished, begun or pinned; `begun`:
     those of them without a result yet."""
 
     cells: Sequence[Cell]
@@ -126,7 +126,8 @@ def situation(
     now = state(laws, beliefs, features, [known.rows for known in data], rule)
     if now is None:
         return None
-    owned = tuple(i for i, run in enumerate(runs) if run.train in knowledge.finished)
+    # Pinned runs are as good as begun.
+    owned = tuple(i for i, run in enumerate(runs) if run.train in knowledge.finished or candidates[i].pinned)
     begun = tuple(i for i in owned if not knowledge.complete(runs[i]))
     return Situation(cells, pool, features, laws, beliefs, rule, now, owned, begun, available)
 

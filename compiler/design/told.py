@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from isoloss.compiler.design.choice import Candidate, Choice
+from isoloss.compiler.design.choice import PINNED, Candidate, Choice
 from isoloss.compiler.design.doubt import doubts
 from isoloss.compiler.design.greedy import without_each
 from isoloss.compiler.design.planner import Design, facts
@@ -32,6 +32,7 @@ def choice_of(made: Design, study: Study, candidates: Sequence[Candidate]) -> Ch
         i: "bought before: finished runs are kept and counted" for i in s.owned if i not in s.begun
     }
     reasons |= dict.fromkeys(s.begun, "bought before: begun, so it is brought to its end")
+    reasons |= {c.index: PINNED for c in candidates if c.pinned}
     values = without_each(made.slice)
     for number, (i, value) in enumerate(zip(made.slice.order, values, strict=True), 1):
         reasons[i] = (

@@ -115,4 +115,12 @@ CODES: tuple[Code, ...] = (
         "",
         planned(_LAW, _FAR.format("90%"), "budget { compute = 60 GFLOP choose = design }"),
     ),
+    Code(
+        "B112",
+        "pinned runs cost more than the budget",
+        "`pin` names runs that are bought before all others, whatever they tell. Together, with what is kept aside for "
+        "an `allocate`, they cost more than `compute`. Pinned runs are never left out in silence.",
+        planned("budget { compute = 10 GFLOP choose = cheapest pin = runs }"),
+        planned("budget { compute = 1 TFLOP choose = cheapest pin = (runs where images == 4k) }"),
+    ),
 )

@@ -124,6 +124,8 @@ BUDGET = BlockRow(
              exclusive=True, absent="unlimited"),
         Slot("choose", "choice", "Which cells to run: every one (all), those that tell most about the questions "
              "(design), or the cheapest first.", "design", "all", choices=("all", "design", "cheapest")),
+        Slot("pin", "runs", "Runs that are bought first, whatever they tell or cost; they count against `compute`.",
+             "(runs where seed == 0)", "none", absent="none", source="ours"),
     ),
     named=False,
 )  # fmt: skip
