@@ -3,7 +3,8 @@
     nice -n 10 python benchmarks/coverage.py [--seeds 200] [--processes 2] [--write docs/coverage.md]
 
 Per seed: draw a truth, run the grid once with noise, fit laws 2 and 3, ask single laws and the portfolio for
-the loss of a run of 10 x the largest N and 10 x the largest D at the best FID, and compare with the truth."""
+the loss of a run of 10 x the largest N and 10 x the largest D at the best FID, and for the N* of 100 x the
+largest compute; compare both with the truth."""
 
 from __future__ import annotations
 
@@ -21,9 +22,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
-from universes import FIDS, IMAGES, NOISE, PARAMS, UNIVERSES, sample
+from universes import FIDS, IMAGES, NOISE, PARAMS, UNIVERSES, Truth, sample
 
 from isoloss.compiler.fit import fit_law
+from isoloss.compiler.laws.arrays import FLOPS_PER_IMAGE_AND_PARAMETER as RULE
 from isoloss.compiler.laws.fitted import LawFit
 from isoloss.compiler.laws.options import FitOptions
 from isoloss.compiler.laws.spread import Misfit
@@ -36,7 +38,13 @@ BEYOND = 10.0
 KINDS = ("law 2, resamples only", "law 3, resamples only", "law 2", "law 3", "portfolio")
 
 
-#: Per kind (covers, width as a share of the truth); whether the portfolio warned.
+#: Of the loss, then of N*.
+QUANTITIES = ("loss", "N*")
+#: Where the true N* is sought, as factors of the smallest and the largest N.
+FARTHEST = 1e3
+
+#: Per quantity and kind (covers, width: of the loss high minus low as a share of the truth, of N* the factor
+#: high / low); nan where the truth has no N*. And whether the portfolio warned.
 Row: TypeAlias = tuple[list[tuple[float, float]], bool]
 
 
@@ -46,7 +54,7 @@ def bare(fit: LawFit) -> LawFit:
 
 
 def one(task: tuple[int, int, int]) -> tuple[int, list[tuple[float, float]], bool]:
-    """(universe, per kind (covers, width as a share of the truth), warned)."""
+    """(universe, as Row)."""
     index, seed, resamples = task
     rng = np.random.default_rng([seed, index])
     truth = UNIVERSES[index].draw(rng)
@@ -56,14 +64,33 @@ def one(task: tuple[int, int, int]) -> tuple[int, list[tuple[float, float]], boo
     portfolio = Portfolio(fits)
     N, D, fid = PARAMS[-1] * BEYOND, IMAGES[-1] * BEYOND, FIDS[0]
     target = float(truth(np.array([N]), np.array([D]), np.array([fid]))[0])
-    answers: list[Range | None] = [bare(f).predict(N, D, fid) for f in fits]
-    answers += [f.predict(N, D, fid) for f in fits]
-    answers.append(portfolio.predict(N, D, fid))
-    rows = []
-    for r in answers:
-        assert r is not None
-        rows.append((float(r.low <= target <= r.high), (r.high - r.low) / target))
+    everyone = [*(bare(f) for f in fits), *fits, portfolio]
+    rows = [_compare(each.predict(N, D, fid), target, share=True) for each in everyone]
+    compute = RULE * N * D
+    best = true_optimum(truth, compute, fid)
+    rows += [_compare(each.optimum(compute, fid).params, best, share=False) for each in everyone]
     return index, rows, bool(portfolio.warnings)
+
+
+def _compare(answer: Range | None, truth: float, *, share: bool) -> tuple[float, float]:
+    """Covers, and how wide. No answer doesn't cover; where there is no truth neither is known."""
+    if not np.isfinite(truth):
+        return np.nan, np.nan
+    if answer is None:
+        return 0.0, np.inf
+    width = (answer.high - answer.low) / truth if share else answer.high / answer.low
+    return float(answer.low <= truth <= answer.high), width
+
+
+def true_optimum(truth: Truth, compute: float, fid: float) -> float:
+    """The N of least true loss at `compute` FLOP; nan where the loss only falls towards an end."""
+    low, high = np.log(PARAMS[0] / FARTHEST), np.log(PARAMS[-1] * FARTHEST)
+    N = np.exp(np.linspace(low, high, 8001))
+    with np.errstate(invalid="ignore"):
+        loss = truth(N, compute / (RULE * N), np.full_like(N, fid))
+    # The closed form of the Gaussian mixture ends somewhere: beyond, there is no loss to be least.
+    k = int(np.argmin(np.where(np.isfinite(loss), loss, np.inf)))
+    return float(N[k]) if 0 < k < len(N) - 1 else float("nan")
 
 
 def measure(arguments: argparse.Namespace) -> dict[int, list[Row]]:
@@ -81,24 +108,29 @@ def measure(arguments: argparse.Namespace) -> dict[int, list[Row]]:
     return found
 
 
-def table(results: dict[int, list[Row]]) -> str:
+def table(results: dict[int, list[Row]], quantity: int) -> str:
+    """Markdown, one row per universe and kind; `quantity` as in QUANTITIES."""
     lines = ["| universe | seeds | interval | coverage ± MC error | median width |", "|---|---|---|---|---|"]
     for u, found in results.items():
         rows = np.array([r for r, _ in found])
         for k, kind in enumerate(KINDS):
-            share = rows[:, k, 0].mean()
+            covers, widths = rows[:, k + quantity * len(KINDS)].T
+            covers, widths = covers[np.isfinite(covers)], widths[np.isfinite(covers)]
+            if not len(covers):
+                lines.append(f"| {UNIVERSES[u].name} | 0 | {kind} | no true {QUANTITIES[quantity]} | |")
+                continue
             # Of a share near 1 the binomial formula gives 0: half a miss is what was not seen (Agresti &
             # Coull).
-            guess = (rows[:, k, 0].sum() + 0.5) / (len(rows) + 1)
-            error = np.sqrt(guess * (1 - guess) / len(rows))
-            width = np.median(rows[:, k, 1])
+            guess = (covers.sum() + 0.5) / (len(covers) + 1)
+            error = np.sqrt(guess * (1 - guess) / len(covers))
             mark = "**" if kind == "portfolio" else ""
+            width = np.median(widths)
             cells = (
                 UNIVERSES[u].name,
-                len(rows),
+                len(covers),
                 kind,
-                f"{mark}{share:.1%}{mark} ± {error:.1%}",
-                f"{width:.1%}",
+                f"{mark}{covers.mean():.1%}{mark} ± {error:.1%}",
+                f"{width:.1%}" if quantity == 0 else f"factor {width:.3g}",
             )
             lines.append("| " + " | ".join(str(c) for c in cells) + " |")
     return "\n".join(lines)
@@ -117,7 +149,14 @@ largest N and D, 100 times the compute of the largest run. Nominal coverage is 9
 low, as a share of the truth. "Resamples only" is what a single law's bootstrap says; the other rows add
 the misfit term, and the portfolio the disagreement between laws.
 
-{table(results)}
+{table(results, 0)}
+
+## N*
+
+The same fits asked for the compute-optimal number of parameters at 100 times the compute of the largest run.
+Width is high over low. Seeds whose true loss has no minimum along the isoFLOP line are left out.
+
+{table(results, 1)}
 
 ## Universes
 
@@ -126,11 +165,20 @@ the misfit term, and the portfolio the disagreement between laws.
 
 
 def _verdict(u: int, found: list[Row]) -> str:
-    covered = np.mean([rows[-1][0] for rows, _ in found])
+    last = len(KINDS) - 1
+    covered = np.mean([rows[last][0] for rows, _ in found])
+    sizes = np.array([rows[-1][0] for rows, _ in found])
+    sizes = sizes[np.isfinite(sizes)]
     warned = np.mean([w for _, w in found])
     note = f" ({UNIVERSES[u].note})" if UNIVERSES[u].note else ""
-    verdict = "" if covered >= 0.9 else " **This universe defeats the portfolio's intervals.**"
-    said = f"{covered:.1%} covered; {warned:.0%} of the answers carried a warning"
+    beaten = [
+        what for what, share in (("loss", covered), ("N*", sizes.mean() if len(sizes) else 1)) if share < 0.9
+    ]
+    verdict = (
+        f" **This universe defeats the portfolio's intervals of {' and '.join(beaten)}.**" if beaten else ""
+    )
+    optimal = f", N* {sizes.mean():.1%}" if len(sizes) else ""
+    said = f"loss {covered:.1%} covered{optimal}; {warned:.0%} of the answers carried a warning"
     return f"- {UNIVERSES[u].name}{note}: {said}.{verdict}\n"
 
 
@@ -145,7 +193,8 @@ def main() -> None:
     parser.add_argument("--write", type=Path)
     arguments = parser.parse_args()
     begin = time.perf_counter()
-    print(table(measure(arguments)))
+    found = measure(arguments)
+    print("\n\n".join(table(found, quantity) for quantity in range(len(QUANTITIES))))
     print(f"{time.perf_counter() - begin:.0f} s of wall time", file=sys.stderr)
 
 
