@@ -25,7 +25,7 @@ from isoloss.runtime.training import checkpoint
 from isoloss.runtime.training.feed import Feed, Source, open_images, quotas
 from isoloss.runtime.training.probe import Probe, as_rows
 from isoloss.runtime.training.sampler import Sampler
-from isoloss.runtime.training.trainer import Trainer
+from isoloss.runtime.training.trainer import Trainer, stream
 
 #: Wall seconds between checkpoints: what a kill can cost.
 CHECKPOINT_SECONDS = 30.0
@@ -114,7 +114,7 @@ def open_feed(spec: TrainSpec, context: JobContext) -> Feed:
         images = open_images(sets, limit, context.device)
         if limit is not None and len(images) < limit:
             raise JobError("R321", f"the shards have {len(images)} images, the job needs {limit}")
-        sources.append(Source(images, Sampler(spec.seed, len(images), name), quota))
+        sources.append(Source(images, Sampler(stream(spec), len(images), name), quota))
     return Feed(sources)
 
 

@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -34,6 +35,15 @@ class Curve:
     evaluations: list[dict[str, Any]] = field(default_factory=list)
 
 
+def stream(spec: TrainSpec) -> int:
+    """What a run's random numbers are keyed by: seed, network, data and length.
+
+    Cells of a grid draw independently, as a bootstrap over runs takes them to (one draw of weights for all would
+    pass for an effect of N); recipes and precisions compared at one cell share their draws."""
+    cell = orjson.dumps([spec.seed, spec.model, spec.data, spec.train_steps], option=orjson.OPT_SORT_KEYS)
+    return key(cell.decode())
+
+
 class Trainer:
     """`step()` does one optimiser step and returns the batch's loss; `state()` / `restore()` are its memory.
 
@@ -49,6 +59,7 @@ class Trainer:
                 "choose a batch that is a multiple of the number of processes",
             )  # fmt: skip
         self.spec, self.feed, self.device = spec, feed, device
+        self._stream = stream(spec)
         self.position = 0  # steps done
         self.curve = Curve()
         self._share = feed.batch // world_size
@@ -60,7 +71,7 @@ class Trainer:
                 f"choose a batch that is a multiple of {2 * world_size}",
             )  # fmt: skip
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(key(spec.seed, "init"))
+            torch.manual_seed(key(stream(spec), "init"))
             network = models.build(spec.model, spec.dataset, recipe["normalize"])
         self.network = network.to(device)
         self.optimizer = make_optimizer(recipe["optimizer"], self.network, recipe["lr"])
@@ -159,7 +170,7 @@ class Trainer:
     def _noise(self, purpose: str, index: int) -> Any:
         first = index * self.feed.batch
         return noise_at(
-            self.spec.seed, purpose, first, device=self.device, offset=self._offset, total=self.feed.batch
+            self._stream, purpose, first, device=self.device, offset=self._offset, total=self.feed.batch
         )
 
     def evaluated(self, weights: str) -> models.Network:
