@@ -1,6 +1,6 @@
 """Does the design answer as well as the whole grid for a tenth of its FLOPs? And how long does it take?
 
-    nice -n 10 python benchmarks/design.py [--seeds 400] [--processes 2] [--minutes 30] [--write docs/design.md]
+    nice -n 10 python benchmarks/design.py [--seeds 400] [--minutes 30] [--results FILE] [--write docs/design.md]
 
 Per seed and truth: constants of law 2 or law 3 drawn anew, noise and misfit drawn too; none of it known to the
 planner. Designs buy cells of the paper's 232 at 10, 5 and 2 % of the grid's FLOPs: `choose = design` slice by
@@ -11,6 +11,7 @@ the whole grid's on the same draw; intervals of the ratios are bootstrapped over
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 import time
@@ -175,8 +176,8 @@ def answer(world: World, rows: Sequence[int], seed: int) -> Result | None:
     )  # fmt: skip
 
 
-def one(task: tuple[int, int]) -> tuple[int, int, dict[tuple[str, float], Result | None], int]:
-    """(truth, seed, results by (choice, share), most runs designed)."""
+def one(task: tuple[int, int]) -> tuple[int, int, dict[tuple[str, float], Result | None]]:
+    """(truth, seed, results by (choice, share))."""
     truth, seed = task
     world = draw(truth, seed)
     _, cells, candidates = paper()
@@ -185,13 +186,11 @@ def one(task: tuple[int, int]) -> tuple[int, int, dict[tuple[str, float], Result
         "cheapest": sorted(range(len(cells)), key=lambda i: (candidates[i].flops, i)),
     }
     found: dict[tuple[str, float], Result | None] = {("grid", 1.0): answer(world, range(len(cells)), seed)}
-    bought = 0
     for share in SHARES:
         for choice in CHOICES:
             rows = designed(world, share) if choice == "design" else prefix(order[choice], share)
-            bought = max(bought, len(rows)) if choice == "design" else bought
             found[choice, share] = answer(world, rows, seed)
-    return truth, seed, found, bought
+    return truth, seed, found
 
 
 # The table.
@@ -291,11 +290,26 @@ Ratios below 1 mean better than the whole grid on the same draws.
 """
 
 
+def kept(path: Path | None) -> tuple[dict[int, Rows], set[tuple[int, int]]]:
+    """Results of earlier calls by truth, and which (truth, seed) they are of."""
+    found: dict[int, Rows] = {0: [], 1: []}
+    had: set[tuple[int, int]] = set()
+    if path is not None and path.exists():
+        for line in path.read_text().splitlines():
+            truth, seed, rows = json.loads(line)
+            found[truth].append({(choice, share): result and tuple(result) for choice, share, result in rows})
+            had.add((truth, seed))
+    return found, had
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--seeds", type=int, default=400)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--minutes", type=float, default=1e9, help="stop asking for more seeds after so long")
+    parser.add_argument(
+        "--results", type=Path, help="keep every draw here, and go on from those that are there"
+    )
     parser.add_argument("--write", type=Path)
     parser.add_argument("--only-speed", action="store_true")
     arguments = parser.parse_args(argv)
@@ -303,11 +317,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(speed())
         return 0
     begun = time.monotonic()
-    found: dict[int, Rows] = {0: [], 1: []}
-    tasks = [(truth, seed) for seed in range(arguments.seeds) for truth in (0, 1)]
+    found, had = kept(arguments.results)
+    tasks = [(t, seed) for seed in range(arguments.seeds) for t in (0, 1) if (t, seed) not in had]
     with get_context("spawn").Pool(arguments.processes) as pool:
-        for done, (truth, _, results, _) in enumerate(pool.imap(one, tasks)):
+        for done, (truth, seed, results) in enumerate(pool.imap(one, tasks)):
             found[truth].append(results)
+            if arguments.results:
+                rows = [[choice, share, result] for (choice, share), result in results.items()]
+                with arguments.results.open("a") as out:
+                    out.write(json.dumps([truth, seed, rows]) + "\n")
             if done % 10 == 9:
                 print(f"{done + 1} of {len(tasks)}", file=sys.stderr, flush=True)
             if time.monotonic() - begun > 60 * arguments.minutes and truth == 1:

@@ -86,7 +86,7 @@ def _why_dropped(foreseen: bool, price: float, left: float, gain: float, stage: 
 def _notes(made: Design) -> list[str]:
     s = made.situation
     notes = []
-    if made.stage == "pilot" and all(b.points == 0 for b in s.beliefs):
+    if made.slice.order and all(b.points == 0 for b in s.beliefs):
         notes.append(
             f"nothing is measured yet: the design starts from a prior, assumed (published exponents, wide), and "
             f"the first {len(made.slice.order)} runs are a pilot"
