@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from isoloss.compiler.dag import critical_path_seconds
 from isoloss.compiler.devices import KINDS
-from isoloss.compiler.plan import Cost, Job, Range
+from isoloss.compiler.plan import Cost, DeviceProfile, Job, Range
+from isoloss.compiler.schedule import plan_schedule
 from isoloss.dsl.study import Budget
 
 
@@ -72,13 +74,21 @@ def bill_flops(cost: Cost) -> float:
     return (cost.flops or 0.0) + cost.evaluation_flops
 
 
-def account(budget: Budget, jobs: Sequence[Job], all_jobs: Cost, reserved_flops: float) -> dict[str, Any]:
-    """PLAN.json's `budget`: bounds, what is used, chains of jobs longer than the walltime, time bounds."""
+def account(
+    budget: Budget,
+    jobs: Sequence[Job],
+    sums: Mapping[str, Cost],
+    reserved_flops: float,
+    profile: DeviceProfile,
+) -> dict[str, Any]:
+    """PLAN.json's `budget`: bounds, what is used, chains of jobs longer than the walltime, time bounds, a
+    schedule and the energy by kind of job."""
+    all_jobs = sums["all"]
     work = sum(j.cost.seconds.mid for j in jobs if j.cost.seconds is not None and j.state != "done")
     path = critical_path_seconds(jobs)
     spent = sum(bill_flops(j.cost) for j in jobs if j.state == "done")
     links = _chains(jobs, budget.walltime_seconds)
-    return {
+    found: dict[str, Any] = {
         "compute_flops": budget.compute_flops,
         "used_flops": bill_flops(all_jobs),
         "spent_flops": spent,
@@ -95,7 +105,24 @@ def account(budget: Budget, jobs: Sequence[Job], all_jobs: Cost, reserved_flops:
         # Jobs on one device each: no schedule is shorter than either.
         "work_bound_seconds": work / budget.devices.count,
         "path_bound_seconds": path,
+        "energy_kwh": {
+            kind: None if (kwh := energy_kwh(total.seconds, profile.watts)) is None else asdict(kwh)
+            for kind, total in sums.items()
+        },
     }
+    made = plan_schedule(jobs, found, profile.startup_seconds.mid)
+    found["schedule"] = None if made is None else made.summary()
+    return found
+
+
+def energy_kwh(seconds: Range | None, watts: Range | None) -> Range | None:
+    """Device-seconds x what a device draws: low with low, high with high. None where either is unknown.
+
+    Of the devices alone: no host, no cooling. Trackers themselves err by up to 40 %."""
+    if seconds is None or watts is None:
+        return None
+    pairs = ((seconds.low, watts.low), (seconds.mid, watts.mid), (seconds.high, watts.high))
+    return Range(*(float(f"{time * draw / 3.6e6:.10g}") for time, draw in pairs))
 
 
 def _chains(jobs: Sequence[Job], walltime_seconds: float | None) -> Mapping[str, int]:

@@ -1,12 +1,19 @@
-"""`isoloss graph FILE-or-PLAN`: the DAG as an SVG picture."""
+"""`isoloss graph FILE-or-PLAN`: the DAG, or the schedule, as an SVG picture."""
 
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
+
+from isoloss.errors import fault
+
+if TYPE_CHECKING:
+    from isoloss.compiler.plan import Plan
 
 EXAMPLE = """examples:
   isoloss graph examples/quickstart.study -o quickstart.svg
-  isoloss graph PLAN.json > plan.svg"""
+  isoloss graph PLAN.json > plan.svg
+  isoloss graph examples/robustness_limits.study --gantt -o schedule.svg"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,6 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE-or-PLAN", help="a .study file or a PLAN.json")
     parser.add_argument(
         "-o", "--output", metavar="OUT.svg", help="write here; without it, to standard output"
+    )
+    parser.add_argument(
+        "--gantt", action="store_true", help="draw when each job could run on which device, not the DAG"
     )
     parser.add_argument("--profile", metavar="P", help="a profile of the study")
     parser.add_argument(
@@ -29,9 +39,27 @@ def run(arguments: argparse.Namespace) -> int:
     plan, _ = plan_of(
         arguments.file, profile=arguments.profile, overrides=arguments.set, store=arguments.store
     )
+    if arguments.gantt:
+        return _gantt(plan, arguments.output)
     write_text(arguments.output or "-", draw(plan).encode())
     if arguments.output:
         shown = len(boxes(plan))
         grouped = "" if shown == len(plan.jobs) else f" in {shown} groups"
         print(f"picture written: {arguments.output} ({len(plan.jobs):,} jobs{grouped})")
+    return 0
+
+
+def _gantt(plan: Plan, output: str | None) -> int:
+    from isoloss.compiler.gantt import gantt
+    from isoloss.compiler.schedule import MOST_JOBS
+    from isoloss.planning import write_text
+
+    picture = gantt(plan)
+    if picture is None:
+        over = len(plan.jobs) > MOST_JOBS
+        why = f"it has more than {MOST_JOBS:,} jobs" if over else "no job with estimated seconds is left"
+        raise fault("P109", f"there is no schedule to draw: {why}", "`isoloss graph` without `--gantt`")
+    write_text(output or "-", picture.encode())
+    if output:
+        print(f"picture written: {output} ({len(plan.jobs):,} jobs)")
     return 0

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from isoloss.commands.quantities import columns, flop, hours_range, interval, money, number, size, time
+from isoloss.commands.quantities import columns, flop, hours_range, interval, kwh, money, number, size, time
 from isoloss.compiler import cost
 from isoloss.compiler.architectures import count
 from isoloss.compiler.components import component_text
@@ -42,7 +42,8 @@ def _head(plan: Plan) -> list[str]:
 
 def _bill(plan: Plan) -> list[str]:
     currency = str(plan.budget.get("currency") or "USD")
-    rows = [("", "jobs", "done", "compute", "device-hours", "money", "storage")]
+    rows = [("", "jobs", "done", "compute", "device-hours", "energy", "money", "storage")]
+    energy = plan.budget.get("energy_kwh") or {}
     # JSON sorts keys; the screen follows the work.
     for kind in (*WORDS, "all"):
         if kind not in plan.totals:
@@ -58,12 +59,13 @@ def _bill(plan: Plan) -> list[str]:
                 f"{sum(1 for job in mine if job.state == 'done'):,}",
                 known,
                 hours_range(total.seconds),
+                kwh(energy.get(kind)),
                 money(total.usd, currency),
                 size(total.storage_bytes),
             )
         )
         if kind == "train" and total.evaluation_flops:
-            rows.append(("  and evaluate on the way", "", "", flop(total.evaluation_flops), "", "", ""))
+            rows.append(("  and evaluate on the way", "", "", flop(total.evaluation_flops), "", "", "", ""))
     return ["what runs, what it costs", *columns(rows)]
 
 
@@ -114,7 +116,10 @@ def _budget(plan: Plan) -> list[str]:
         lines.append(said)
     devices = b["devices"]
     bound = max(b["work_bound_seconds"], b["path_bound_seconds"])
-    if bound:
+    made = b.get("schedule")
+    if made and made["makespan_seconds"]:
+        lines.extend(_schedule(made, devices))
+    elif bound:
         why = "all work over all devices" if b["work_bound_seconds"] >= bound else "the longest chain of jobs"
         where = f"{devices['count']} of {devices['kind']}"
         lines.append(f"  time      at least {time(bound)} on {where} ({why}, one device per job)")
@@ -127,6 +132,16 @@ def _budget(plan: Plan) -> list[str]:
     if b.get("storage_bytes") is not None:
         lines.append(f"  storage   {size(b['used_storage_bytes'])} of {size(b['storage_bytes'])}")
     return ["budget", *lines] if lines else []
+
+
+def _schedule(made: Mapping[str, Any], devices: Mapping[str, Any]) -> Iterator[str]:
+    work, path = made["work_bound_seconds"], made["path_bound_seconds"]
+    said = f"  time      {time(made['makespan_seconds'])} on {devices['count']} of {devices['kind']}"
+    why = "all work over all devices" if work >= path else "the longest chain of jobs"
+    yield f"{said}; no schedule is shorter than {time(max(work, path))} ({why})"
+    if made["widest"] > 1:
+        loss = f"{made['loss_per_e_fold']:.0%}"
+        yield f"            jobs on up to {made['widest']} devices, {loss} lost per e-fold (assumed)"
 
 
 # What it answers.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from isoloss.compiler.plan import Range
 
 _FLOP = ((1e24, "Y"), (1e21, "Z"), (1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _BYTES = ((1e15, "PB"), (1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 _TIME = ((86400 * 365.25, "y"), (86400.0, "d"), (3600.0, "h"), (60.0, "min"))
+_ENERGY = ((1e6, "GWh"), (1e3, "MWh"), (1.0, "kWh"), (0.0, "Wh"))
 NOTHING = "–"
 
 
@@ -56,6 +57,15 @@ def money(value: Range | None, currency: str) -> str:
     if value is None:
         return NOTHING
     return f"{value.mid:,.2f} {currency}" if value.mid < 100 else f"{value.mid:,.0f} {currency}"
+
+
+def kwh(value: Mapping[str, float] | None) -> str:
+    """`1.2 kWh (0.4 to 3)`, of a plan's low, mid and high: two digits, watts are known no better."""
+    if value is None:
+        return "not estimated"
+    unit, word = next(u for u in _ENERGY if value["mid"] >= u[0])
+    low, mid, high = (float(f"{value[k] / (unit or 1e-3):.2g}") for k in ("low", "mid", "high"))
+    return f"{mid:,g} {word} ({low:,g} to {high:,g})"
 
 
 def number(value: float) -> str:
