@@ -113,4 +113,5 @@ def test_beyond_its_points_a_line_is_trusted_less() -> None:
     assert abs(fit.value(1.0) - true) > 0.02
     assert far.low <= true <= far.high
     assert far.high - far.low > 3 * (near.high - near.low)
-    assert fit.beyond(1.0) and not fit.beyond(2.0)
+    assert fit.beyond(1.0)
+    assert not fit.beyond(2.0)

@@ -241,3 +241,18 @@ def test_the_stages_are_the_runs_that_are_named() -> None:
         refused = fit_law("approach2", points, bad)
         assert refused.status is Status.TOO_FEW_POINTS
         assert says in refused.warnings[0]
+
+
+def test_a_drift_that_no_run_can_show_is_assumed() -> None:
+    """Two sizes and noise: what is held out is no larger than what is kept. A law knows nothing of beyond."""
+    rng = np.random.default_rng(8)
+    N, D = (a.ravel() for a in np.meshgrid([6e6, 3e8], [5e6, 2e7, 4e7, 1e8]))
+    loss = (6 / N**0.25 + 8 / D**0.22 + 0.5) * np.exp(rng.normal(0, 0.05, len(N)))
+    blind = fit_law("chinchilla", Points.build(N, D, loss), FitOptions(resamples=20))
+    assert "drift_assumed" in {note.kind for note in blind.notes}
+    assert blind.misfit.slope >= blind.residual_sigma
+    assert blind.misfit.base == pytest.approx(0.5 * blind.residual_sigma)
+    seen = fit_law("chinchilla", points_of("chinchilla", 0.004), FitOptions(resamples=20))
+    assert "drift_assumed" not in {note.kind for note in seen.notes}
+    assert seen.held_out is not None
+    assert seen.held_out["beyond"] > 0.5
