@@ -13,6 +13,10 @@ from studies import BASE, study
 
 from isoloss.compiler.compile import compile_study
 from isoloss.compiler.devices import BUILT_IN
+from isoloss.compiler.fit import fit_law
+from isoloss.compiler.laws.fitted import LawFit
+from isoloss.compiler.laws.options import FitOptions
+from isoloss.compiler.laws.points import Points
 from isoloss.compiler.plan import Observation, Plan, plan_to_json
 from isoloss.dsl.study import Study
 
@@ -158,3 +162,33 @@ def test_finished_jobs_teach_the_clock(asked: Study, ended: tuple[list[Plan], li
     assert all(t is not None for t in times)
     wrong = [abs(t.mid - 2.25) for t in times if t is not None]
     assert sorted(wrong)[len(wrong) // 2] < sorted(abs(t.mid - 2.25) for t in before if t)[len(wrong) // 2]
+
+
+def test_a_staged_fit_takes_its_stages_from_the_study(
+    tmp_path: Path, ended: tuple[list[Plan], list[Observation]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The base is the set the study names, though its fid is not the lowest; the rest is the second stage."""
+    from isoloss.compiler import fits
+
+    made = []
+
+    def spy(law: str, points: Points, options: FitOptions) -> LawFit:
+        made.append((fit_law(law, points, options), points))
+        return made[-1][0]
+
+    monkeypatch.setattr(fits, "fit_law", spy)
+    staged = (
+        "fit quality { law = approach2 base = (runs where generator == coarse) "
+        "quality = (runs where generator == fine) resamples = 20 }"
+    )
+    asked = study(tmp_path, fits=staged, ask="")
+    plan, problems = compile_study(asked, ended[1], BUILT_IN["cpu"])
+    assert plan is not None, problems
+    [(fit, points)] = made
+    assert fit.settings["base_fid"] == points.fid.max()
+    first = points.select(points.fid == points.fid.max())
+    options = FitOptions(resamples=0, rolling=False, points="best")
+    alone = fit_law("chinchilla", first, options)
+    assert fit.parameters["alpha"] == pytest.approx(alone.parameters["alpha"], rel=1e-6)
+    told = next(answer for answer in plan.answers if answer.name == "quality")
+    assert told.values["alpha"].mid == pytest.approx(fit.parameters["alpha"], rel=1e-6)
