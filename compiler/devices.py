@@ -91,10 +91,10 @@ def refine(profile: DeviceProfile, timings: Iterable[Timing]) -> DeviceProfile:
         width = 2 * spread * math.sqrt(1 + 1 / n)
         slow, mid, fast = math.exp(centre + width), math.exp(centre), math.exp(centre - width)
         # Families measured apart ("train/wrn") move with their kind.
-        for work in [key for key in rates if key.split("/", 1)[0] == kind]:
-            rate, launch = profile.flops_per_second[work].mid, profile.launch_seconds[work].mid
-            rates[work] = Range(*(_rounded(rate / x) for x in (slow, mid, fast)))
-            launches[work] = Range(*(_rounded(launch * x) for x in (fast, mid, slow)))
+        for key in [key for key in rates if key.split("/", 1)[0] == kind]:
+            rate, launch = profile.flops_per_second[key].mid, profile.launch_seconds[key].mid
+            rates[key] = Range(*(_rounded(rate / x) for x in (slow, mid, fast)))
+            launches[key] = Range(*(_rounded(launch * x) for x in (fast, mid, slow)))
     total = sum(len(logs) for logs in by_kind.values())
     said = f"measured: {total} finished jobs ({', '.join(sorted(by_kind))}); else {profile.provenance}"
     return replace(profile, flops_per_second=rates, launch_seconds=launches, provenance=said)

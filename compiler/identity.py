@@ -26,10 +26,13 @@ class Identity:
 
     def __init__(self) -> None:
         self._known: dict[int, tuple[object, bytes]] = {}
+        self._trains: dict[tuple[int, ...], tuple[TrainSpec, bytes, bytes]] = {}
         self._prefix = {kind: f'["{kind}",{version},{{'.encode() for kind, version in KIND_VERSIONS.items()}
 
     def id(self, kind: str, spec: Spec) -> str:
         """20 hex digits, the same as `plan.job_id(kind, spec)`."""
+        if type(spec) is TrainSpec:
+            return hashlib.sha256(self._train(kind, spec)).hexdigest()[:20]
         parts, remembered = [], self._known
         values, keys = _FIELDS[type(spec)]
         for key, value in zip(keys, values(spec), strict=True):
@@ -40,6 +43,30 @@ class Identity:
             parts.append(key + (known[1] if known is not None else self._json(value)))
         text = self._prefix[kind] + b",".join(parts) + b"}]"
         return hashlib.sha256(text).hexdigest()[:20]
+
+    def _train(self, kind: str, spec: TrainSpec) -> bytes:
+        """A training's bytes: seeds of one cell share all but the seed, written once."""
+        shared = (
+            id(spec.dataset), id(spec.model), id(spec.data), id(spec.recipe), id(spec.evaluation),
+            id(spec.numerics), spec.train_steps, spec.steps_per_epoch,
+        )  # fmt: skip
+        known = self._trains.get(shared)
+        if known is None:
+            values, keys = _FIELDS[TrainSpec]
+            parts = [
+                key + self._json(value)
+                for key, value in zip(keys, values(spec), strict=True)
+                if key != b'"seed":'
+            ]
+            place = keys.index(b'"seed":')
+            before = self._prefix[kind] + b"".join(part + b"," for part in parts[:place]) + b'"seed":'
+            # The spec stays alive with its bytes, so that the ids of its Components stay theirs.
+            known = self._trains[shared] = (
+                spec,
+                before,
+                b"".join(b"," + part for part in parts[place:]) + b"}]",
+            )
+        return known[1] + b"%d" % spec.seed + known[2]
 
     def _json(self, value: object) -> bytes:
         if not isinstance(value, dict):

@@ -60,6 +60,7 @@ class Workshop:
         self.sources: dict[str, Source] = {}
         self.labels: dict[str, str] = {}
         self._fids: dict[str, Source | None] = {}
+        self._facts: dict[tuple[object, ...], Facts] = {}
         self._metrics: dict[tuple[str, int], str | None] = {}
         self._origins: dict[int, tuple[Origin, plan.Origin]] = {}
         self._tests: dict[str, tuple[Evaluation, ...]] = {}
@@ -160,17 +161,16 @@ class Workshop:
         if key not in self._metrics:
             loss = component(self.recipes[cell.recipe].loss)
             self._metrics[key] = metric_name(loss, component(tested.attack)) if tested else None
-        return Facts(
-            params=cell.params,
-            images=cell.drawn,
-            flops_per_image=cell.flops_per_image,
-            generator=cell.generator,
-            fid=cell.fid,
-            grid=None if allocation else cell.grid,
-            allocation=allocation,
-            evaluation=evaluation.name if evaluation else None,
-            metric=self._metrics[key],
-        )
+        # Seeds of one cell share their facts.
+        name, metric = evaluation.name if evaluation else None, self._metrics[key]
+        grid = None if allocation else cell.grid
+        shared = (
+            cell.params, cell.drawn, cell.flops_per_image, cell.generator, cell.fid, grid, allocation, name, metric
+        )  # fmt: skip
+        known = self._facts.get(shared)
+        if known is None:
+            known = self._facts[shared] = Facts(*shared)
+        return known
 
     def job(self, source: Source, name: str, reason: str, state: State, origin: Origin, facts: Facts) -> Job:
         if source.id in self.finished:
