@@ -54,7 +54,7 @@ def parse_plan(text: bytes, name: str) -> tuple[Plan | None, Diagnostic | None]:
     except (ValueError, TypeError) as error:
         return None, Diagnostic("P103", f"`{name}` is not a whole plan: {_first(error)}", help=(_AGAIN,))
     checks: tuple[Callable[[Plan], str | None], ...] = (_ids, _needs, _study, _sums)
-    wrong = next((said for check in checks if (said := check(plan)) is not None), None)
+    wrong = next((fault for check in checks if (fault := check(plan)) is not None), None)
     if wrong is not None:
         return None, Diagnostic("P104", f"`{name}` {wrong}", help=(_EDITED, _AGAIN))
     return plan, None

@@ -190,6 +190,9 @@ def _expected(error: UnexpectedToken) -> str:
         words.append("a statement (a setting, a block, `let`, `where`)")
         expected -= {"LET", "DATASET", "ZIP", "WHERE", "NAME"}
     words += [_WORDS.get(t, f"`{t.lower()}`") for t in sorted(expected)]
+    if not words:
+        # The value was whole: a setting of the command line holds one.
+        return "expected nothing more"
     return "expected " + (
         " or ".join(words) if len(words) < 3 else ", ".join(words[:-1]) + " or " + words[-1]
     )

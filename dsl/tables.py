@@ -35,12 +35,12 @@ def dump(parser: Lark, grammar: str) -> bytes:
 def load(grammar: str, callbacks: Mapping[str, Callable[[Any], Any]]) -> Lark | None:
     """The stored parser, or None where there is none for this grammar and lark."""
     try:
-        stored = json.loads(FILE.read_bytes())
+        stored = json.loads(FILE.read_bytes(), object_pairs_hook=_numbered)
     except (OSError, ValueError):
         return None
     if stored.get("key") != key(grammar):
         return None
-    tables = {"data": _numbered(stored["data"]), "memo": _numbered(stored["memo"])}
+    tables = {"data": stored["data"], "memo": stored["memo"]}
     fresh = Lark.__new__(Lark)
     # What lark's own `load` does with an unpickled file; a test parses with both.
     return fresh._load(tables, lexer_callbacks=dict(callbacks))
@@ -55,10 +55,8 @@ def _texted(data: Any) -> Any:
     return sorted(data) if isinstance(data, set | frozenset) else data
 
 
-def _numbered(data: Any) -> Any:
-    """JSON made texts of the tables' whole numbers."""
-    if isinstance(data, dict):
-        return {int(k) if k.isdecimal() else k: _numbered(v) for k, v in data.items()}
-    if isinstance(data, list):
-        return [_numbered(item) for item in data]
-    return data
+def _numbered(pairs: list[tuple[str, Any]]) -> dict[Any, Any]:
+    """JSON made texts of the tables' whole numbers. A table's keys are all numbers or all names."""
+    if pairs and pairs[0][0].isdecimal():
+        return {int(key): value for key, value in pairs}
+    return dict(pairs)

@@ -35,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command. Returns the exit code of design §3; never lets a traceback reach a user for their mistake."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     chosen = next((a for a in arguments if not a.startswith("-")), None)
-    parser = _parser(chosen)
+    parser = _parser(chosen, alone=arguments[:1] == [chosen])
     if chosen is not None and chosen not in COMMANDS:
         parser.error(_unknown_command(chosen))
     parsed = parser.parse_args(arguments)
@@ -99,14 +99,17 @@ def show(diagnostics: object, parsed: argparse.Namespace) -> None:
         print(render(items, colour=colour), file=sys.stderr)
 
 
-def _parser(chosen: str | None) -> argparse.ArgumentParser:
-    """Only the chosen command's module is imported: start-up stays at what the command needs."""
+def _parser(chosen: str | None, alone: bool) -> argparse.ArgumentParser:
+    """Only the chosen command's module is imported: start-up stays at what the command needs. `alone`: the
+    line begins with the command, so that no help on the others can be asked for."""
     parser = argparse.ArgumentParser(
         prog="isoloss", description="Studies of adversarial robustness: write, plan, run.", allow_abbrev=False
     )
     parser.add_argument("--version", action="version", version="%(prog)s 0.1.0")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND")
-    for name, summary in COMMANDS.items():
+    # One command's words are enough once it is named: making them all takes longer than reading a study.
+    shown = {chosen: COMMANDS[chosen]} if alone and chosen in COMMANDS else COMMANDS
+    for name, summary in shown.items():
         sub = subparsers.add_parser(
             name,
             help=summary,

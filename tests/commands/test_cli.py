@@ -59,3 +59,12 @@ def test_every_command_shows_an_example_of_itself(command: str, capsys: pytest.C
         cli.main([command, "--help"])
     assert ended.value.code == 0
     assert f"\n  isoloss {command}" in capsys.readouterr().out
+
+
+def test_help_before_a_command_lists_all(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["--help", "check"])
+    told = capsys.readouterr().out.split("\n")
+    assert {line.split()[0] for line in told if line.startswith("    ") and line[4] != " "} == set(
+        cli.COMMANDS
+    )
