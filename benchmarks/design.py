@@ -278,7 +278,8 @@ tenth from a stated prior, then to two fifths, then all), and buys what leaves t
 Simulated on the paper's 232 cells: per seed the law's constants, its noise and its misfit (each {low:.1%} to
 {high:.1%} of log loss) are drawn anew and unknown to the planner; the answer is that of the portfolio
 `any(approach2, approach3)` in every row, so that the law's form is unknown too.
-Ratios below 1 mean better than the whole grid on the same draws.
+Ratios below 1 mean better than the whole grid on the same draws. The goal is 400 seeds; where a table has fewer,
+its Monte-Carlo intervals say how little a ratio is worth. `--results FILE` goes on from the draws in it.
 
 ## Answers
 
