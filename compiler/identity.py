@@ -26,13 +26,15 @@ class Identity:
 
     def __init__(self) -> None:
         self._known: dict[int, tuple[object, bytes]] = {}
-        self._trains: dict[tuple[int, ...], tuple[TrainSpec, bytes, bytes]] = {}
+        self._written: dict[tuple[object, ...], tuple[Spec, list[bytes]]] = {}
         self._prefix = {kind: f'["{kind}",{version},{{'.encode() for kind, version in KIND_VERSIONS.items()}
 
     def id(self, kind: str, spec: Spec) -> str:
         """20 hex digits, the same as `plan.job_id(kind, spec)`."""
         if type(spec) is TrainSpec:
             return hashlib.sha256(self._train(kind, spec)).hexdigest()[:20]
+        if type(spec) is EvaluateSpec:
+            return hashlib.sha256(self._evaluate(kind, spec)).hexdigest()[:20]
         parts, remembered = [], self._known
         values, keys = _FIELDS[type(spec)]
         for key, value in zip(keys, values(spec), strict=True):
@@ -50,23 +52,36 @@ class Identity:
             id(spec.dataset), id(spec.model), id(spec.data), id(spec.recipe), id(spec.evaluation),
             id(spec.numerics), spec.train_steps, spec.steps_per_epoch,
         )  # fmt: skip
-        known = self._trains.get(shared)
-        if known is None:
-            values, keys = _FIELDS[TrainSpec]
-            parts = [
-                key + self._json(value)
-                for key, value in zip(keys, values(spec), strict=True)
-                if key != b'"seed":'
-            ]
-            place = keys.index(b'"seed":')
-            before = self._prefix[kind] + b"".join(part + b"," for part in parts[:place]) + b'"seed":'
-            # The spec stays alive with its bytes, so that the ids of its Components stay theirs.
-            known = self._trains[shared] = (
-                spec,
-                before,
-                b"".join(b"," + part for part in parts[place:]) + b"}]",
-            )
-        return known[1] + b"%d" % spec.seed + known[2]
+        known = self._written.get(shared) or self._write(kind, spec, shared, (b'"seed":',))
+        before, after = known[1]
+        return before + b"%d" % spec.seed + after
+
+    def _evaluate(self, kind: str, spec: EvaluateSpec) -> bytes:
+        """An evaluation's bytes: those of one model and attack share all but the network and the seed."""
+        shared = (
+            id(spec.dataset), id(spec.model), id(spec.normalize), id(spec.attack), id(spec.loss), spec.weights,
+            spec.images,
+        )  # fmt: skip
+        known = self._written.get(shared) or self._write(kind, spec, shared, (b'"network":', b'"seed":'))
+        before, between, after = known[1]
+        return before + self._json(spec.network) + between + b"%d" % spec.seed + after
+
+    def _write(
+        self, kind: str, spec: Spec, shared: tuple[object, ...], varying: tuple[bytes, ...]
+    ) -> tuple[Spec, list[bytes]]:
+        """The bytes between the varying fields' values. The spec is kept with them, so that the ids of its
+        Components stay theirs."""
+        values, keys = _FIELDS[type(spec)]
+        pieces, text = [], self._prefix[kind]
+        for index, (key, value) in enumerate(zip(keys, values(spec), strict=True)):
+            text += (b"," if index else b"") + key
+            if key in varying:
+                pieces.append(text)
+                text = b""
+            else:
+                text += self._json(value)
+        known = self._written[shared] = spec, [*pieces, text + b"}]"]
+        return known
 
     def _json(self, value: object) -> bytes:
         if not isinstance(value, dict):

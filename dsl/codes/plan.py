@@ -73,6 +73,6 @@ CODES: tuple[Code, ...] = (
         "A schedule has the jobs that aren't done and whose seconds are estimated, up to 5,000 of them. This plan has "
         "none, or more.",
         "",
-        planned().replace("isoloss plan", "isoloss graph") + " --gantt -o schedule.svg",
+        planned(),
     ),
 )
