@@ -16,6 +16,7 @@ from isoloss.compiler.design import Choice
 from isoloss.compiler.jobs import Workshop
 from isoloss.compiler.plan import Cost, DeviceProfile, Job
 from isoloss.compiler.totals import bill_flops
+from isoloss.compiler.words import bytes_text, flop_text
 from isoloss.dsl.diagnostics import Diagnostic
 from isoloss.dsl.study import Allocate, Study
 
@@ -84,23 +85,23 @@ def check(
         return []
     if reserved > limit:
         helps = ("raise `compute` of the budget, or lower `compute` of the allocation",)
-        headline = f"`allocate` alone needs {reserved:.3g} FLOP, the budget is {limit:.3g} FLOP"
+        headline = f"`allocate` alone needs {flop_text(reserved)}, the budget is {flop_text(limit)}"
         return [Diagnostic("B103", headline, span, help=helps)]
     if budget.choose == "all" and choice.flops + reserved > limit:
         needed = choice.flops + reserved
-        helps = (f"raise it to {needed:.3g} FLOP, take cells away, or write `choose = cheapest`",)
-        kept = f", {reserved:.3g} of them kept for `allocate`" if reserved else ""
-        headline = f"`choose = all` needs {needed:.3g} FLOP{kept}; the budget is {limit:.3g} FLOP"
+        helps = (f"raise it to {flop_text(needed, up=True)}, take cells away, or write `choose = cheapest`",)
+        kept = f", {flop_text(reserved)} of them kept for `allocate`" if reserved else ""
+        headline = f"`choose = all` needs {flop_text(needed)}{kept}; the budget is {flop_text(limit)}"
         return [Diagnostic("B102", headline, span, help=helps)]
     if pinned + reserved > limit:
         needed = pinned + reserved
-        kept = f", {reserved:.3g} of them kept for `allocate`" if reserved else ""
-        helps = (f"raise `compute` to {needed:.3g} FLOP, or pin fewer runs",)
-        headline = f"the runs of `pin` need {needed:.3g} FLOP{kept}; the budget is {limit:.3g} FLOP"
+        kept = f", {flop_text(reserved)} of them kept for `allocate`" if reserved else ""
+        helps = (f"raise `compute` to {flop_text(needed, up=True)}, or pin fewer runs",)
+        headline = f"the runs of `pin` need {flop_text(needed)}{kept}; the budget is {flop_text(limit)}"
         return [Diagnostic("B112", headline, span, help=helps)]
     if candidates and not choice.chosen:
         cheapest = next(iter(choice.reasons.values()))
-        headline = f"the budget of {limit:.3g} FLOP buys none of {candidates} cells"
+        headline = f"the budget of {flop_text(limit)} buys none of {candidates} cells"
         return [Diagnostic("B101", headline, span, help=(cheapest, "raise `compute`, or add smaller cells"))]
     return []
 
@@ -111,7 +112,8 @@ def after(study: Study, jobs: Sequence[Job], total: Cost, profile: DeviceProfile
     span = span_of(budget.origin)
     if budget.storage_bytes is not None and (total.storage_bytes or 0) > budget.storage_bytes:
         headline = (
-            f"the plan stores {total.storage_bytes:.3g} bytes, the budget is {budget.storage_bytes:.3g}"
+            f"the plan stores {bytes_text(total.storage_bytes or 0)}, "
+            f"the budget is {bytes_text(budget.storage_bytes)}"
         )
         yield Diagnostic(
             "B104", headline, span, help=("raise `storage`, or draw fewer images",), severity="warning"
@@ -120,7 +122,8 @@ def after(study: Study, jobs: Sequence[Job], total: Cost, profile: DeviceProfile
     if memory is not None and (total.memory_bytes or 0) > memory:
         over = sum(1 for j in jobs if (j.cost.memory_bytes or 0) > memory)
         headline = (
-            f"{over} jobs need up to {total.memory_bytes:.3g} bytes, one `{profile.device}` has {memory:.3g}"
+            f"{over} jobs need up to {bytes_text(total.memory_bytes or 0)}, "
+            f"one `{profile.device}` has {bytes_text(memory)}"
         )
         helps = (
             "several devices per job, bf16 or checkpointing; splitting a batch keeps its batch-norm group",

@@ -36,6 +36,7 @@ from isoloss.compiler.price import Pricer, launches
 from isoloss.compiler.questions import JobRequest, Questions
 from isoloss.compiler.runs import Knowledge, Run, measured_fids
 from isoloss.compiler.totals import account, bill_flops, totals
+from isoloss.compiler.words import flop_text
 from isoloss.dsl.diagnostics import Diagnostic
 from isoloss.dsl.study import Evaluation, Study
 from isoloss.dsl.study_json import study_digest, study_to_json
@@ -208,7 +209,7 @@ class _Compilation:
         for name, group in by_question.items():
             if limit is not None and (needed := self._bill_with(group)) > limit:
                 headline = (
-                    f"the run of `{name}` would bring the plan to {needed:.3g} FLOP of {limit:.3g} FLOP"
+                    f"the run of `{name}` would bring the plan to {flop_text(needed)} of {flop_text(limit)}"
                 )
                 helps = ("raise `compute` of the budget, or lower that of the allocation",)
                 self.problems.append(Diagnostic("B108", headline, None, help=helps, severity="warning"))

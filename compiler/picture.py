@@ -13,6 +13,7 @@ from typing import Any
 from isoloss.compiler.components import component_text
 from isoloss.compiler.dag import graph
 from isoloss.compiler.plan import Job, Plan
+from isoloss.compiler.words import flop_text
 
 #: More boxes than this in one layer can't be read on a page.
 READABLE = 24
@@ -99,7 +100,7 @@ def _box(key: str, group: Sequence[Job], layer: int, needs: tuple[tuple[str, int
         states[job.state] = states.get(job.state, 0) + 1
     flops = sum((job.cost.flops or 0.0) + job.cost.evaluation_flops for job in group)
     unknown = any(job.cost.unknown for job in group)
-    cost = "not estimated" if unknown and not flops else f"{flops:.3g} FLOP"
+    cost = "not estimated" if unknown and not flops else flop_text(flops)
     first = group[0]
     if len(group) == 1:
         return Box(key, f"{first.kind} {first.name}", cost, states, layer, needs)

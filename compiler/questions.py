@@ -21,6 +21,7 @@ from isoloss.compiler.plan import Answer, Facts, Range
 from isoloss.compiler.portfolio import Portfolio
 from isoloss.compiler.rules import Rule
 from isoloss.compiler.runs import Knowledge
+from isoloss.compiler.words import flop_text
 from isoloss.dsl.diagnostics import Diagnostic
 from isoloss.dsl.study import Allocate, Call, Forecast, Origin, Study, Value
 
@@ -167,7 +168,7 @@ class Questions:
             notes.append(f"waits for the fid of `{question.generator}`")
         networks = self.networks(question.recipe)
         if law is None or fid is None or not networks:
-            notes.append(f"{question.compute_flops:.4g} FLOP are kept for it")
+            notes.append(f"{flop_text(question.compute_flops)} is kept for it")
             status = "unanswerable" if complete and fid is not None else "pending"
             return self._answer(question, "allocate", status, {}, notes)
         optimum = law.optimum(question.compute_flops, fid, per_image_rule(networks))

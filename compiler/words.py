@@ -1,0 +1,39 @@
+"""Amounts in the compiler's messages, as a study writes them. Pure."""
+
+from __future__ import annotations
+
+import math
+
+_PREFIXES = (
+    (1e21, "Z"),
+    (1e18, "E"),
+    (1e15, "P"),
+    (1e12, "T"),
+    (1e9, "G"),
+    (1e6, "M"),
+    (1e3, "k"),
+    (1.0, ""),
+)
+_BYTES = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
+_DIGITS = 3
+
+
+def flop_text(flops: float, *, up: bool = False) -> str:
+    """1.49e12 -> `1.49 TFLOP`, three digits. `up`: never less than the amount, for a bound to be written."""
+    amount = _rounded_up(flops) if up else float(f"{flops:.{_DIGITS}g}")
+    size, letter = next(((s, p) for s, p in _PREFIXES if s <= amount < 1000 * s), (1.0, ""))
+    return f"{amount / size:.{_DIGITS}g} {letter}FLOP"
+
+
+def bytes_text(size: float) -> str:
+    """6.15e11 -> `615 GB`, three digits."""
+    unit, name = next(((u, n) for u, n in _BYTES if size >= u), (1.0, "bytes"))
+    return f"{size / unit:.{_DIGITS}g} {name}"
+
+
+def _rounded_up(amount: float) -> float:
+    """The next number of three digits that is not less."""
+    rounded = float(f"{amount:.{_DIGITS}g}")
+    if rounded >= amount or not math.isfinite(amount):
+        return rounded
+    return float(f"{rounded + 10 ** (math.floor(math.log10(amount)) - _DIGITS + 1):.{_DIGITS}g}")
