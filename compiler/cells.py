@@ -143,7 +143,7 @@ class _Expansion:
             extra = len(cells) - len(unique)
             self._problem(
                 "G102",
-                f"grid `{self.grid.name}` lists {extra} cells twice",
+                f"grid `{self.grid.name}` lists {_count(extra)} twice",
                 "each runs once",
                 severity="warning",
             )
@@ -279,7 +279,7 @@ class _Expansion:
     def _report(self, cells: Sequence[Cell]) -> None:
         for (setting, slot), used in self.gaps.items():
             if slot == "gap":
-                headline = f"`{setting}` has no value for {len(used)} cells of grid `{self.grid.name}`"
+                headline = f"`{setting}` has no value for {_count(len(used))} of grid `{self.grid.name}`"
                 self._problem(
                     "G103", headline, f"uncovered: {_covered(used)}", "end the rule with `else VALUE`"
                 )
@@ -290,7 +290,10 @@ class _Expansion:
                 )
         for generator, images in self.over.items():
             limit = self.generators[generator].images
-            headline = f"{len(images)} cells ask generator `{generator}` for more than its {limit:,} images"
+            asks = "asks" if len(images) == 1 else "ask"
+            headline = (
+                f"{_count(len(images))} {asks} generator `{generator}` for more than its {limit:,} images"
+            )
             self._problem("G104", headline, "write `where images <= generator.images`, or raise its `images`")
         if not cells and not self.problems:
             self._problem(
@@ -308,6 +311,10 @@ class _Expansion:
         self.problems.append(
             Diagnostic(code, headline, span_of(self.grid.origin), help=help, severity=severity)  # type: ignore[arg-type]
         )
+
+
+def _count(cells: int) -> str:
+    return f"{cells:,} cell{'' if cells == 1 else 's'}"
 
 
 def _covered(used: Sequence[Mapping[str, Value]]) -> str:

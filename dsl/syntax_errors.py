@@ -138,6 +138,9 @@ def _token(error: UnexpectedToken, text: str, file: str, report: Report) -> None
         help.append(f"the `{unclosed[0]}` of line {unclosed[1].line} is still open")
     if previous is not None and previous.type == "NUMBER":
         help.append(_units())
+    place = token.start_pos or 0
+    if token.type == "DOT" and any(c.isdigit() for c in text[max(0, place - 1) : place + 2]):
+        help.append("numbers begin and end with a digit: `0.5`, `5`")
     report.add("S102", f"unexpected `{_short(token)}`", span, "not expected here", *help)
 
 

@@ -304,3 +304,10 @@ def test_more_than_a_value_is_told_so(override: str) -> None:
     _, diagnostics = load_study(EXAMPLE, overrides=[override])
     assert [d.code for d in diagnostics] == ["S102"]
     assert "expected nothing more" in diagnostics[0].help
+
+
+@pytest.mark.parametrize("number", [".5", "5."])
+def test_a_number_without_a_digit_before_or_after_its_point(number: str) -> None:
+    _, diagnostics = load_study(EXAMPLE, overrides=[f"recipe.trades.lr={number}"])
+    assert [d.code for d in diagnostics] == ["S102"]
+    assert "numbers begin and end with a digit: `0.5`, `5`" in diagnostics[0].help
