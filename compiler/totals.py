@@ -23,25 +23,22 @@ class Sum:
         self.timed = self.paid = False
         self.unknown: dict[str, None] = {}
 
-    def add(self, cost: Cost) -> None:
-        self.flops += cost.flops or 0.0
-        self.inside += cost.evaluation_flops
+    def add(self, cost: Cost, times: int = 1) -> None:
+        """Count a bill that so many jobs share."""
+        self.flops += times * (cost.flops or 0.0)
+        self.inside += times * cost.evaluation_flops
         if cost.seconds is not None:
             self.timed = True
-            self.low, self.mid, self.high = (
-                self.low + cost.seconds.low,
-                self.mid + cost.seconds.mid,
-                self.high + cost.seconds.high,
-            )
+            self.low += times * cost.seconds.low
+            self.mid += times * cost.seconds.mid
+            self.high += times * cost.seconds.high
         if cost.usd is not None:
             self.paid = True
-            self.usd_low, self.usd_mid, self.usd_high = (
-                self.usd_low + cost.usd.low,
-                self.usd_mid + cost.usd.mid,
-                self.usd_high + cost.usd.high,
-            )
+            self.usd_low += times * cost.usd.low
+            self.usd_mid += times * cost.usd.mid
+            self.usd_high += times * cost.usd.high
         self.memory = max(self.memory, cost.memory_bytes or 0.0)
-        self.storage += cost.storage_bytes or 0.0
+        self.storage += times * (cost.storage_bytes or 0.0)
         for why in cost.unknown:
             self.unknown[why.split(":", 1)[0] if len(self.unknown) > 8 else why] = None
 
@@ -61,11 +58,21 @@ class Sum:
 def totals(jobs: Iterable[Job]) -> dict[str, Cost]:
     """Per kind that occurs, and "all": the sum of the kinds' flops and evaluation_flops alike."""
     sums = {kind: Sum() for kind in (*KINDS, "all")}
-    seen: dict[str, None] = {}
+    # Jobs that differ only in seed share one Cost object (price.py): each is hashed once. Equal bills are added
+    # once, times their number, so that a plan read from JSON, where nothing is shared, has the same last bits.
+    objects: dict[tuple[str, int], tuple[Cost, int]] = {}
     for job in jobs:
-        seen[job.kind] = None
-        sums[job.kind].add(job.cost)
-        sums["all"].add(job.cost)
+        key = job.kind, id(job.cost)
+        known = objects.get(key)
+        objects[key] = (job.cost, 1) if known is None else (job.cost, known[1] + 1)
+    bills: dict[tuple[str, Cost], int] = {}
+    for (kind, _), (cost, times) in objects.items():
+        bills[kind, cost] = bills.get((kind, cost), 0) + times
+    seen: dict[str, None] = {}
+    for (kind, cost), times in bills.items():
+        seen[kind] = None
+        sums[kind].add(cost, times)
+        sums["all"].add(cost, times)
     return {kind: sums[kind].cost() for kind in (*(k for k in KINDS if k in seen), "all")}
 
 
