@@ -91,13 +91,16 @@ class Cluster:
     def stop(self) -> None:
         with suppress(subprocess.SubprocessError, OSError):
             self.run("scancel", "--full", "--user=root")
+        # Read before the first signal: a daemon may remove its file and then hang on its way out.
+        pids = []
         for pid_file in sorted((self.folder / "run").glob("*.pid"), reverse=True):
             with suppress(OSError, ValueError):
-                os.kill(int(pid_file.read_text()), signal.SIGTERM)
-        time.sleep(0.3)
-        for pid_file in (self.folder / "run").glob("*.pid"):
-            with suppress(OSError, ValueError):
-                os.kill(int(pid_file.read_text()), signal.SIGKILL)
+                pids.append(int(pid_file.read_text()))
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            for pid in pids:
+                with suppress(OSError):
+                    os.kill(pid, number)
+            time.sleep(0.3)
 
 
 def start(folder: Path) -> Cluster:
