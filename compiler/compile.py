@@ -19,7 +19,7 @@ from isoloss.compiler.design import Candidate, Choice, ComputeBudget, choose
 from isoloss.compiler.design.choice import total_flops
 from isoloss.compiler.devices import Timing, refine
 from isoloss.compiler.fits import Fitted, fit_all, fit_answer, select, settle
-from isoloss.compiler.jobs import Source, Workshop, cell_name
+from isoloss.compiler.jobs import Source, Workshop
 from isoloss.compiler.plan import (
     FORMAT,
     Answer,
@@ -193,7 +193,7 @@ class _Compilation:
         reason = why
         if cell.provisional:
             reason = f"waits for the fid of `{cell.generator}`, which its grid's `where` asks for; {why}"
-        name = cell_name(cell)
+        name = self.shop.name(cell)
         self._put(each.train, name, reason, state, cell.origin, self.shop.facts(cell, None))
         for evaluation, source in each.tests:
             facts = self.shop.facts(cell, evaluation)
@@ -300,7 +300,7 @@ class _Compilation:
         cost = self.shop.pricer.cost(each.train.spec)
         facts = self.shop.facts(cell, None)
         why, gain = choice.reasons[index], choice.gains.get(index)
-        return Dropped(each.train.id, cell_name(cell), each.train.spec, origin, cost, why, gain, facts)
+        return Dropped(each.train.id, self.shop.name(cell), each.train.spec, origin, cost, why, gain, facts)
 
 
 def _as_run(each: _Runs) -> Run:

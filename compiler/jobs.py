@@ -4,7 +4,7 @@ In: a Study, a Pricer, the ids of finished jobs. Out: Jobs, made once each. Pure
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from isoloss.compiler import plan
@@ -24,7 +24,7 @@ from isoloss.compiler.plan import (
 )
 from isoloss.compiler.price import Pricer
 from isoloss.compiler.shards import FIRST, shards
-from isoloss.dsl.study import Evaluation, Generator, Origin, Recipe, Study
+from isoloss.dsl.study import Evaluation, Generator, Grid, Origin, Recipe, Study
 
 #: Images are the study's data, not its randomness: one seed for all, so that seeds of a grid share them.
 GENERATION_SEED = 0
@@ -52,6 +52,7 @@ class Workshop:
         self.generators: Mapping[str, Generator] = {g.name: g for g in study.generators}
         self.recipes: Mapping[str, Recipe] = {r.name: r for r in study.recipes}
         self.evaluations: Mapping[str, Evaluation] = {e.name: e for e in study.evaluations}
+        self.varied: Mapping[str, Collection[str]] = {g.name: varied_settings(g) for g in study.grids}
         self._shards: dict[tuple[str, int], Source] = {}
         self._data: dict[tuple[str, int], tuple[Component, tuple[str, ...]]] = {}
         self._recipes: dict[tuple[str, int, float], Component] = {}
@@ -65,6 +66,10 @@ class Workshop:
         self._origins: dict[int, tuple[Origin, plan.Origin]] = {}
         self._tests: dict[str, tuple[Evaluation, ...]] = {}
         self.identity = Identity()
+
+    def name(self, cell: Cell) -> str:
+        """A run's name, unlike those of all other runs of its grid."""
+        return cell_name(cell, self.varied.get(cell.grid, ()))
 
     # Data.
 
@@ -250,10 +255,26 @@ _KINDS: Mapping[type, plan.Kind] = {
 }
 
 
-def cell_name(cell: Cell) -> str:
-    """`runs/wrn(28, 4)/dg/30M`, with the seed where it isn't the first."""
-    seed = "" if cell.seed in (0, 1) else f"/seed {cell.seed}"
-    return f"{cell.grid}/{call_text(cell.model)}/{cell.generator}/{short(cell.images)}{seed}"
+def cell_name(cell: Cell, varied: Collection[str] = ()) -> str:
+    """`runs/wrn(28, 4)/dg/30M`, with what of recipe, batch and lr its grid varies, and the seed where it isn't
+    the first."""
+    parts = [cell.grid, call_text(cell.model), cell.generator, short(cell.images)]
+    if "recipe" in varied:
+        parts.append(cell.recipe)
+    parts += [f"{what} {getattr(cell, what):g}" for what in ("batch", "lr") if what in varied]
+    if cell.seed not in (0, 1):
+        parts.append(f"seed {cell.seed}")
+    return "/".join(parts)
+
+
+def varied_settings(grid: Grid) -> frozenset[str]:
+    """Which of recipe, batch and lr the grid's axes give more than one value."""
+    columns = ((name, i, axis.values) for axis in grid.axes for i, name in enumerate(axis.names))
+    return frozenset(
+        name
+        for name, i, values in columns
+        if name in ("recipe", "batch", "lr") and len({row[i] for row in values}) > 1
+    )
 
 
 def short(number: float) -> str:

@@ -107,3 +107,31 @@ def test_impossible_batches_are_refused(tmp_path: Path) -> None:
     recipes = (replace(base.recipes[0], batch=rule),)
     _, problems = expand(replace(base, recipes=recipes))
     assert {p.code for p in problems} == {"G106"}
+
+
+def test_runs_of_one_grid_have_different_names(tmp_path: Path) -> None:
+    from isoloss.compiler.compile import compile_study
+    from isoloss.compiler.devices import BUILT_IN
+    from isoloss.dsl.load import load_study
+
+    text = """
+    study names {
+      dataset digits
+      generator good { sampler = edm(steps = 4)   denoiser = mixture()   images = 100k }
+      recipe one { loss = natural()   batch = 32   lr = 0.1 }
+      recipe two { loss = pgd_at()   attack = pgd(eps = 0.1)   batch = 64   lr = 0.1 }
+      grid runs {
+        model in [cnn(1)]   generator in [good]   images in [1k]
+        recipe in [one, two]   lr in [0.1, 0.2]   seed in 1..2
+      }
+    }
+    """
+    file = tmp_path / "names.study"
+    file.write_text(text)
+    named, _ = load_study(file)
+    assert named is not None
+    plan, _ = compile_study(named, [], BUILT_IN["cpu"])
+    assert plan is not None
+    names = [job.name for job in plan.jobs if job.kind == "train"]
+    assert len(names) == 8 == len(set(names))
+    assert "runs/cnn(1)/good/1k/two/lr 0.2/seed 2" in names
