@@ -1,7 +1,9 @@
 """What a study file says, before anything is looked up: expressions, statements, spans.
 
 Made by parse.py (and by layers.py where a `--set` or a profile edits a copy), read by the checks and by
-format.py. Two equal nodes are equal wherever they stand: spans and parentheses are not part of a node."""
+format.py. Two equal nodes are equal wherever they stand: spans and parentheses are not part of a node.
+
+The language's dataclasses have no slots: each slotted class is made twice at every start of `isoloss`."""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ def _span() -> Span:
     return field(default=UNKNOWN_SPAN, compare=False, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Name:
     text: str
     span: Span = _span()
@@ -26,7 +28,7 @@ class Name:
 # Expressions.
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Number:
     """`text` as written (`1e22`, `30M`), `unit` the unit word or `%`, "" for a plain number."""
 
@@ -46,7 +48,7 @@ class Number:
 MULTIPLIERS = {"k": 10**3, "M": 10**6, "B": 10**9}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Unit:
     """A bare unit, as in the divisor of `2.40 USD/h`."""
 
@@ -54,19 +56,19 @@ class Unit:
     span: Span = _span()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Text:
     text: str
     span: Span = _span()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Boolean:
     value: bool
     span: Span = _span()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class DeviceCount:
     """`32 of h100`."""
 
@@ -75,7 +77,7 @@ class DeviceCount:
     span: Span = _span()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Path:
     """A name, or a field of one: `generator.images`."""
 
@@ -87,21 +89,21 @@ class Path:
         return ".".join(part.text for part in self.parts)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Argument:
     name: Name | None
     value: Expression
     span: Span = _span()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class CallExpression:
     name: Name
     arguments: tuple[Argument, ...]
     span: Span = _span()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Sequence:
     """`[a, b]`, or the tuple `(a, b)` of a zip axis when `bracket` is `(`."""
 
@@ -110,7 +112,7 @@ class Sequence:
     span: Span = _span()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Interval:
     """`low .. high`."""
 
@@ -119,7 +121,7 @@ class Interval:
     span: Span = _span()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Unary:
     """`operator` is `-` or `not`."""
 
@@ -128,7 +130,7 @@ class Unary:
     span: Span = _span()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Binary:
     """`operator` is one of + - * / ** == != < <= > >= in and or."""
 
@@ -138,7 +140,7 @@ class Binary:
     span: Span = _span()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class IfElse:
     """`then if test else otherwise`; otherwise None leaves a gap."""
 
@@ -148,7 +150,7 @@ class IfElse:
     span: Span = _span()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Filtered:
     """`(runs where …)`."""
 
@@ -157,7 +159,7 @@ class Filtered:
     span: Span = _span()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Every:
     """`robust at every 2.5%`."""
 
@@ -210,20 +212,20 @@ def children(node: Expression) -> tuple[Expression, ...]:
 # Statements.
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Let:
     name: Name
     value: Expression
     span: Span = _span()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Dataset:
     value: Expression
     span: Span = _span()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Setting:
     """`path = value`, `path in value` or `path <= value`; several paths for a zip axis."""
 
@@ -237,13 +239,13 @@ class Setting:
         return self.paths[0].text
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Where:
     test: Expression
     span: Span = _span()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Block:
     """`kind name { … }`; a `budget` has no name."""
 
@@ -256,13 +258,13 @@ class Block:
 Statement = Let | Dataset | Setting | Where | Block
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Import:
     path: Text
     span: Span = _span()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class StudyBlock:
     name: Name
     extends: Name | None
@@ -270,7 +272,7 @@ class StudyBlock:
     span: Span = _span()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class StudyAst:
     """One file."""
 

@@ -11,7 +11,7 @@ from isoloss.dsl.diagnostics import Span
 _TEXT_OR_COMMENT = re.compile(r'"[^"\n]*"|#[^\n]*')
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Comment:
     text: str
     line: int

@@ -12,7 +12,7 @@ from typing import Literal
 Severity = Literal["error", "warning", "note"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Span:
     """1-based, end exclusive on its line. `file` is as the user wrote it."""
 
@@ -23,7 +23,7 @@ class Span:
     end_column: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Diagnostic:
     """One mistake. `headline` stands alone, lower case, names in backticks; `label` says what is wrong at
     `span`; `help` says what to write."""

@@ -21,7 +21,7 @@ ENTITIES = {"generator": "a generator", "model": "a network", "recipe": "a recip
 BOOLEAN = "boolean"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Typed:
     """`type` is a dimension of units.py, `boolean`, or one of ENTITIES; `amount` where it is a constant."""
 

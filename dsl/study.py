@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Origin:
     """Where a thing was declared. Never part of identity: two equal things are equal wherever they stand."""
 
@@ -26,7 +26,7 @@ def _origin() -> Origin:
     return field(default=NOWHERE, compare=False, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Call:
     """A registered thing with every parameter explicit: `pgd(norm = linf, eps = 8/255, ...)`.
 
@@ -46,12 +46,12 @@ Value = bool | int | float | Fraction | str | None | Call | tuple["Value", ...]
 # Expressions over derived quantities (params, images, fid, flops, epochs, seed), grid axes and names.
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Const:
     value: Value
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Quantity:
     """A name known per cell: `params`, `images`, `fid`, `flops`, `epochs`, `seed`, `model`, `generator`, or
     a field of the cell's generator: `generator.images`, `generator.fid`."""
@@ -59,7 +59,7 @@ class Quantity:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Operation:
     """`operator` is one of: + - * / ** neg, == != < <= > >= in, and or not."""
 
@@ -67,7 +67,7 @@ class Operation:
     operands: tuple[Expr, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Conditional:
     """`then if test else otherwise`; otherwise None is a gap, an error for a cell that falls into it."""
 
@@ -82,7 +82,7 @@ Expr = Const | Quantity | Operation | Conditional
 # Declarations.
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Generator:
     """A source of training images. `fid` None: measured by a job. `images` None: unlimited unique images."""
 
@@ -94,7 +94,7 @@ class Generator:
     origin: Origin = _origin()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Schedule:
     """`evaluation` at every `every` (a fraction in (0, 1]) of training."""
 
@@ -102,7 +102,7 @@ class Schedule:
     every: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Recipe:
     """How a network is trained. `batch` and `lr` may depend on the cell; the rest is fixed."""
 
@@ -124,7 +124,7 @@ class Recipe:
     origin: Origin = _origin()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Evaluation:
     """A test of a trained network on the whole test split, with the averaged weights unless stated."""
 
@@ -135,7 +135,7 @@ class Evaluation:
     origin: Origin = _origin()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Axis:
     """`names` has several entries for a zip axis; each entry of `values` then has as many."""
 
@@ -144,7 +144,7 @@ class Axis:
     origin: Origin = _origin()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Grid:
     """The candidate cells: product of `axes`, filtered by every expression in `where`."""
 
@@ -154,13 +154,13 @@ class Grid:
     origin: Origin = _origin()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Devices:
     count: int
     kind: str  # a row of the device table: cpu, v100, a100, h100, h200 ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Budget:
     """Bounds all jobs of the study. None: unbounded."""
 
@@ -175,7 +175,7 @@ class Budget:
     origin: Origin = _origin()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RunSet:
     """The runs of a grid, or those where the expression holds."""
 
@@ -183,7 +183,7 @@ class RunSet:
     where: Expr | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Fit:
     """A law fitted to runs. `base` and `quality` are the stages of approach2; None: all of `to`."""
 
@@ -201,7 +201,7 @@ class Fit:
     origin: Origin = _origin()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Forecast:
     """A question: what loss and accuracy does compute buy. `laws` has several entries for any(...)."""
 
@@ -214,7 +214,7 @@ class Forecast:
     origin: Origin = _origin()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Allocate:
     """A run the study then trains: the compute-optimal cell under a law."""
 
@@ -229,7 +229,7 @@ class Allocate:
     origin: Origin = _origin()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Study:
     """Everything the compiler needs. `dataset` is a Call: `digits`, `cifar10`, ..."""
 

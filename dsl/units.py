@@ -50,7 +50,7 @@ ACCEPTS: dict[str, frozenset[str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Amount:
     """An exact number with its dimension; `currency` for money and prices."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Code:
     """`wrong` and `right` are study texts, or for codes that no study text can raise, shell lines that begin
     with `$ `; `story` is the long explanation of `isoloss help CODE`."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class By:
     """A default that depends on where it is needed. `key` is one of: dataset, loss (of the recipe around it,
     or `evaluate` outside a recipe), law; `table` maps its value to study text, `*` for the others."""
@@ -19,7 +19,7 @@ class By:
         return self.table.get(context.get(self.key, ""), self.table.get("*"))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Slot:
     """A setting of a block or a parameter of a call.
 
@@ -62,7 +62,7 @@ TYPES: Mapping[str, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Term:
     """A registered thing: an attack, a loss, a model family …; `slots` are its settings in positional order."""
 
@@ -78,7 +78,7 @@ class Term:
         return next((s for s in self.slots if s.name == name), None)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class BlockRow:
     """A block of a study. `named` blocks are declared any number of times under different names."""
 
@@ -93,7 +93,7 @@ class BlockRow:
         return next((s for s in self.slots if s.name == name), None)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class QuantityRow:
     """A name that every expression over cells may use."""
 
@@ -103,7 +103,7 @@ class QuantityRow:
     example: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class WordRow:
     """A reserved word or construct that is neither block nor setting: `let`, `where`, `zip` …"""
 
