@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from isoloss.compiler import cost
+from isoloss.compiler import passes
 from isoloss.compiler.architectures import FAMILIES, Architecture, count
 from isoloss.compiler.components import call_text, component
 from isoloss.compiler.datasets import SHAPES, DatasetShape, shape
@@ -259,7 +259,7 @@ class _Expansion:
         key = (id(component(model)), recipe)
         if key not in self.per_image:
             chosen = self.recipes[recipe]
-            self.per_image[key] = cost.flops_per_image(
+            self.per_image[key] = passes.flops_per_image(
                 component(model),
                 self.dataset,
                 component(chosen.loss),

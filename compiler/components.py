@@ -6,10 +6,12 @@ from __future__ import annotations
 
 from fractions import Fraction
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from isoloss.compiler.plan import Component
 from isoloss.dsl.study import Call, Value
+
+if TYPE_CHECKING:
+    from isoloss.compiler.plan import Component
 
 
 def component(call: Call) -> Component:

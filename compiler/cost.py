@@ -12,39 +12,16 @@ from functools import singledispatch
 
 from isoloss.compiler.architectures import count
 from isoloss.compiler.datasets import shape
-from isoloss.compiler.plan import Component, EvaluateSpec, FidSpec, GenerateSpec, Spec, TrainSpec, exact
-
-#: Outer passes per loss, and the share of images that its attack runs on: clean and adversarial forwards and
-#: their backwards. trades: attack's clean forward 1 + 2K, then 2 forwards + 4 for backwards through both:
-#: 2K + 7. pgd_at: 2K, then one forward + backward: 2K + 3. natural: 3. Source: Bartoldson et al. 2024,
-#: section 3; 27 forwards at K = 10 is the FLOP count behind 7822 N D (reference notebook). Exact but for the
-#: stem's input gradient (26.97 counted by torch on WRN-16-1). mart: as trades, its attack (cross-entropy) needs
-#: no clean forward: 2K + 6. half: one pass of all, every second image attacked: K + 3. noise: 3.
-OUTER_PASSES: Mapping[str, tuple[int, float]] = {
-    "trades": (7, 1.0),
-    "pgd_at": (3, 1.0),
-    "mart": (6, 1.0),
-    "half": (3, 0.5),
-    "noise": (3, 0.0),
-    "natural": (3, 0.0),
-}
-
-#: Input gradients of one try of an attack; `None`: its own `steps`. An attack without a row is priced by its
-#: `steps`.
-GRADIENTS: Mapping[str, int | None] = {"none": 0, "fgsm": 1, "rfgsm": 1, "pgd": None}
-
-#: What a perturbation of the weights adds in an active step: one more forward and backward of the outer loss,
-#: on images already attacked.
-PERTURBED_PASSES: Mapping[str, int] = {
-    "trades": 6,
-    "pgd_at": 3,
-    "mart": 6,
-    "half": 3,
-    "noise": 3,
-    "natural": 3,
-}
-PERTURBS = ("none", "awp")
-NO_PERTURB: Component = {"kind": "none"}
+# The pass counts are part of the cost rule: callers find them here too.
+from isoloss.compiler.passes import GRADIENTS as GRADIENTS
+from isoloss.compiler.passes import NO_PERTURB as NO_PERTURB
+from isoloss.compiler.passes import OUTER_PASSES as OUTER_PASSES
+from isoloss.compiler.passes import PERTURBED_PASSES as PERTURBED_PASSES
+from isoloss.compiler.passes import PERTURBS as PERTURBS
+from isoloss.compiler.passes import attack_passes as attack_passes
+from isoloss.compiler.passes import flops_per_image as flops_per_image
+from isoloss.compiler.passes import passes as passes
+from isoloss.compiler.plan import Component, EvaluateSpec, FidSpec, GenerateSpec, Spec, TrainSpec
 
 #: Forward-equivalents of standard AutoAttack on one image that survives all of it: APGD-CE 100 steps x 2,
 #: APGD-T 9 x 100 x 2, FAB-T 9 x 100 x 3, Square 5,000 queries. Counted from its published settings; exact
@@ -72,27 +49,6 @@ class Part:
     how: str
 
 
-def passes(loss: Component, attack: Component, perturb: Component = NO_PERTURB) -> float:
-    """Forward-equivalents that one image costs in one training step, on average over the training. Raises
-    KeyError for a loss without a row."""
-    outer, attacked = OUTER_PASSES[loss["kind"]]
-    return outer + attacked * attack_passes(attack) + _perturbed(loss, perturb)
-
-
-def _perturbed(loss: Component, perturb: Component) -> float:
-    if perturb["kind"] == "none":
-        return 0.0
-    return (1.0 - exact(perturb["warmup"])) * PERTURBED_PASSES[loss["kind"]]
-
-
-def attack_passes(attack: Component) -> int:
-    """Forward-equivalents of an attack's own steps, 2 each (forward, backward to the input), all restarts."""
-    gradients = GRADIENTS.get(attack["kind"])
-    if gradients is None:
-        gradients = int(attack["steps"])
-    return 2 * gradients * int(attack.get("restarts", 1))
-
-
 def paper_constant_applies(model: Component, dataset: Component, loss: Component, attack: Component) -> bool:
     """Whether 7822 N D is stated for this training: outside its domain the constant is refused."""
     pixels = shape(dataset)
@@ -112,17 +68,6 @@ def evaluation_passes(attack: Component) -> float:
     if attack["kind"] == "none":
         return 1
     return 1 + attack_passes(attack) + int(attack.get("restarts", 1))
-
-
-def flops_per_image(
-    model: Component,
-    dataset: Component,
-    loss: Component,
-    attack: Component,
-    perturb: Component = NO_PERTURB,
-) -> float:
-    """Training FLOPs per image drawn: passes x forward FLOPs."""
-    return passes(loss, attack, perturb) * count(model, dataset).forward_flops
 
 
 def recipe_passes(recipe: Component) -> float:

@@ -6,8 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from isoloss.compiler.plan import Component
+if TYPE_CHECKING:
+    from isoloss.compiler.plan import Component
 
 
 @dataclass(frozen=True, slots=True)
