@@ -12,6 +12,7 @@ from functools import singledispatch
 
 from isoloss.compiler.architectures import count
 from isoloss.compiler.datasets import shape
+
 # The pass counts are part of the cost rule: callers find them here too.
 from isoloss.compiler.passes import GRADIENTS as GRADIENTS
 from isoloss.compiler.passes import NO_PERTURB as NO_PERTURB
