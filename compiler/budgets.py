@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 
 from isoloss.compiler import cost
+from isoloss.compiler import passes as cost_rule
 from isoloss.compiler.cells import Cell, span_of
 from isoloss.compiler.components import component
 from isoloss.compiler.datasets import SHAPES, shape
@@ -47,7 +48,7 @@ def _evaluations(study: Study, each: Allocate, cell: Cell) -> float:
     """Evaluations during and after the training of one such network."""
     pixels = shape(component(study.dataset))
     recipe = next(r for r in study.recipes if r.name == each.recipe)
-    forward = cell.flops_per_image / cost.passes(
+    forward = cell.flops_per_image / cost_rule.passes(
         component(recipe.loss), component(recipe.attack), component(recipe.perturb)
     )
     total = 0.0

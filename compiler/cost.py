@@ -12,16 +12,7 @@ from functools import singledispatch
 
 from isoloss.compiler.architectures import count
 from isoloss.compiler.datasets import shape
-
-# The pass counts are part of the cost rule: callers find them here too.
-from isoloss.compiler.passes import GRADIENTS as GRADIENTS
-from isoloss.compiler.passes import NO_PERTURB as NO_PERTURB
-from isoloss.compiler.passes import OUTER_PASSES as OUTER_PASSES
-from isoloss.compiler.passes import PERTURBED_PASSES as PERTURBED_PASSES
-from isoloss.compiler.passes import PERTURBS as PERTURBS
-from isoloss.compiler.passes import attack_passes as attack_passes
-from isoloss.compiler.passes import flops_per_image as flops_per_image
-from isoloss.compiler.passes import passes as passes
+from isoloss.compiler.passes import NO_PERTURB, attack_passes, passes
 from isoloss.compiler.plan import Component, EvaluateSpec, FidSpec, GenerateSpec, Spec, TrainSpec
 
 #: Forward-equivalents of standard AutoAttack on one image that survives all of it: APGD-CE 100 steps x 2,

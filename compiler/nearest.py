@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from isoloss.compiler import cost
+from isoloss.compiler import passes as cost_rule
 from isoloss.compiler.architectures import count, members
 from isoloss.compiler.laws.fitted import LawFit
 from isoloss.compiler.plan import Component
@@ -37,14 +37,14 @@ def buildable(
     dataset: Component,
     loss: Component,
     attack: Component,
-    perturb: Component = cost.NO_PERTURB,
+    perturb: Component = cost_rule.NO_PERTURB,
 ) -> tuple[Network, ...]:
     """Members of the grids' families shaped like the grids' networks, by size.
 
     A law in N and D knows nothing of shape: depths stay within those of the grids. Sizes are free upwards and
     go down to the grids' smallest. The grids' own networks are always among them."""
     found: dict[str, Network] = {}
-    rule = cost.passes(loss, attack, perturb)
+    rule = cost_rule.passes(loss, attack, perturb)
     smallest = min(count(m, dataset).params for m in models)
     for kind in dict.fromkeys(m["kind"] for m in models):
         mine = [m for m in models if m["kind"] == kind]

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from isoloss.compiler.architectures import count
 from isoloss.compiler.cost import (
-    NO_PERTURB,
-    attack_passes,
     evaluation_passes,
     evaluations_inside,
     parts,
     recipe_passes,
 )
 from isoloss.compiler.datasets import shape
+from isoloss.compiler.passes import NO_PERTURB, attack_passes
 from isoloss.compiler.plan import (
     Cost,
     DeviceProfile,

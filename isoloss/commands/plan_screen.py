@@ -9,6 +9,7 @@ from typing import Any
 
 from isoloss.commands.quantities import columns, flop, hours_range, interval, kwh, money, number, size, time
 from isoloss.compiler import cost
+from isoloss.compiler import passes as cost_rule
 from isoloss.compiler.architectures import count
 from isoloss.compiler.components import component_text
 from isoloss.compiler.datasets import shape
@@ -83,8 +84,8 @@ def _models(plan: Plan) -> list[str]:
         assert isinstance(spec, TrainSpec)
         network = count(spec.model, spec.dataset)
         loss, attack = spec.recipe["loss"], spec.recipe["attack"]
-        perturb = spec.recipe.get("perturb", cost.NO_PERTURB)
-        each = cost.flops_per_image(spec.model, spec.dataset, loss, attack, perturb) / network.params
+        perturb = spec.recipe.get("perturb", cost_rule.NO_PERTURB)
+        each = cost_rule.flops_per_image(spec.model, spec.dataset, loss, attack, perturb) / network.params
         ratio = "outside its domain"
         stated = cost.paper_constant_applies(spec.model, spec.dataset, loss, attack)
         if stated and perturb["kind"] == "none":

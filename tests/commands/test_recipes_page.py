@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from isoloss.compiler import cost
+from isoloss.compiler import passes as cost_rule
 from isoloss.compiler.components import component
 from isoloss.dsl.load import load_study
 from isoloss.dsl.study import Recipe
@@ -58,7 +58,7 @@ def test_the_variants_are_what_the_table_says(recipes: dict[str, Recipe], name: 
     assert found == TABLE[name][:-1]
     assert r.attack.get("loss") == "kl"
     assert r.loss.get("detach") is False
-    passes = cost.passes(component(r.loss), component(r.attack), component(r.perturb))
+    passes = cost_rule.passes(component(r.loss), component(r.attack), component(r.perturb))
     assert passes == pytest.approx(TABLE[name][-1])
 
 

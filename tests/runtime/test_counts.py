@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from isoloss.compiler import components, cost
+from isoloss.compiler import components
+from isoloss.compiler import passes as cost_rule
 from isoloss.compiler.architectures import FAMILIES, count
 from isoloss.compiler.datasets import SHAPES
 from isoloss.compiler.devices import BUILT_IN
@@ -48,14 +49,16 @@ def test_counts_equal_torchs_own(model: dict[str, object], dataset: str) -> None
 
 
 def test_tables_have_the_same_rows() -> None:
-    assert set(cost.OUTER_PASSES) == set(losses.LOSSES)
+    assert set(cost_rule.OUTER_PASSES) == set(losses.LOSSES)
     assert set(FAMILIES) <= {term.name for term in terms("model")}
-    assert {term.name for term in terms("loss")} == set(cost.OUTER_PASSES)
-    assert set(cost.PERTURBED_PASSES) == set(cost.OUTER_PASSES)
-    assert {term.name for term in terms("attack")} - {"autoattack"} == set(ATTACKS) == set(cost.GRADIENTS)
+    assert {term.name for term in terms("loss")} == set(cost_rule.OUTER_PASSES)
+    assert set(cost_rule.PERTURBED_PASSES) == set(cost_rule.OUTER_PASSES)
+    assert (
+        {term.name for term in terms("attack")} - {"autoattack"} == set(ATTACKS) == set(cost_rule.GRADIENTS)
+    )
     assert {term.name for term in terms("optimizer")} == set(OPTIMIZERS)
     assert {term.name for term in terms("schedule")} == set(SCHEDULES)
-    assert {term.name for term in terms("perturb")} == set(PERTURBS) == set(cost.PERTURBS)
+    assert {term.name for term in terms("perturb")} == set(PERTURBS) == set(cost_rule.PERTURBS)
     assert {term.name for term in terms("dataset")} <= set(SHAPES)
     assert set(DEVICES) == set(BUILT_IN)
 

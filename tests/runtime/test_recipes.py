@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from isoloss.compiler import cost
+from isoloss.compiler import passes as cost_rule
 from isoloss.compiler.architectures import count
 from isoloss.compiler.plan import TrainSpec
 from isoloss.runtime import attacks, losses, models
@@ -268,7 +268,7 @@ def test_the_cost_rule_is_what_torch_counts(loss: Any, attack: Any, weights: Any
     2 % (the rule charges an input gradient of the stem to clean passes too). AWP: three active steps and
     one that is not, by its warm-up of a quarter."""
     model = {"kind": "wrn", "depth": 10, "width": 4}
-    assert cost.passes(loss, attack, weights) == pytest.approx(passes)
+    assert cost_rule.passes(loss, attack, weights) == pytest.approx(passes)
     torch.manual_seed(0)
     network = models.build(model, DIGITS).train()
     x, y = torch.rand(4, 1, 8, 8), torch.arange(4)

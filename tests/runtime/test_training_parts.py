@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from isoloss.compiler import cost
+from isoloss.compiler import passes as cost_rule
 from isoloss.compiler.components import metric_name
 from isoloss.runtime import losses, metrics, models
 from isoloss.runtime.noise import noise_at
@@ -269,7 +269,7 @@ def test_smoothing_is_torchs_and_stays_out_of_evaluations() -> None:
 def test_passes_of_the_cost_rule(kind: str, passes: int) -> None:
     loss = {"kind": kind, "beta": 5}
     attack = pgd(10) if kind != "natural" else {"kind": "none"}
-    assert losses.build(loss).passes(10) == passes == cost.passes(loss, attack)
+    assert losses.build(loss).passes(10) == passes == cost_rule.passes(loss, attack)
 
 
 # Names and times.
