@@ -31,6 +31,7 @@ from isoloss.compiler.plan import (
     Origin,
     Plan,
     Warn,
+    kind_of,
 )
 from isoloss.compiler.price import Pricer, launches
 from isoloss.compiler.questions import JobRequest, Questions
@@ -131,8 +132,6 @@ class _Compilation:
         return refine(self.profile, self._timings(sources))
 
     def _timings(self, sources: Sequence[Source]) -> Iterator[Timing]:
-        from isoloss.compiler.price import kind_of
-
         pricer, start = self.shop.pricer, self.profile.startup_seconds.mid
         for source in sources:
             seconds, cost = self.knowledge.seconds(source.id), pricer.cost(source.spec)

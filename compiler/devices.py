@@ -10,9 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from statistics import fmean, median, stdev
 
-from isoloss.compiler.plan import DeviceProfile, Range
+from isoloss.compiler.plan import KINDS, DeviceProfile, Range
 
-KINDS = ("generate", "fid", "train", "evaluate")
 GIB = 2.0**30
 
 

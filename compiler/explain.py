@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from isoloss.compiler.cost import Part, parts
-from isoloss.compiler.plan import KIND_VERSIONS, Cost, Dropped, Job, Plan
+from isoloss.compiler.plan import KINDS, Cost, Dropped, Job, Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def explain(plan: Plan, job: Job | Dropped) -> Explanation:
 
 
 def _identity(kind: str, spec: Any) -> Iterator[tuple[str, str]]:
-    yield "kind", f"{kind}, version {KIND_VERSIONS[kind]}"
+    yield "kind", f"{kind}, version {KINDS[kind].version}"
     for field in fields(spec):
         yield from _flat(field.name, getattr(spec, field.name))
 

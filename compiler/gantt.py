@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from html import escape
 
-from isoloss.compiler.plan import Job, Plan
+from isoloss.compiler.plan import KINDS, Job, Plan
 from isoloss.compiler.schedule import Placed, Schedule, plan_schedule
 
 _WIDTH, _LEFT, _TOP, _BOTTOM = 1000, 96, 64, 44
 _MOST_HEIGHT = 900.0
-_FILL = {"generate": "#a6cee3", "fid": "#cab2d6", "train": "#fdbf6f", "evaluate": "#b2df8a"}
-_WORD = {"generate": "make images", "fid": "measure quality", "train": "train", "evaluate": "evaluate"}
+#: One light colour for each kind of job, in the table's order; the first four are as far apart as can be.
+_FILL = dict(zip(KINDS, ("#a6cee3", "#cab2d6", "#fdbf6f", "#b2df8a"), strict=True))
 #: Units of the axis, seconds, largest first.
 _UNITS = ((86400.0 * 3, 86400.0, "d"), (7200.0, 3600.0, "h"), (120.0, 60.0, "min"), (0.0, 1.0, "s"))
 
@@ -54,7 +54,7 @@ def _head(plan: Plan, made: Schedule) -> Iterator[str]:
     x = _LEFT
     for kind in dict.fromkeys(job.kind for job in plan.jobs):
         yield f'<rect x="{x}" y="32" width="12" height="12" fill="{_FILL[kind]}"/>'
-        yield f'<text x="{x + 18}" y="42">{_WORD[kind]}</text>'
+        yield f'<text x="{x + 18}" y="42">{KINDS[kind].words}</text>'
         x += 140
 
 

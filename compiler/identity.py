@@ -12,12 +12,15 @@ from operator import attrgetter
 
 import orjson
 
-from isoloss.compiler.plan import KIND_VERSIONS, EvaluateSpec, FidSpec, GenerateSpec, Spec, TrainSpec
+from isoloss.compiler.plan import KINDS, EvaluateSpec, Spec, TrainSpec
 
 #: orjson sorts the keys of mappings, not the fields of dataclasses: those stand as they are declared.
 _FIELDS = {
-    spec: (attrgetter(*(f.name for f in fields(spec))), tuple(f'"{f.name}":'.encode() for f in fields(spec)))
-    for spec in (GenerateSpec, FidSpec, TrainSpec, EvaluateSpec)
+    row.spec: (
+        attrgetter(*(f.name for f in fields(row.spec))),
+        tuple(f'"{f.name}":'.encode() for f in fields(row.spec)),
+    )
+    for row in KINDS.values()
 }
 
 
@@ -27,14 +30,14 @@ class Identity:
     def __init__(self) -> None:
         self._known: dict[int, tuple[object, bytes]] = {}
         self._written: dict[tuple[object, ...], tuple[Spec, list[bytes]]] = {}
-        self._prefix = {kind: f'["{kind}",{version},{{'.encode() for kind, version in KIND_VERSIONS.items()}
+        self._prefix = {row.spec: f'["{kind}",{row.version},{{'.encode() for kind, row in KINDS.items()}
 
-    def id(self, kind: str, spec: Spec) -> str:
-        """20 hex digits, the same as `plan.job_id(kind, spec)`."""
+    def id(self, spec: Spec) -> str:
+        """20 hex digits, the same as `plan.job_id(spec)`."""
         if type(spec) is TrainSpec:
-            return hashlib.sha256(self._train(kind, spec)).hexdigest()[:20]
+            return hashlib.sha256(self._train(spec)).hexdigest()[:20]
         if type(spec) is EvaluateSpec:
-            return hashlib.sha256(self._evaluate(kind, spec)).hexdigest()[:20]
+            return hashlib.sha256(self._evaluate(spec)).hexdigest()[:20]
         parts, remembered = [], self._known
         values, keys = _FIELDS[type(spec)]
         for key, value in zip(keys, values(spec), strict=True):
@@ -43,36 +46,36 @@ class Identity:
                 continue
             known = remembered.get(id(value)) if type(value) is dict else None
             parts.append(key + (known[1] if known is not None else self._json(value)))
-        text = self._prefix[kind] + b",".join(parts) + b"}]"
+        text = self._prefix[type(spec)] + b",".join(parts) + b"}]"
         return hashlib.sha256(text).hexdigest()[:20]
 
-    def _train(self, kind: str, spec: TrainSpec) -> bytes:
+    def _train(self, spec: TrainSpec) -> bytes:
         """A training's bytes: seeds of one cell share all but the seed, written once."""
         shared = (
             id(spec.dataset), id(spec.model), id(spec.data), id(spec.recipe), id(spec.evaluation),
             id(spec.numerics), spec.train_steps, spec.steps_per_epoch,
         )  # fmt: skip
-        known = self._written.get(shared) or self._write(kind, spec, shared, (b'"seed":',))
+        known = self._written.get(shared) or self._write(spec, shared, (b'"seed":',))
         before, after = known[1]
         return before + b"%d" % spec.seed + after
 
-    def _evaluate(self, kind: str, spec: EvaluateSpec) -> bytes:
+    def _evaluate(self, spec: EvaluateSpec) -> bytes:
         """An evaluation's bytes: those of one model and attack share all but the network and the seed."""
         shared = (
             id(spec.dataset), id(spec.model), id(spec.normalize), id(spec.attack), id(spec.loss), spec.weights,
             spec.images,
         )  # fmt: skip
-        known = self._written.get(shared) or self._write(kind, spec, shared, (b'"network":', b'"seed":'))
+        known = self._written.get(shared) or self._write(spec, shared, (b'"network":', b'"seed":'))
         before, between, after = known[1]
         return before + self._json(spec.network) + between + b"%d" % spec.seed + after
 
     def _write(
-        self, kind: str, spec: Spec, shared: tuple[object, ...], varying: tuple[bytes, ...]
+        self, spec: Spec, shared: tuple[object, ...], varying: tuple[bytes, ...]
     ) -> tuple[Spec, list[bytes]]:
         """The bytes between the varying fields' values. The spec is kept with them, so that the ids of its
         Components stay theirs."""
         values, keys = _FIELDS[type(spec)]
-        pieces, text = [], self._prefix[kind]
+        pieces, text = [], self._prefix[type(spec)]
         for index, (key, value) in enumerate(zip(keys, values(spec), strict=True)):
             text += (b"," if index else b"") + key
             if key in varying:

@@ -81,7 +81,7 @@ class Workshop:
             spec = GenerateSpec(
                 self.dataset, component(declared.sampler), denoiser, start, stop, GENERATION_SEED
             )
-            source = Source(self.identity.id("generate", spec), spec, ())
+            source = Source(self.identity.id(spec), spec, ())
             self._shards[key] = self.sources[source.id] = source
             self.labels.setdefault(source.id, f"{generator}/{short(start)}-{short(stop)}")
         return self._shards[key]
@@ -110,7 +110,7 @@ class Workshop:
         ids = tuple(self.shard(generator, *bounds).id for bounds in shards(images, declared.images))
         features = shape(self.dataset).features
         spec = FidSpec(self.dataset, features, ids, images, GENERATION_SEED)
-        source = Source(self.identity.id("fid", spec), spec, ids)
+        source = Source(self.identity.id(spec), spec, ids)
         self.sources[source.id] = source
         self.labels.setdefault(source.id, f"{generator}/fid")
         return source
@@ -131,7 +131,7 @@ class Workshop:
             seed=cell.seed,
             numerics=self._numeric(recipe.precision, cell.batch),
         )
-        return Source(self.identity.id("train", spec), spec, ids)
+        return Source(self.identity.id(spec), spec, ids)
 
     def evaluate(self, train: Source, cell: Cell, evaluation: Evaluation) -> Source:
         recipe = self.recipes[cell.recipe]
@@ -146,7 +146,7 @@ class Workshop:
             images=evaluation.images,
             seed=cell.seed,
         )
-        return Source(self.identity.id("evaluate", spec), spec, (train.id,))
+        return Source(self.identity.id(spec), spec, (train.id,))
 
     def tests(self, recipe: str) -> tuple[Evaluation, ...]:
         """The evaluations of a grid's runs: the recipe's scheduled one; without one, all that are
@@ -182,7 +182,7 @@ class Workshop:
             state, reason = "done", "already has a result"
         return Job(
             source.id,
-            _KINDS[type(source.spec)],
+            plan.kind_of(source.spec),
             name,
             source.needs,
             source.spec,
@@ -245,14 +245,6 @@ class Workshop:
                 "batchnorm_group": batch,
             }
         return self._numerics[key]
-
-
-_KINDS: Mapping[type, plan.Kind] = {
-    GenerateSpec: "generate",
-    FidSpec: "fid",
-    TrainSpec: "train",
-    EvaluateSpec: "evaluate",
-}
 
 
 def cell_name(cell: Cell, varied: Collection[str] = ()) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from isoloss.compiler.components import component_text
 from isoloss.compiler.dag import graph
-from isoloss.compiler.plan import Job, Plan
+from isoloss.compiler.plan import KINDS, Job, Plan
 from isoloss.compiler.words import flop_text
 
 #: More boxes than this in one layer can't be read on a page.
@@ -86,7 +86,7 @@ def _group(jobs: Sequence[Job], key: _Key) -> list[Box]:
     if networkx.is_directed_acyclic_graph(quotient):
         layer = {k: i for i, ks in enumerate(networkx.topological_generations(quotient)) for k in ks}
     else:
-        rank = {"generate": 0, "fid": 1, "train": 2, "evaluate": 3}
+        rank = {kind: place for place, kind in enumerate(KINDS)}
         layer = {k: rank[group[0].kind] for k, group in members.items()}
     needs: dict[str, list[tuple[str, int]]] = {}
     for (need, user), count in counts.items():

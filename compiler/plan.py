@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import orjson
 
@@ -20,9 +20,6 @@ READABLE_JOBS = 2_000
 
 #: A registered thing as JSON: {"kind": "pgd", "norm": "linf", "eps": "8/255", "steps": 10, ...}.
 Component = Mapping[str, Any]
-
-#: Bumped when a kind's meaning changes, so that old results are not taken for new ones.
-KIND_VERSIONS: Mapping[str, int] = {"generate": 1, "fid": 1, "train": 1, "evaluate": 1}
 
 
 def exact(value: str | int | float) -> float:
@@ -130,10 +127,36 @@ Kind = Literal["generate", "fid", "train", "evaluate"]
 State = Literal["done", "ready", "provisional"]
 
 
-def job_id(kind: str, spec: Spec) -> str:
+@dataclass(frozen=True, slots=True)
+class KindRow:
+    """A kind of job. `version` is bumped when its meaning changes, so that old results are not taken for new
+    ones; `words` say what it does."""
+
+    spec: type
+    version: int
+    words: str
+
+
+#: Every kind of job, in the order of the pipeline: the one table of kinds.
+KINDS: Mapping[str, KindRow] = {
+    "generate": KindRow(GenerateSpec, 1, "make images"),
+    "fid": KindRow(FidSpec, 1, "measure quality"),
+    "train": KindRow(TrainSpec, 1, "train"),
+    "evaluate": KindRow(EvaluateSpec, 1, "evaluate"),
+}
+_KIND_OF: Mapping[type, Kind] = {row.spec: cast(Kind, kind) for kind, row in KINDS.items()}
+
+
+def kind_of(spec: Spec) -> Kind:
+    """The kind of job that a spec is of."""
+    return _KIND_OF[type(spec)]
+
+
+def job_id(spec: Spec) -> str:
     """The id a job has because of what it means: 20 hex digits of SHA-256 over kind, version and spec.
     Ids of inputs are in the spec, so a changed input changes every id downstream."""
-    text = orjson.dumps([kind, KIND_VERSIONS[kind], spec], option=orjson.OPT_SORT_KEYS)
+    kind = kind_of(spec)
+    text = orjson.dumps([kind, KINDS[kind].version, spec], option=orjson.OPT_SORT_KEYS)
     return hashlib.sha256(text).hexdigest()[:20]
 
 

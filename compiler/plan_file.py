@@ -69,7 +69,7 @@ def _ids(plan: Plan) -> str | None:
         if job.id in seen:
             return f"has job {job.id} twice"
         seen.add(job.id)
-        if job_id(job.kind, job.spec) != job.id:
+        if job_id(job.spec) != job.id:
             return f"was edited: the spec of job {job.id} ({job.name}) is not the one of its id"
     missing = next((need for job in plan.jobs for need in job.needs if need not in seen), None)
     return None if missing is None else f"lacks job {missing}, which others need"

@@ -19,11 +19,11 @@ from isoloss.compiler.plan import (
     Cost,
     DeviceProfile,
     EvaluateSpec,
-    FidSpec,
     GenerateSpec,
     Range,
     Spec,
     TrainSpec,
+    kind_of,
 )
 
 #: Evaluations attack this many images at once (runtime's default), generators make this many.
@@ -82,12 +82,6 @@ def money(seconds: Range | None, price_per_device_hour: float | None) -> Range |
         return None
     rate = price_per_device_hour / 3600
     return Range(seconds.low * rate, seconds.mid * rate, seconds.high * rate)
-
-
-def kind_of(spec: Spec) -> str:
-    return {GenerateSpec: "generate", FidSpec: "fid", TrainSpec: "train", EvaluateSpec: "evaluate"}[
-        type(spec)
-    ]
 
 
 def rate_key(spec: Spec, profile: DeviceProfile) -> str:

@@ -7,8 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from isoloss.compiler.dag import critical_path_seconds
-from isoloss.compiler.devices import KINDS
-from isoloss.compiler.plan import Cost, DeviceProfile, Job, Range
+from isoloss.compiler.plan import KINDS, Cost, DeviceProfile, Job, Range
 from isoloss.compiler.schedule import plan_schedule
 from isoloss.dsl.study import Budget
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from isoloss.compiler.plan import KIND_VERSIONS, Job, Observation, observations_from_json
+from isoloss.compiler.plan import KINDS, Job, Observation, observations_from_json
 from isoloss.runtime import disk
 
 FORMAT = "isoloss.result/1"
@@ -69,7 +69,7 @@ def write_result(folder: Path, job: Job, observations: Sequence[Observation], ru
         "format": FORMAT,
         "job": job.id,
         "kind": job.kind,
-        "kind_version": KIND_VERSIONS[job.kind],
+        "kind_version": KINDS[job.kind].version,
         "name": job.name,
         "spec": job.spec,
         "observations": list(observations),

@@ -30,10 +30,19 @@ def test_it_names_paths_and_artefacts() -> None:
 
 
 def test_every_kind_of_job_has_its_row() -> None:
-    from isoloss.compiler.plan import KIND_VERSIONS
+    from isoloss.compiler.plan import KINDS
 
-    for kind in KIND_VERSIONS:
-        assert f"| `{kind}` |" in TEXT
+    for kind, row in KINDS.items():
+        assert f"| `{kind}` | `{row.spec.__name__}` |" in TEXT
+
+
+def test_kinds_are_written_down_once() -> None:
+    from typing import get_args
+
+    from isoloss.compiler import plan
+
+    assert get_args(plan.Kind) == tuple(plan.KINDS)
+    assert get_args(plan.Spec) == tuple(row.spec for row in plan.KINDS.values())
 
 
 def test_every_folder_of_a_store_is_named() -> None:

@@ -13,9 +13,7 @@ from isoloss.compiler import passes as cost_rule
 from isoloss.compiler.architectures import count
 from isoloss.compiler.components import component_text
 from isoloss.compiler.datasets import shape
-from isoloss.compiler.plan import Answer, EvaluateSpec, Job, Plan, TrainSpec
-
-WORDS = {"generate": "make images", "fid": "measure quality", "train": "train", "evaluate": "evaluate"}
+from isoloss.compiler.plan import KINDS, Answer, EvaluateSpec, Job, Plan, TrainSpec
 
 
 def screen(plan: Plan, *, long: bool = False) -> str:
@@ -46,7 +44,7 @@ def _bill(plan: Plan) -> list[str]:
     rows = [("", "jobs", "done", "compute", "device-hours", "energy", "money", "storage")]
     energy = plan.budget.get("energy_kwh") or {}
     # JSON sorts keys; the screen follows the work.
-    for kind in (*WORDS, "all"):
+    for kind in (*KINDS, "all"):
         if kind not in plan.totals:
             continue
         total = plan.totals[kind]
@@ -55,7 +53,7 @@ def _bill(plan: Plan) -> list[str]:
         known = flop(everything) if everything or not total.unknown else "not estimated"
         rows.append(
             (
-                WORDS.get(kind, "together"),
+                KINDS[kind].words if kind in KINDS else "together",
                 f"{len(mine):,}",
                 f"{sum(1 for job in mine if job.state == 'done'):,}",
                 known,

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from studies import study
 
-from isoloss.compiler.devices import BUILT_IN, KINDS, Timing, refine
+from isoloss.compiler.devices import BUILT_IN, Timing, refine
+from isoloss.compiler.plan import KINDS
 from isoloss.dsl.study import Devices
 from isoloss.errors import UserError
 from isoloss.planning import device_profile

@@ -197,7 +197,7 @@ def test_needs_precede_users_and_nothing_is_twice(some: Study) -> None:
     for job in plan.jobs:
         assert job.id not in seen
         assert seen.issuperset(job.needs)
-        assert job.id == job_id(job.kind, job.spec)
+        assert job.id == job_id(job.spec)
         seen.add(job.id)
     assert not seen & {d.id for d in plan.dropped}
 

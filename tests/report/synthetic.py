@@ -124,7 +124,7 @@ def _job(
     )
     origin = Origin("synthetic.study", line, 3)
     return Job(
-        job_id(kind, spec),
+        job_id(spec),
         kind,
         name,
         needs,

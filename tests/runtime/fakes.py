@@ -24,7 +24,7 @@ def generate_job(number: int, *, behaviour: str = "", seconds: float = 1.0) -> J
     """A job without needs. `behaviour` is what the fake function does, see `generate`."""
     spec = GenerateSpec(DATASET, {"kind": "edm", "behaviour": behaviour}, {"kind": "mixture"}, 0, 10, number)
     cost = Cost(flops=1e6, seconds=Range(seconds / 2, seconds, seconds * 2))
-    id = job_id("generate", spec)
+    id = job_id(spec)
     return Job(id, "generate", f"generate {number}", (), spec, Origin("a.study", 3, 1), cost, "ready", "test")
 
 
@@ -33,7 +33,7 @@ def follow_job(*needs: Job, behaviour: str = "") -> Job:
     ids = tuple(need.id for need in needs)
     spec = FidSpec(DATASET, {"kind": "pixels", "behaviour": behaviour}, ids, 10, 0)
     cost = Cost(flops=1e3, seconds=Range(0.5, 1, 2))
-    id = job_id("fid", spec)
+    id = job_id(spec)
     return Job(id, "fid", f"fid of {len(ids)}", ids, spec, Origin("a.study", 9, 1), cost, "ready", "test")
 
 

@@ -73,9 +73,7 @@ def evaluate(trained: nn.Module, tmp_path: Path) -> Callable[..., tuple[tuple[Ob
     def go(attack: Component, images: int | None = 100, loss: Component = TRADES):  # type: ignore[no-untyped-def]
         spec = EvaluateSpec(DIGITS, "t", CNN, {"kind": "none"}, attack, loss, "average", images, seed=1)
         facts = Facts(params=2382, images=9600, flops_per_image=1e6, fid=0.07)
-        job = Job(
-            job_id("evaluate", spec), "evaluate", "e", ("t",), spec, Origin(), Cost(), "ready", "", facts
-        )
+        job = Job(job_id(spec), "evaluate", "e", ("t",), spec, Origin(), Cost(), "ready", "", facts)
         output, work = tmp_path / job.id, tmp_path / f"work-{job.id}"
         output.mkdir(exist_ok=True)
         work.mkdir(exist_ok=True)

@@ -68,7 +68,7 @@ def run(jobs: list[Job], store: Store, **more: Any) -> tuple[Outcome, list[Event
 
 def train_job(spec: TrainSpec) -> Job:
     facts = Facts(params=944, images=spec.train_steps * spec.recipe["batch"], flops_per_image=1000.0)
-    id = job_id("train", spec)
+    id = job_id(spec)
     return Job(id, "train", "a training", (), spec, Origin(), Cost(), "ready", "a test", facts)
 
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from isoloss.compiler.plan import Cost, Job
+from isoloss.compiler.plan import KINDS, Cost, Job
 from isoloss.report import format as write
 from isoloss.report.gather import Material
 from isoloss.report.html import details, figure, figures, note, section, table, text
 from isoloss.report.svg import SHAPES, Axis, Figure, category
-
-KINDS = ("generate", "fid", "train", "evaluate")
 
 
 def cost(material: Material) -> str:
