@@ -72,7 +72,7 @@ def _images(
         return
     images = int(training / min(c.flops_per_image for c in cells))
     _, ids = shop.data(each.generator, max(1, images))
-    for id in ids:
+    for id in shop.closure(ids):
         yield id, bill_flops(shop.pricer.cost(shop.sources[id].spec))
 
 

@@ -14,9 +14,12 @@ from isoloss.compiler import passes
 from isoloss.compiler.architectures import FAMILIES, Architecture, count
 from isoloss.compiler.components import call_text, component
 from isoloss.compiler.datasets import SHAPES, DatasetShape, shape
+from isoloss.compiler.networks import bad_networks
 from isoloss.compiler.rules import Rule
 from isoloss.dsl.diagnostics import Diagnostic, Span
 from isoloss.dsl.study import Call, Generator, Grid, Origin, Recipe, Study, Value
+
+_SIZES = ("each level after the first halves the image; its channels are `channels` times its multiplier",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +89,14 @@ def expand(study: Study, fids: Mapping[str, float] | None = None) -> tuple[list[
     Diagnostics: G101 empty grid, G102 duplicate cells (warning), G103 a rule's gap, G104 more images than a
     generator has, G105 a rule that waits for an unmeasured FID, G106 a batch or learning rate that none can
     be,
-    G107 a model that the dataset or family doesn't allow."""
+    G107 a model that the dataset or family doesn't allow, G111 a generator's network that the images don't
+    allow."""
     cells: list[Cell] = []
     problems: list[Diagnostic] = []
     if study.dataset.kind not in SHAPES:
         return [], [_dataset_unknown(study)]
+    for origin, headline in bad_networks(study):
+        problems.append(Diagnostic("G111", headline, span_of(origin), help=_SIZES))
     for grid in study.grids:
         found = _Expansion(study, grid, fids or {})
         cells.extend(found.run())

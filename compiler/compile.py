@@ -26,6 +26,7 @@ from isoloss.compiler.plan import (
     DeviceProfile,
     Dropped,
     Facts,
+    GenerateSpec,
     Job,
     Observation,
     Origin,
@@ -155,8 +156,8 @@ class _Compilation:
             own = bill_flops(price(each.train.spec)) + sum(bill_flops(price(s.spec)) for _, s in each.tests)
             key = each.train.needs + ((each.fid.id,) if each.fid else ())
             if key not in shared:
-                needed = [*each.train.needs, *((*each.fid.needs, each.fid.id) if each.fid else ())]
-                shared[key] = tuple((id, cost_of(self.shop.sources[id])) for id in dict.fromkeys(needed))
+                needed = self.shop.closure(key)
+                shared[key] = tuple((id, cost_of(self.shop.sources[id])) for id in needed)
             entries.append(Candidate(index, own, shared[key], each.train.id in pinned))
         self.pinned_flops = total_flops([c for c in entries if c.pinned])
         budget = self.study.budget
@@ -225,15 +226,16 @@ class _Compilation:
             if fid is not None:
                 sources[fid.id] = fid
         for source in list(sources.values()):
-            sources.update((id, self.shop.sources[id]) for id in source.needs if id in self.shop.sources)
+            needed = self.shop.closure(source.needs)
+            sources.update((id, self.shop.sources[id]) for id in needed if id in self.shop.sources)
         return sum(bill_flops(self.shop.pricer.cost(source.spec)) for source in sources.values())
 
     def _used_generators(self) -> dict[str | None, None]:
         return dict.fromkeys(j.facts.generator for j in self.jobs.values() if j.facts.generator)
 
     def _add_inputs(self) -> None:
-        """FID jobs of every generator in use, then the shards that any job needs. FIDs are measured whatever
-        waits for them; images that only waiting jobs need wait too."""
+        """FID jobs of every generator in use, then the shards that any job needs and the networks that make them.
+        FIDs are measured whatever waits for them; what only waiting jobs need waits too."""
         for generator in self._used_generators():
             source = self.shop.fid(generator) if generator else None
             if source is not None:
@@ -247,16 +249,21 @@ class _Compilation:
                 users[need] = users.get(need, 0) + 1
                 if job.state != "provisional":
                     wanted.add(need)
-        for id, count in users.items():
-            if id in self.jobs:
-                continue
+        made = self.shop.closure(tuple(id for id in users if id not in self.jobs))
+        for id in reversed(made):  # users first
+            for need in self.shop.sources[id].needs:
+                users[need] = users.get(need, 0) + 1
+                if id in wanted:
+                    wanted.add(need)
+        for id in made:
             source = self.shop.sources[id]
             name = self.shop.labels[id]
             generator = name.split("/", 1)[0]
             origin = self.shop.generators[generator].origin
             state = "ready" if id in wanted else "provisional"
-            why = f"images for {count} jobs" + ("" if id in wanted else ", all of which wait")
-            self._put(source, name, why, state, origin, Facts(generator=generator))
+            what = "images" if isinstance(source.spec, GenerateSpec) else "a network"
+            why = f"{what} for {users[id]} jobs" + ("" if id in wanted else ", all of which wait")
+            self._put(source, name, why, state, origin, self.shop.made_facts(source, generator))
 
     # The plan.
 

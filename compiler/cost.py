@@ -11,9 +11,19 @@ from dataclasses import dataclass
 from functools import singledispatch
 
 from isoloss.compiler.architectures import count
+from isoloss.compiler.architectures.unet import count_unet
 from isoloss.compiler.datasets import shape
 from isoloss.compiler.passes import NO_PERTURB, attack_passes, passes
-from isoloss.compiler.plan import Component, EvaluateSpec, FidSpec, GenerateSpec, Spec, TrainSpec
+from isoloss.compiler.plan import (
+    Component,
+    DenoiserSpec,
+    DiscriminatorSpec,
+    EvaluateSpec,
+    FidSpec,
+    GenerateSpec,
+    Spec,
+    TrainSpec,
+)
 
 #: Forward-equivalents of standard AutoAttack on one image that survives all of it: APGD-CE 100 steps x 2,
 #: APGD-T 9 x 100 x 2, FAB-T 9 x 100 x 3, Square 5,000 queries. Counted from its published settings; exact
@@ -26,6 +36,16 @@ ASSUMED_SURVIVORS = 0.7
 #: Forward FLOPs per image of feature networks. Inception-v3 at 299x299: 5.71 GMAC as published (assumed);
 #: the CIFAR ResNet-18: 0.556 GMAC.
 FEATURE_FLOPS: Mapping[str, float] = {"pixels": 0.0, "inception": 11.42e9, "resnet18": 1.112e9}
+
+#: Forward-equivalents of a training step on one image: forward, backward to weights, backward to activations.
+TRAINING_PASSES = 3
+#: Forward-equivalents of a discriminator's guidance of one image: forward, and backward to the image.
+GUIDANCE_PASSES = 2
+#: Held-out losses of a denoiser's or discriminator's training: how often, and images of each (runtime/diffusion).
+HELD_OUT_TIMES, HELD_OUT_IMAGES = 10, 1024
+#: Gaussian posteriors that a mixture averages for one under PFGM++'s kernel: nodes of a quadrature, more where the
+#: kernel is far from Gaussian (runtime/generators/pfgmpp.py).
+FEW_NODES, MANY_NODES, GAUSSIAN_DIMENSION = 6, 24, 512
 
 #: 7822 N D (Bartoldson et al. 2024, released code): holds for WRN at 32x32 with TRADES and K = 10, N >= 1M,
 #: +-1 %.
@@ -117,14 +137,17 @@ def _(spec: GenerateSpec) -> tuple[Part, ...]:
     evaluations = network_evaluations(spec.sampler)
     if evaluations is None:
         return (Part("sampling", None, f"sampler `{spec.sampler['kind']}` has no cost rule"),)
-    each = denoiser_flops(spec.denoiser, spec.dataset)
+    each = denoiser_flops(spec.denoiser, spec.dataset, spec.sampler)
     if each is None:
         return (Part("sampling", None, f"denoiser `{spec.denoiser['kind']}` has no cost rule"),)
     how = f"{images:,} images x {evaluations} denoiser evaluations x {each:.4g} FLOP"
     sampling = Part("sampling", images * evaluations * each, how)
-    if spec.sampler["kind"] == "dg":
-        return sampling, Part("discriminator", None, "the guidance of `dg` has no cost rule")
-    return (sampling,)
+    if spec.sampler["kind"] != "dg":
+        return (sampling,)
+    steps, judge = int(spec.sampler["steps"]), spec.sampler["discriminator"]
+    forward = count_unet(judge["network"], spec.dataset).forward_flops
+    how = f"{images:,} images x {steps} steps x {GUIDANCE_PASSES} passes x {forward:.4g} FLOP"
+    return sampling, Part("discriminator", images * steps * GUIDANCE_PASSES * forward, how)
 
 
 def network_evaluations(sampler: Component) -> int | None:
@@ -133,16 +156,46 @@ def network_evaluations(sampler: Component) -> int | None:
     return 2 * int(steps) - 1 if steps is not None else None
 
 
-def denoiser_flops(denoiser: Component, dataset: Component) -> float | None:
+def denoiser_flops(denoiser: Component, dataset: Component, sampler: Component) -> float | None:
     """FLOPs of one evaluation on one image, or None where no rule is known.
 
     mixture: for each component one projection to its eigenbasis and one back, 2 x 2 d^2, d values per
-    image."""
+    image; under PFGM++'s kernel, for every node of a quadrature. Networks: one forward pass."""
+    if "network" in denoiser:
+        return count_unet(denoiser["network"], dataset).forward_flops
     if denoiser["kind"] != "mixture":
         return None
     pixels = shape(dataset)
     values = pixels.channels * pixels.height * pixels.width
-    return 4.0 * int(denoiser["components"]) * values**2
+    return 4.0 * int(denoiser["components"]) * values**2 * quadrature_nodes(sampler)
+
+
+def quadrature_nodes(sampler: Component) -> int:
+    """Gaussian posteriors that a mixture is asked for at each evaluation."""
+    if sampler["kind"] != "pfgmpp":
+        return 1
+    return FEW_NODES if int(sampler["dimension"]) > GAUSSIAN_DIMENSION else MANY_NODES
+
+
+@parts.register
+def _(spec: DenoiserSpec) -> tuple[Part, ...]:
+    return _training_of(spec, "denoising")
+
+
+@parts.register
+def _(spec: DiscriminatorSpec) -> tuple[Part, ...]:
+    return _training_of(spec, "telling real from generated")
+
+
+def _training_of(spec: DenoiserSpec | DiscriminatorSpec, what: str) -> tuple[Part, ...]:
+    forward = count_unet(spec.network, spec.dataset).forward_flops
+    images = spec.train_steps * int(spec.recipe["batch"])
+    how = f"{TRAINING_PASSES} passes x {forward:.4g} FLOP x {images:,} images drawn"
+    tested = HELD_OUT_TIMES * HELD_OUT_IMAGES
+    return (
+        Part(f"training: {what}", TRAINING_PASSES * forward * images, how),
+        Part("held-out loss", tested * forward, f"{tested:,} images x {forward:.4g} FLOP"),
+    )
 
 
 @parts.register

@@ -80,6 +80,8 @@ def _flat(name: str, value: Any) -> Iterator[tuple[str, str]]:
         for key, entry in value.items():
             if key != "kind":
                 yield from _flat(f"{name}.{key}", entry)
+    elif isinstance(value, list | tuple) and not all(isinstance(v, str) for v in value):
+        yield name, ", ".join(map(str, value))
     elif isinstance(value, list | tuple):
         yield name, f"{len(value)} jobs: {', '.join(str(v)[:8] for v in value)}" if value else "none"
     else:

@@ -8,12 +8,17 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from isoloss.compiler import plan
+from isoloss.compiler.architectures.unet import count_unet
 from isoloss.compiler.cells import Cell
 from isoloss.compiler.components import call_text, component, metric_name
+from isoloss.compiler.cost import TRAINING_PASSES
 from isoloss.compiler.datasets import shape
+from isoloss.compiler.diffusion import GENERATION_SEED, Diffusion
 from isoloss.compiler.identity import Identity
 from isoloss.compiler.plan import (
     Component,
+    DenoiserSpec,
+    DiscriminatorSpec,
     EvaluateSpec,
     Facts,
     FidSpec,
@@ -25,11 +30,6 @@ from isoloss.compiler.plan import (
 from isoloss.compiler.price import Pricer
 from isoloss.compiler.shards import FIRST, shards
 from isoloss.dsl.study import Evaluation, Generator, Grid, Origin, Recipe, Study
-
-#: Images are the study's data, not its randomness: one seed for all, so that seeds of a grid share them.
-GENERATION_SEED = 0
-#: Stands where a study states no denoiser: its images come from published files.
-UNSTATED: Component = {"kind": "none"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,8 @@ class Workshop:
         self._origins: dict[int, tuple[Origin, plan.Origin]] = {}
         self._tests: dict[str, tuple[Evaluation, ...]] = {}
         self.identity = Identity()
+        self.diffusion = Diffusion(self.dataset, lambda *asked: self._source(*asked).id)
+        self._closures: dict[tuple[str, ...], tuple[str, ...]] = {}
 
     def name(self, cell: Cell) -> str:
         """A run's name, unlike those of all other runs of its grid."""
@@ -76,15 +78,30 @@ class Workshop:
     def shard(self, generator: str, start: int, stop: int) -> Source:
         key = (generator, start)
         if key not in self._shards:
-            declared = self.generators[generator]
-            denoiser = component(declared.denoiser) if declared.denoiser is not None else UNSTATED
-            spec = GenerateSpec(
-                self.dataset, component(declared.sampler), denoiser, start, stop, GENERATION_SEED
-            )
-            source = Source(self.identity.id(spec), spec, ())
-            self._shards[key] = self.sources[source.id] = source
-            self.labels.setdefault(source.id, f"{generator}/{short(start)}-{short(stop)}")
+            made = self.diffusion.of(self.generators[generator])
+            spec = GenerateSpec(self.dataset, made.sampler, made.denoiser, start, stop, GENERATION_SEED)
+            self._shards[key] = self._source(spec, made.needs, f"{generator}/{short(start)}-{short(stop)}")
         return self._shards[key]
+
+    def _source(self, spec: plan.Spec, needs: tuple[str, ...], label: str) -> Source:
+        """Equal specs are one source, named after the generator that asked first."""
+        id = self.identity.id(spec)
+        if id not in self.sources:
+            self.sources[id] = Source(id, spec, needs)
+            self.labels[id] = label
+        return self.sources[id]
+
+    def closure(self, needs: tuple[str, ...]) -> tuple[str, ...]:
+        """These jobs and all that they need in turn, needs first."""
+        known = self._closures.get(needs)
+        if known is None:
+            found: dict[str, None] = {}
+            for id in needs:
+                if id in self.sources:
+                    found.update(dict.fromkeys(self.closure(self.sources[id].needs)))
+                found[id] = None
+            known = self._closures[needs] = tuple(found)
+        return known
 
     def data(self, generator: str, images: int) -> tuple[Component, tuple[str, ...]]:
         """The data Component for a run that draws so many images, and the shards it needs."""
@@ -110,10 +127,7 @@ class Workshop:
         ids = tuple(self.shard(generator, *bounds).id for bounds in shards(images, declared.images))
         features = shape(self.dataset).features
         spec = FidSpec(self.dataset, features, ids, images, GENERATION_SEED)
-        source = Source(self.identity.id(spec), spec, ids)
-        self.sources[source.id] = source
-        self.labels.setdefault(source.id, f"{generator}/fid")
-        return source
+        return self._source(spec, ids, f"{generator}/fid")
 
     # Runs.
 
@@ -176,6 +190,16 @@ class Workshop:
         if known is None:
             known = self._facts[shared] = Facts(*shared)
         return known
+
+    def made_facts(self, source: Source, generator: str) -> Facts:
+        """Of the jobs that make images: those that train a network say its size and what an image costs."""
+        spec = source.spec
+        if not isinstance(spec, DenoiserSpec | DiscriminatorSpec):
+            return Facts(generator=generator)
+        network = count_unet(spec.network, spec.dataset)
+        images = spec.train_steps * int(spec.recipe["batch"])
+        each = TRAINING_PASSES * network.forward_flops
+        return Facts(params=network.params, images=images, flops_per_image=each, generator=generator)
 
     def job(self, source: Source, name: str, reason: str, state: State, origin: Origin, facts: Facts) -> Job:
         if source.id in self.finished:

@@ -65,7 +65,10 @@ class Cost:
 @dataclass(frozen=True, slots=True)
 class GenerateSpec:
     """Make images [start, stop) of a generator; image i depends on (seed, i) alone.
-    Writes `images.npy` uint8 (n, H, W, C) and `labels.npy` int64 (n,)."""
+    Writes `images.npy` uint8 (n, H, W, C) and `labels.npy` int64 (n,).
+
+    A trained denoiser has `job`, the id of its denoiser job, and `network`; so has the `discriminator` of a
+    guided sampler."""
 
     dataset: Component
     sampler: Component
@@ -73,6 +76,38 @@ class GenerateSpec:
     start: int
     stop: int
     seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class DenoiserSpec:
+    """Train a denoising network on the dataset's `fit` split, for `train_steps` batches, under `kernel`:
+    `{"kind": "edm"}` or `{"kind": "pfgmpp", "dimension": D}`. Writes `denoiser.pt` and `curve.json`.
+
+    `network` has channels, multipliers, blocks, attention, dropout, form, condition; `recipe` has batch, lr,
+    warmup and ema (images), ramp, augment (a probability), sigma_mean, sigma_spread."""
+
+    dataset: Component
+    network: Component
+    kernel: Component
+    recipe: Component
+    train_steps: int
+    seed: int
+    numerics: Component
+
+
+@dataclass(frozen=True, slots=True)
+class DiscriminatorSpec:
+    """Train a network to tell the dataset's `fit` split from generated images, at all noise levels. Writes
+    `discriminator.pt` and `curve.json`. `recipe` has batch, lr, weight_decay."""
+
+    dataset: Component
+    network: Component
+    generated: tuple[str, ...]  # ids of generate jobs, in order
+    images: int  # the first so many of them
+    recipe: Component
+    train_steps: int
+    seed: int
+    numerics: Component
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +157,8 @@ class EvaluateSpec:
     seed: int
 
 
-Spec = GenerateSpec | FidSpec | TrainSpec | EvaluateSpec
-Kind = Literal["generate", "fid", "train", "evaluate"]
+Spec = DenoiserSpec | DiscriminatorSpec | GenerateSpec | FidSpec | TrainSpec | EvaluateSpec
+Kind = Literal["denoiser", "discriminator", "generate", "fid", "train", "evaluate"]
 State = Literal["done", "ready", "provisional"]
 
 
@@ -139,6 +174,8 @@ class KindRow:
 
 #: Every kind of job, in the order of the pipeline: the one table of kinds.
 KINDS: Mapping[str, KindRow] = {
+    "denoiser": KindRow(DenoiserSpec, 1, "train denoisers"),
+    "discriminator": KindRow(DiscriminatorSpec, 1, "train discriminators"),
     "generate": KindRow(GenerateSpec, 1, "make images"),
     "fid": KindRow(FidSpec, 1, "measure quality"),
     "train": KindRow(TrainSpec, 1, "train"),

@@ -5,13 +5,24 @@ that don't agree with the rest. A plan from a stranger is data: nothing in it is
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
 
-from isoloss.compiler.plan import FORMAT, EvaluateSpec, FidSpec, Plan, Spec, TrainSpec, job_id, plan_from_json
+from isoloss.compiler.plan import (
+    FORMAT,
+    DiscriminatorSpec,
+    EvaluateSpec,
+    FidSpec,
+    GenerateSpec,
+    Plan,
+    Spec,
+    TrainSpec,
+    job_id,
+    plan_from_json,
+)
 from isoloss.compiler.totals import totals
 from isoloss.dsl.diagnostics import Diagnostic, Span
 from isoloss.dsl.study_json import study_digest, study_from_json
@@ -92,6 +103,12 @@ def _inputs(spec: Spec) -> tuple[str, ...]:
             return tuple(map(str, shards)) if isinstance(shards, list | tuple) else ()
         case EvaluateSpec(network=network):
             return (network,)
+        case DiscriminatorSpec(generated=generated):
+            return generated
+        case GenerateSpec(sampler=sampler, denoiser=denoiser):
+            judge = sampler.get("discriminator")
+            named = (denoiser.get("job"), judge.get("job") if isinstance(judge, Mapping) else None)
+            return tuple(str(id) for id in named if id is not None)
         case _:
             return ()
 

@@ -7,7 +7,9 @@ are estimates (assumed), exact only in their leading term."""
 from __future__ import annotations
 
 from isoloss.compiler.architectures import count
+from isoloss.compiler.architectures.unet import count_unet
 from isoloss.compiler.cost import (
+    TRAINING_PASSES,
     evaluation_passes,
     evaluations_inside,
     parts,
@@ -17,7 +19,9 @@ from isoloss.compiler.datasets import shape
 from isoloss.compiler.passes import NO_PERTURB, attack_passes
 from isoloss.compiler.plan import (
     Cost,
+    DenoiserSpec,
     DeviceProfile,
+    DiscriminatorSpec,
     EvaluateSpec,
     GenerateSpec,
     Range,
@@ -113,7 +117,12 @@ def launches(spec: Spec) -> float:
             * count(spec.model, spec.dataset).layers
         )
     if isinstance(spec, GenerateSpec):
-        return (2 * int(spec.sampler.get("steps", 1)) - 1) * -(-(spec.stop - spec.start) // GENERATION_BATCH)
+        network = spec.denoiser.get("network")
+        layers = 1 if network is None else count_unet(network, spec.dataset).layers
+        batches = -(-(spec.stop - spec.start) // GENERATION_BATCH)
+        return (2 * int(spec.sampler.get("steps", 1)) - 1) * batches * layers
+    if isinstance(spec, DenoiserSpec | DiscriminatorSpec):
+        return float(spec.train_steps * TRAINING_PASSES * count_unet(spec.network, spec.dataset).layers)
     return 1
 
 
@@ -141,6 +150,14 @@ def memory_bytes(spec: Spec) -> float | None:
     if isinstance(spec, EvaluateSpec):
         network = count(spec.model, spec.dataset)
         return 4.0 * network.params + 12.0 * network.convolution_outputs * EVALUATION_BATCH
+    if isinstance(spec, DenoiserSpec | DiscriminatorSpec):
+        # Weights, gradient, Adam's two moments and the average; a convolution's input, norm and activation.
+        network = count_unet(spec.network, spec.dataset)
+        return 20.0 * network.params + 12.0 * network.convolution_outputs * int(spec.recipe["batch"])
+    if isinstance(spec, GenerateSpec) and "network" in spec.denoiser:
+        # Weights, and the stages that the decoder waits for, at most all.
+        network = count_unet(spec.denoiser["network"], spec.dataset)
+        return 4.0 * network.params + 4.0 * network.convolution_outputs * GENERATION_BATCH
     return None
 
 
@@ -152,6 +169,8 @@ def storage_bytes(spec: Spec) -> float:
         return float((spec.stop - spec.start) * pixels.image_bytes)
     if isinstance(spec, TrainSpec):
         return 8.0 * count(spec.model, spec.dataset).params
+    if isinstance(spec, DenoiserSpec | DiscriminatorSpec):
+        return 4.0 * count_unet(spec.network, spec.dataset).params
     if isinstance(spec, EvaluateSpec):
         # 16 samples, clean and attacked, as float32.
         return 2.0 * 16 * 4 * pixels.channels * pixels.height * pixels.width
@@ -169,4 +188,6 @@ def _meaning(spec: Spec) -> tuple[object, ...]:
         return ("evaluate", id(spec.model), id(spec.attack), id(spec.dataset), spec.images)
     if isinstance(spec, GenerateSpec):
         return ("generate", id(spec.sampler), id(spec.denoiser), id(spec.dataset), spec.start, spec.stop)
+    if isinstance(spec, DenoiserSpec | DiscriminatorSpec):
+        return (kind_of(spec), id(spec))
     return ("fid", id(spec.dataset), id(spec.features), spec.images)

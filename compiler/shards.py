@@ -1,13 +1,15 @@
 """A generator's images as shards, so that a longer run reuses what a shorter one had made.
 
-[0, 10k), [10k, 20k), [20k, 40k), [40k, 80k), ... cut at the generator's limit. Image i depends on (seed, i)
-alone. Pure."""
+[0, 10k), [10k, 20k), [20k, 40k), [40k, 80k), ... until a shard has a million images; then a million each, so that
+100M images are about a hundred jobs that spread over devices. Cut at the generator's limit. Image i depends on
+(seed, i) alone. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 FIRST = 10_000
+LARGEST = 1_000_000
 
 
 def shards(images: int, limit: int | None) -> Iterator[tuple[int, int]]:
@@ -16,4 +18,4 @@ def shards(images: int, limit: int | None) -> Iterator[tuple[int, int]]:
     start, stop = 0, FIRST
     while start < images:
         yield start, min(stop, limit) if limit is not None else stop
-        start, stop = stop, 2 * stop
+        start, stop = stop, stop + min(stop, LARGEST)

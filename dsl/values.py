@@ -4,7 +4,9 @@ Every check of a single value is here; what several settings mean together is in
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -20,6 +22,8 @@ from isoloss.dsl.vocabulary import DEVICES, TYPES, Slot, find_term, law_names
 
 #: name of a value's checker -> the checker: (slot, unfolded node, scope) -> value or BAD.
 Checker = Callable[[Slot, ast.Expression, Scope], Any]
+#: Characters in the name of a file: what every file system takes.
+MAX_PATH = 255
 
 
 def check_value(slot: Slot, node: ast.Expression, scope: Scope) -> Any:
@@ -92,9 +96,10 @@ def fits(slot: Slot, found: Amount, node: ast.Expression, scope: Scope) -> bool:
     if slot.residue and found.value % slot.residue[1] != slot.residue[0]:
         rest, modulus = slot.residue
         below = (int(found.value) - rest) // modulus * modulus + rest
+        form = f"{modulus}n + {rest}" if rest else f"a multiple of {modulus}"
         scope.report.add(
             "V101",
-            f"`{slot.name}` is {modulus}n + {rest}, found {show(found.value)}",
+            f"`{slot.name}` is {form}, found {show(found.value)}",
             node.span,
             "no such network",
             f"near: {max(below, rest + modulus)}, {below + modulus}",
@@ -147,6 +152,10 @@ def _numbers(slot: Slot, node: ast.Expression, scope: Scope) -> Any:
         scope.report.add("V108", f"`{slot.name}` is empty", node.span, "no values")
         return BAD
     return BAD if any(isinstance(v, Bad) for v in values) else tuple(values)
+
+
+def _integers(slot: Slot, node: ast.Expression, scope: Scope) -> Any:
+    return _numbers(replace(slot, type="integer") if isinstance(node, ast.Sequence) else slot, node, scope)
 
 
 # Words and names.
@@ -202,6 +211,37 @@ def _call(slot: Slot, node: ast.Expression, scope: Scope) -> Any:
 
 def _rule(slot: Slot, node: ast.Expression, scope: Scope) -> Any:
     return check_rule(slot, node, scope)
+
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+def _file(slot: Slot, node: ast.Expression, scope: Scope) -> Any:
+    """A path below the data root: a study from a stranger must not reach other files of this machine."""
+    if not isinstance(node, ast.Text):
+        return wrong_type(slot, node, scope)
+    parts = node.text.split("/")
+    inside = all(part not in ("", ".", "..") for part in parts) and "~" not in parts[0]
+    if not inside or len(node.text) > MAX_PATH or not node.text.isprintable() or set("\\:") & set(node.text):
+        return _wrong_text(
+            slot, node, "is a path below the data root, without `..`, `~`, `:` and backslashes", scope
+        )
+    return node.text
+
+
+def _digest(slot: Slot, node: ast.Expression, scope: Scope) -> Any:
+    if not isinstance(node, ast.Text):
+        return wrong_type(slot, node, scope)
+    if not _DIGEST.fullmatch(node.text):
+        return _wrong_text(slot, node, "is 64 hex digits, as `sha256sum FILE` prints them", scope)
+    return node.text
+
+
+def _wrong_text(slot: Slot, node: ast.Text, rule: str, scope: Scope) -> Bad:
+    shown = node.text if len(node.text) <= 40 else node.text[:40] + "…"
+    headline = f"`{slot.name}` {rule}, found `{shown}`"
+    scope.report.add("V111", headline, node.span, "of another form", f"for example {written(slot)}")
+    return BAD
 
 
 # What only studies have.
@@ -311,8 +351,11 @@ _CHECKERS: dict[str, Checker] = {
     "number": check_number,
     "integer": check_number,
     "numbers": _numbers,
+    "integers": _integers,
     "boolean": _boolean,
     "choice": _choice,
+    "file": _file,
+    "digest": _digest,
     "reference": _reference,
     "call": _call,
     "rule": _rule,

@@ -9,7 +9,16 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from isoloss.compiler.plan import EvaluateSpec, FidSpec, GenerateSpec, Job, Observation, TrainSpec
+from isoloss.compiler.plan import (
+    DenoiserSpec,
+    DiscriminatorSpec,
+    EvaluateSpec,
+    FidSpec,
+    GenerateSpec,
+    Job,
+    Observation,
+    TrainSpec,
+)
 from isoloss.errors import WRONG_USAGE, fault
 from isoloss.runtime.errors import JobError
 
@@ -37,6 +46,10 @@ class Truth:
         if isinstance(job.spec, GenerateSpec):
             count = job.spec.stop - job.spec.start
             return (Observation(job.id, "generate", "images", float(count), count=count, seed=job.spec.seed),)
+        if isinstance(job.spec, DenoiserSpec | DiscriminatorSpec):
+            # No law speaks of these losses: they are trained, that is all.
+            drawn = job.spec.train_steps * int(job.spec.recipe["batch"])
+            return (Observation(job.id, job.kind, "images drawn", float(drawn), images=drawn),)
         if isinstance(job.spec, FidSpec):
             features = job.spec.features["kind"]
             value = _fid_of(known)

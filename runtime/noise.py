@@ -10,7 +10,9 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -42,6 +44,12 @@ class Noise:
         total = count if self.total is None else self.total
         drawn = torch.randint(high, (total, columns), generator=self.rng, device=self.rng.device)
         return drawn[self.offset : self.offset + count]
+
+    def beta(self, count: int, a: float, b: float) -> NDArray[np.float64]:
+        """Beta(a, b), float64 (count,), on the host: torch draws no Beta from a generator."""
+        total = count if self.total is None else self.total
+        rng = np.random.Generator(np.random.Philox(self.rng.initial_seed()))
+        return rng.beta(a, b, size=total)[self.offset : self.offset + count]
 
     def thinned(self) -> Noise:
         """The noise of every second row of the batch: what is drawn for rows 1, 3, 5, … Where processes share

@@ -36,10 +36,10 @@ class Tally:
         self.width = -(-self.width // stride)
         self.branch(inputs, outputs, kernel)
 
-    def branch(self, inputs: int, outputs: int, kernel: int) -> None:
+    def branch(self, inputs: int, outputs: int, kernel: int, bias: bool = False) -> None:
         """A convolution whose output has the size the image has now: a shortcut beside a strided one."""
         weights = kernel * kernel * inputs * outputs
-        self.params += weights
+        self.params += weights + bias * outputs
         self.macs += weights * self.height * self.width
         self.outputs += outputs * self.height * self.width
         self.layers += 1
@@ -47,9 +47,9 @@ class Tally:
     def batchnorm(self, channels: int) -> None:
         self.params += 2 * channels
 
-    def linear(self, inputs: int, outputs: int) -> None:
-        """With bias; adding it counts zero FLOPs, as in torch's counter."""
-        self.params += inputs * outputs + outputs
+    def linear(self, inputs: int, outputs: int, bias: bool = True) -> None:
+        """Adding a bias counts zero FLOPs, as in torch's counter."""
+        self.params += inputs * outputs + bias * outputs
         self.macs += inputs * outputs
         self.layers += 1
 

@@ -76,4 +76,12 @@ CODES: tuple[Code, ...] = (
         _study(f"{_CELL} images = 4k", dataset="faces", generator="denoiser = none"),
         _study(f"{_CELL} images = 4k"),
     ),
+    Code(
+        "G111",
+        "a generator's network that its images don't allow",
+        "Each level of a U-Net after the first halves the image, so an image of 28 pixels has at most three levels; "
+        "group normalisation needs channels that equal groups of at least four divide.",
+        _study(f"{_CELL} images = 4k", generator="denoiser = unet(multipliers = [1, 1, 2, 2, 2])"),
+        _study(f"{_CELL} images = 4k", generator="denoiser = unet(multipliers = [1, 2, 2])"),
+    ),
 )

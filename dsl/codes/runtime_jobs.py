@@ -150,4 +150,34 @@ QUALITY: tuple[Code, ...] = (
     ),
 )
 
-CODES: tuple[Code, ...] = (*TRAINING, *DATA, *QUALITY)
+_IMPORT = "$ isoloss import {} -o edm.pt"
+
+NETWORKS: tuple[Code, ...] = (
+    Code(
+        "R510",
+        "a generator's weights that can't be used",
+        "The file holds no network, or another one than the study says: `pretrained` states its form, because what "
+        "sampling costs depends on it. Weights are read without unpickling anything but tensors.",
+        "$ isoloss run limits.study --set 'generator.edm20.denoiser=pretrained(file = \"notes.txt\")'",
+        "$ isoloss run limits.study --set 'generator.edm20.denoiser=pretrained(file = \"edm.pt\")'",
+    ),
+    Code(
+        "R511",
+        "a pickle that holds more than weights",
+        "A pickle can run any program when it is read, and the published ones carry source code to be run. They are "
+        "read here as data: containers, numbers, tensors, names of classes; whatever else one asks for is refused, "
+        "and nothing in it is run. A file that is no pickle, or a damaged one, is told by this code too.",
+        _IMPORT.format("stranger.pkl"),
+        _IMPORT.format("edm-cifar10-32x32-cond-vp.pkl"),
+    ),
+    Code(
+        "R512",
+        "a published network of another kind",
+        "Class-conditional networks of the shapes DDPM++ and NCSN++ in EDM's preconditioning are mapped, each parameter "
+        "once. Others (ADM's, unconditional ones, other preconditionings) are not.",
+        _IMPORT.format("edm-imagenet-64x64-cond-adm.pkl"),
+        _IMPORT.format("edm-cifar10-32x32-cond-vp.pkl"),
+    ),
+)
+
+CODES: tuple[Code, ...] = (*TRAINING, *DATA, *QUALITY, *NETWORKS)

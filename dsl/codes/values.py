@@ -84,4 +84,12 @@ CODES: tuple[Code, ...] = (
         "study tiny { dataset digits recipe r { loss = trades() attack = none batch = 64 lr = 0.1 } }",
         "study tiny { dataset digits recipe r { loss = natural() batch = 64 lr = 0.1 } }",
     ),
+    Code(
+        "V111",
+        "a text of another form",
+        "Files are named by a path below the data root, which the command line or ISOLOSS_DATA gives: a study can't "
+        "reach others. A digest is the 64 hex digits that `sha256sum` prints.",
+        'study tiny { dataset digits generator g { sampler = edm(steps = 7) denoiser = pretrained(file = "../w.pt") } }',
+        'study tiny { dataset digits generator g { sampler = edm(steps = 7) denoiser = pretrained(file = "w.pt") } }',
+    ),
 )

@@ -16,7 +16,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "isoloss.attacks": ("attack",),
     "isoloss.models": ("model",),
     "isoloss.losses": ("loss",),
-    "isoloss.generators": ("sampler", "denoiser"),
+    "isoloss.generators": ("sampler", "denoiser", "discriminator"),
     "isoloss.datasets": ("dataset",),
     "isoloss.laws": ("law",),
 }

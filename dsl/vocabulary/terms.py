@@ -1,8 +1,9 @@
-"""Registered things that a study names with settings: models, samplers, denoisers, datasets, and with
+"""Registered things that a study names with settings: models, datasets, and with generators.py's and
 recipes.py's all that we have."""
 
 from __future__ import annotations
 
+from isoloss.dsl.vocabulary.generators import DENOISERS, DISCRIMINATORS, SAMPLERS
 from isoloss.dsl.vocabulary.recipes import (
     ATTACKS,
     AUGMENTS,
@@ -14,10 +15,7 @@ from isoloss.dsl.vocabulary.recipes import (
     PERTURBS,
     SCHEDULES,
 )
-from isoloss.dsl.vocabulary.row import By, Slot, Term
-
-EDM = "Karras et al. 2022 (EDM), arXiv:2206.00364, Table 1 and §5"
-
+from isoloss.dsl.vocabulary.row import Slot, Term
 
 MODELS = (
     Term(
@@ -41,72 +39,6 @@ MODELS = (
     ),
 )
 
-
-def _sampler_slots() -> tuple[Slot, ...]:
-    return (
-        Slot("steps", "integer", "Steps n of Heun's method; 2n − 1 network evaluations.", "20", low="2", high="1000"),
-        Slot("sigma_min", "number", "Smallest noise level.", "0.002", "0.002", low="0", exclusive=True, source=EDM),
-        Slot(
-            "sigma_max",
-            "number",
-            "Largest noise level.",
-            "80",
-            By("dataset", {"digits": "10", "*": "80"}),
-            low="0",
-            exclusive=True,
-            source=EDM + "; 10 for digits: ours, for images of 64 pixels",
-        ),
-        Slot("rho", "number", "Bend of the noise schedule.", "7", "7", low="0", exclusive=True, source=EDM),
-    )  # fmt: skip
-
-
-SAMPLERS = (
-    Term("edm", "sampler", "EDM's deterministic Heun sampler.", "edm(steps = 20)", _sampler_slots(), EDM),
-    Term(
-        "pfgmpp",
-        "sampler",
-        "PFGM++ with Heun's method.",
-        "pfgmpp(steps = 18)",
-        (
-            *_sampler_slots(),
-            Slot(
-                "dimension", "integer", "Extra dimensions D; EDM is the limit of large D.", "2048", "2048",
-                low="1", high="1000000000", source="Xu et al. 2023, CIFAR-10",
-            ),
-        ),
-        "Xu et al. 2023, arXiv:2302.04265",
-    ),
-    Term(
-        "dg",
-        "sampler",
-        "EDM with discriminator guidance.",
-        "dg(steps = 20)",
-        (
-            *_sampler_slots(),
-            Slot(
-                "weight", "number", "Weight w1 of the guidance, first-order slope only.", "1", "1", low="0",
-                source="Kim et al. 2023, class-conditional CIFAR-10",
-            ),
-        ),
-        "Kim et al. 2023, arXiv:2211.17091",
-    ),
-)  # fmt: skip
-
-DENOISERS = (
-    Term(
-        "mixture",
-        "denoiser",
-        "Closed-form posterior mean under one Gaussian mixture per class, fitted to real training images.",
-        "mixture(components = 4)",
-        (
-            Slot("components", "integer", "Full-covariance components per class.", "4", "4", low="1", high="1000",
-                 source="ours"),
-            Slot("regularization", "number", "Added to each covariance's diagonal.", "2e-3", "2e-3", low="0",
-                 exclusive=True, source="ours"),
-        ),
-        "ours",
-    ),
-)  # fmt: skip
 
 DATASETS = (
     Term(
@@ -172,5 +104,6 @@ BUILT_IN: tuple[Term, ...] = (
     *BATCHNORMS,
     *SAMPLERS,
     *DENOISERS,
+    *DISCRIMINATORS,
     *DATASETS,
 )

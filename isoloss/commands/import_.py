@@ -1,4 +1,4 @@
-"""`isoloss import`: a published or private table of runs -> our canonical CSV."""
+"""`isoloss import`: a published or private table of runs -> our canonical CSV; a published network -> our weights."""
 
 from __future__ import annotations
 
@@ -6,25 +6,34 @@ import argparse
 import sys
 from pathlib import Path
 
-from isoloss.errors import fault
+from isoloss.errors import WRONG_USAGE, fault
 
 EXAMPLE = """
 examples:
   isoloss import AT_scaling_law_data.csv -o runs.csv
   isoloss import theirs.parquet --columns 'params=N*1e6,images=D,loss=L' --where 'params > 1M' -o runs.csv
+  isoloss import edm-cifar10-32x32-cond-vp.pkl -o data/edm-cifar10-32x32-cond-vp.pt
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLE
-    parser.add_argument("table", metavar="RUNS", help="CSV or Parquet")
-    parser.add_argument("-o", "--output", required=True, metavar="OUT.csv", help="the canonical table")
+    parser.add_argument("table", metavar="FILE", help="runs: CSV or Parquet; or NVIDIA's EDM weights: .pkl")
+    parser.add_argument(
+        "-o", "--output", required=True, metavar="OUT", help="the canonical table, or our weights"
+    )
     parser.add_argument("--columns", metavar="Q=COLUMN,…", help="which column is what: 'params=N*1e6,loss=L'")
     parser.add_argument("--where", metavar="EXPR", help="keep the runs for which this holds")
     parser.add_argument("--json", action="store_true", help="say what was read as JSON")
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if Path(arguments.table).suffix == ".pkl":
+        if arguments.columns or arguments.where:
+            raise fault("L214", "`--columns` and `--where` are for tables of runs", exit_code=WRONG_USAGE)
+        from isoloss.commands.import_weights import import_weights
+
+        return import_weights(Path(arguments.table), Path(arguments.output), arguments.json)
     from isoloss.commands.tables import filter_table, load_table
     from isoloss.compiler.tables.write import table_to_csv
 

@@ -17,13 +17,16 @@ SIGMA_DATA = 0.5
 class Denoiser(Protocol):
     """D(x; sigma, y) = E[clean image | x = clean + sigma * noise, class y].
 
-    `sigma_min` and `sigma_max` bound the noise levels it is good for, in its own pixel units; they are the
-    sampler's defaults, because a level of 80 means something else for pixels in [0, 1] than in [-1, 1]."""
+    `pixels` is the range of its images' numbers. `sigma_min` and `sigma_max` bound the noise levels it is good for,
+    in its own pixel units; they are the sampler's defaults, because a level of 80 means something else for pixels
+    in [0, 1] than in [-1, 1]."""
 
     @property
     def dimensions(self) -> int: ...
     @property
     def classes(self) -> int: ...
+    @property
+    def pixels(self) -> tuple[float, float]: ...
     @property
     def sigma_min(self) -> float: ...
     @property
@@ -44,6 +47,7 @@ class Preconditioned:
 
     The network runs in float32, the sampler's state stays float64. Noise levels .002 … 80 as published."""
 
+    pixels = (-1.0, 1.0)
     sigma_min, sigma_max = 0.002, 80.0
 
     def __init__(

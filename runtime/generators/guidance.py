@@ -64,31 +64,52 @@ class GuidedFlow:
 
 class Discriminator:
     """A network's logit of P(real), asked where the published discriminators live: in variance-preserving
-    space.
+    space, of images in [-1, 1].
 
     x_vp = x / sqrt(1 + sigma^2) at time tau(sigma), beta from .1 to 20; probabilities are clipped to
-    [1e-5, 1 - 1e-5]; outside tau in [.01, 1] there is no guidance."""
+    [1e-5, 1 - 1e-5]; outside tau in [.01, 1] there is no guidance. `pixels` is the range of the images it is asked
+    about: other images are moved there, and the gradient back."""
 
     beta_0, beta_1 = 0.1, 20.0
     least_time, most_time = 0.01, 1.0
     clip = 1e-5
 
-    def __init__(self, network: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
-        """`network(x_vp_BD, tau_B, y_B)` gives logits (B,); float32 in, any float out."""
-        self.network = network
+    def __init__(
+        self,
+        network: Callable[[Tensor, Tensor, Tensor], Tensor],
+        pixels: tuple[float, float] = (-1.0, 1.0),
+        at_once: int | None = None,
+    ) -> None:
+        """`network(x_vp_BD, tau_B, y_B)` gives logits (B,); float32 in, any float out. It sees `at_once` images
+        (None: all)."""
+        self.network, self.at_once = network, at_once
+        self._middle, self._half = (pixels[0] + pixels[1]) / 2, (pixels[1] - pixels[0]) / 2
 
-    def time(self, sigma: Tensor) -> Tensor:
+    @classmethod
+    def time(cls, sigma: Tensor) -> Tensor:
         """tau with the variance-preserving process as noisy as sigma: beta(s) integrates to ln(1 +
         sigma^2)."""
-        span = self.beta_1 - self.beta_0
-        return ((self.beta_0**2 + 2 * span * torch.log1p(sigma**2)).sqrt() - self.beta_0) / span
+        span = cls.beta_1 - cls.beta_0
+        return ((cls.beta_0**2 + 2 * span * torch.log1p(sigma**2)).sqrt() - cls.beta_0) / span
 
     def __call__(self, x_BD: Tensor, sigma: Tensor, y_B: Tensor) -> tuple[Tensor, Tensor]:
         sigma_B = sigma.expand(len(x_BD), 1).flatten() if sigma.ndim else sigma.expand(len(x_BD))
+        sigma_B = sigma_B.to(x_BD.device) / self._half
         tau_B = self.time(sigma_B)
         off_B = (tau_B < self.least_time) | (tau_B > self.most_time)
         if bool(off_B.all()):
             return torch.zeros_like(x_BD), x_BD.new_zeros(len(x_BD))
+        x_BD = (x_BD - self._middle) / self._half
+        size = self.at_once or len(x_BD)
+        parts = [
+            self._judge(*rows)
+            for rows in zip(*(each.split(size) for each in (x_BD, sigma_B, tau_B, y_B)), strict=True)
+        ]
+        gradient_BD, ratio_B = (torch.cat(each) for each in zip(*parts, strict=True))
+        return gradient_BD / self._half * ~off_B[:, None], ratio_B * ~off_B
+
+    def _judge(self, x_BD: Tensor, sigma_B: Tensor, tau_B: Tensor, y_B: Tensor) -> tuple[Tensor, Tensor]:
+        """Gradient and log ratio of some images."""
         with torch.enable_grad():
             x = x_BD.detach().requires_grad_()
             x_vp = x / (1 + sigma_B**2).sqrt()[:, None]
@@ -96,4 +117,4 @@ class Discriminator:
             real_B = logits_B.sigmoid().clamp(self.clip, 1 - self.clip)
             ratio_B = real_B.log() - (1 - real_B).log()
             (gradient_BD,) = torch.autograd.grad(ratio_B.sum(), x)
-        return gradient_BD * ~off_B[:, None], ratio_B.detach() * ~off_B
+        return gradient_BD, ratio_B.detach()

@@ -35,6 +35,7 @@ class MixtureDenoiser:
     # Beyond 10 the unit pixel range is lost in the noise; below .002 a step is under half a grey level.
     sigma_min: float = 0.002
     sigma_max: float = 10.0
+    pixels: tuple[float, float] = (0.0, 1.0)
 
     @classmethod
     def of(cls, weights_KC: Tensor, means_KCD: Tensor, covariances_KCDD: Tensor) -> MixtureDenoiser:

@@ -30,6 +30,11 @@ def start(noise: BlockNoise, sigma_max: float, extra: int) -> Tensor:
     return torch.from_numpy(radius)[:, None] * direction / direction.norm(dim=1, keepdim=True)
 
 
+def default_nodes(extra: int) -> int:
+    """Nodes of the quadrature over the kernel's Gaussians; fewer where it is nearly one of them."""
+    return 6 if extra > 512 else 24
+
+
 class Scored(Protocol):
     """A denoiser that also knows the density of noisy images under Gaussian noise."""
 
@@ -46,9 +51,10 @@ class HeavyTailed:
 
     def __init__(self, gaussian: Denoiser, scored: Scored, extra: int, nodes: int | None = None) -> None:
         self.gaussian, self.scored, self.extra = gaussian, scored, extra
-        self.nodes, self.weights = gamma_quadrature(extra / 2, nodes or (6 if extra > 512 else 24))
+        self.nodes, self.weights = gamma_quadrature(extra / 2, nodes or default_nodes(extra))
         self.dimensions, self.classes = gaussian.dimensions, gaussian.classes
         self.sigma_min, self.sigma_max = gaussian.sigma_min, gaussian.sigma_max
+        self.pixels = gaussian.pixels
 
     def __call__(self, x_BD: Tensor, sigma: Tensor, y_B: Tensor) -> Tensor:
         corrections, evidence = [], []

@@ -21,13 +21,20 @@ from isoloss.runtime.data.registry import describe
 from isoloss.runtime.errors import JobError
 from isoloss.runtime.generators import edm, pfgmpp
 from isoloss.runtime.generators.denoiser import Denoiser
+from isoloss.runtime.generators.guidance import Guidance, GuidedFlow
 from isoloss.runtime.generators.mixture import MixtureDenoiser, fit_mixture
 from isoloss.runtime.generators.noise import CHURN, LATENT, BlockNoise, block_size
+from isoloss.runtime.generators.trained import (
+    Place,
+    pretrained_denoiser,
+    trained_denoiser,
+    trained_discriminator,
+)
 
 Made = TypeVar("Made")
 
-#: Walks a block of images from its noise to clean pixels: (denoiser, noise, labels) -> x_BD.
-Sampler = Callable[[Denoiser, BlockNoise, Tensor], Tensor]
+#: Walks a block of images from its noise to clean pixels: (noise, labels) -> x_BD.
+Sampler = Callable[[BlockNoise, Tensor], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +58,7 @@ class Generator:
         labels = torch.arange(rows) % self.classes
         noise = BlockNoise(self.seed, number, rows, self.denoiser.dimensions)
         with torch.no_grad():
-            x = self.sampler(self.denoiser, noise, labels.to(self.device))
+            x = self.sampler(noise, labels.to(self.device))
             pixels = self.denoiser.to_uint8(x).cpu().numpy()
         return pixels.reshape(rows, *self.shape), labels.numpy()
 
@@ -99,7 +106,7 @@ def _number(settings: Component, name: str, default: float) -> float:
     return default if value is None else exact(value)
 
 
-def edm_sampler(settings: Component) -> Sampler:
+def edm_sampler(settings: Component, place: Place, denoiser: Denoiser) -> Sampler:
     """`edm(steps, sigma_min, sigma_max, rho)` and churn (`churn, churn_min, churn_max, churn_noise`)."""
     churn = edm.Churn(
         _number(settings, "churn", 0.0),
@@ -107,9 +114,9 @@ def edm_sampler(settings: Component) -> Sampler:
         _number(settings, "churn_max", float("inf")),
         _number(settings, "churn_noise", 1.0),
     )
+    sigmas = levels(settings, denoiser)
 
-    def sample(denoiser: Denoiser, noise: BlockNoise, y_B: Tensor) -> Tensor:
-        sigmas = levels(settings, denoiser)
+    def sample(noise: BlockNoise, y_B: Tensor) -> Tensor:
         start = sigmas[0] * noise.normal(LATENT).to(y_B.device)
         slope = edm.ProbabilityFlow(denoiser, y_B, churn)
         return edm.heun(slope, start, sigmas, lambda step: noise.normal(CHURN + step).to(y_B.device))
@@ -117,15 +124,14 @@ def edm_sampler(settings: Component) -> Sampler:
     return sample
 
 
-def pfgmpp_sampler(settings: Component) -> Sampler:
+def pfgmpp_sampler(settings: Component, place: Place, denoiser: Denoiser) -> Sampler:
     """`pfgmpp(steps, sigma_min, sigma_max, rho, dimension)`. A mixture is averaged over the heavy-tailed
     kernel exactly; a network is taken as trained under that kernel."""
-    extra = int(settings["dimension"])
+    extra, sigmas = int(settings["dimension"]), levels(settings, denoiser)
+    if isinstance(denoiser, MixtureDenoiser):
+        denoiser = pfgmpp.HeavyTailed(denoiser, denoiser, extra)
 
-    def sample(denoiser: Denoiser, noise: BlockNoise, y_B: Tensor) -> Tensor:
-        sigmas = levels(settings, denoiser)
-        if isinstance(denoiser, MixtureDenoiser):
-            denoiser = pfgmpp.HeavyTailed(denoiser, denoiser, extra)
+    def sample(noise: BlockNoise, y_B: Tensor) -> Tensor:
         start = pfgmpp.start(noise, float(sigmas[0]), extra).to(y_B.device)
         return edm.heun(edm.ProbabilityFlow(denoiser, y_B), start, sigmas, _no_churn)
 
@@ -136,13 +142,31 @@ def _no_churn(step: int) -> Tensor:
     raise AssertionError("a sampler without churn asked for noise")
 
 
-def dg_sampler(settings: Component) -> Sampler:
-    """Raises JobError R501: guidance needs a discriminator trained on this generator's own images."""
-    raise JobError(
-        "R501",
-        "`dg` needs a trained discriminator, and this version trains none",
-        "state the generator's `fid` to plan with it, or sample with `edm` or `pfgmpp`",
+def dg_sampler(settings: Component, place: Place, denoiser: Denoiser) -> Sampler:
+    """`dg(…)`: EDM's steps, corrected by the discriminator that a job has trained. Raises JobError R501 where there
+    is none, R510 where its weights can't be used."""
+    judge = settings.get("discriminator") or {}
+    if "job" not in judge:
+        raise JobError(
+            "R501",
+            "`dg` needs a discriminator, which is trained for a stated denoiser",
+            "state the generator's `denoiser`, or its `fid` to plan with it",
+        )
+    guidance = Guidance(
+        first=_number(settings, "weight", 1.0),
+        churn=_number(settings, "churn", 4.0),
+        churn_period=int(settings.get("churn_every") or 0),
+        weight_period=int(settings.get("double_every") or 0),
     )
+    discriminator = trained_discriminator(judge, place, denoiser.pixels)
+    sigmas = levels(settings, denoiser)
+
+    def sample(noise: BlockNoise, y_B: Tensor) -> Tensor:
+        start = sigmas[0] * noise.normal(LATENT).to(y_B.device)
+        slope = GuidedFlow(denoiser, y_B, discriminator, guidance)
+        return edm.heun(slope, start, sigmas, lambda step: noise.normal(CHURN + step).to(y_B.device))
+
+    return sample
 
 
 def levels(settings: Component, denoiser: Denoiser) -> Tensor:
@@ -155,14 +179,11 @@ def levels(settings: Component, denoiser: Denoiser) -> Tensor:
     )
 
 
-def mixture_denoiser(
-    settings: Component, dataset: Component, data_root: Path | None, device: str
-) -> Denoiser:
+def mixture_denoiser(settings: Component, place: Place) -> Denoiser:
     """`mixture(components, regularization)`, fitted on the dataset's training split."""
-    regularization = _number(settings, "regularization", 2e-3)
-    return _fitted(tuple(sorted(dataset.items())), int(settings["components"]), regularization, data_root).to(
-        device
-    )
+    regularization, components = _number(settings, "regularization", 2e-3), int(settings["components"])
+    dataset = tuple(sorted(place.dataset.items()))
+    return _fitted(dataset, components, regularization, place.data_root).to(place.device)
 
 
 @lru_cache(maxsize=4)
@@ -173,13 +194,15 @@ def _fitted(
     return fit_mixture(load(dict(dataset), "train", data_root), components, regularization)
 
 
-SAMPLERS: Mapping[str, Callable[[Component], Sampler]] = {
+SAMPLERS: Mapping[str, Callable[[Component, Place, Denoiser], Sampler]] = {
     "edm": edm_sampler,
     "pfgmpp": pfgmpp_sampler,
     "dg": dg_sampler,
 }
-DENOISERS: Mapping[str, Callable[[Component, Component, Path | None, str], Denoiser]] = {
-    "mixture": mixture_denoiser
+DENOISERS: Mapping[str, Callable[[Component, Place], Denoiser]] = {
+    "mixture": mixture_denoiser,
+    "unet": trained_denoiser,
+    "pretrained": pretrained_denoiser,
 }
 
 
@@ -191,9 +214,12 @@ def build(
     *,
     data_root: Path | None = None,
     device: str = "cpu",
+    inputs: Mapping[str, Path] | None = None,
 ) -> Generator:
-    """A generator of images like those of `dataset`. Raises JobError R501 for a sampler or denoiser that this
-    version cannot run, and what reading the dataset raises."""
+    """A generator of images like those of `dataset`; `inputs` has the folders of the jobs that trained its networks.
+
+    Raises JobError R501 for a sampler or denoiser that this version cannot run, R510 for weights that can't be used,
+    and what reading the dataset raises."""
     for component, table, noun in ((sampler, SAMPLERS, "sampler"), (denoiser, DENOISERS, "denoiser")):
         if component["kind"] not in table:
             raise JobError(
@@ -201,6 +227,7 @@ def build(
                 f"no {noun} `{component['kind']}` that can run here",
                 f"a {noun} that runs: {', '.join(sorted(table))}",
             )
-    row = describe(dataset)
-    fitted = DENOISERS[denoiser["kind"]](denoiser, dataset, data_root, device)
-    return Generator(fitted, SAMPLERS[sampler["kind"]](sampler), row.shape, row.classes, seed, device)
+    row, place = describe(dataset), Place(dataset, data_root, device, inputs or {})
+    followed = DENOISERS[denoiser["kind"]](denoiser, place)
+    walk = SAMPLERS[sampler["kind"]](sampler, place, followed)
+    return Generator(followed, walk, row.shape, row.classes, seed, device)

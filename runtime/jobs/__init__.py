@@ -13,6 +13,8 @@ from isoloss.runtime.errors import JobError
 
 #: kind -> "module:function". Names, so that listing the kinds loads no torch.
 JOBS: dict[str, str] = {
+    "denoiser": "isoloss.runtime.jobs.denoiser:run",
+    "discriminator": "isoloss.runtime.jobs.discriminator:run",
     "generate": "isoloss.runtime.jobs.generate:run",
     "fid": "isoloss.runtime.jobs.fid:run",
     "train": "isoloss.runtime.jobs.train:run",

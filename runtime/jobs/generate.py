@@ -16,6 +16,7 @@ from isoloss.compiler.plan import GenerateSpec, Observation
 from isoloss.runtime import disk
 from isoloss.runtime.context import JobContext
 from isoloss.runtime.data.shards import IMAGES, LABELS
+from isoloss.runtime.diffusion.stepper import set_numerics
 from isoloss.runtime.generators import Generator, build
 
 MANIFEST_FORMAT = "isoloss.images/1"
@@ -26,6 +27,8 @@ def run(context: JobContext) -> tuple[Observation, ...]:
     raises."""
     spec = context.job.spec
     assert isinstance(spec, GenerateSpec)
+    # fp32 is what the networks were trained in; TF32 would be another generator.
+    set_numerics({"tf32": False, "deterministic": True})
     generator = build(
         spec.dataset,
         spec.sampler,
@@ -33,8 +36,11 @@ def run(context: JobContext) -> tuple[Observation, ...]:
         spec.seed,
         data_root=context.data_root,
         device=context.device,
+        inputs=context.inputs,
     )
-    write_shard(generator, spec.start, spec.stop, context.work, context.progress, context.threads)
+    # On an accelerator one block fills the device.
+    threads = context.threads if context.device == "cpu" else 1
+    write_shard(generator, spec.start, spec.stop, context.work, context.progress, threads)
     for name in (IMAGES, LABELS):
         shutil.move(context.work / name, context.output / name)
     manifest = {
