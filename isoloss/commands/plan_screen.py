@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from isoloss.commands.plan_networks import networks
 from isoloss.commands.quantities import columns, flop, hours_range, interval, kwh, money, number, size, time
 from isoloss.compiler import cost
 from isoloss.compiler import passes as cost_rule
@@ -18,7 +19,7 @@ from isoloss.compiler.plan import KINDS, Answer, EvaluateSpec, Job, Plan, TrainS
 
 def screen(plan: Plan, *, long: bool = False) -> str:
     """The whole text, without a final newline."""
-    sections = [_head(plan), _bill(plan), _models(plan), _budget(plan), _answers(plan)]
+    sections = [_head(plan), _bill(plan), _models(plan), networks(plan, long), _budget(plan), _answers(plan)]
     sections += [_assumed(plan), _recipes(plan, long)]
     if long:
         sections += [_jobs(plan), _dropped(plan)]

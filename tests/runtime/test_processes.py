@@ -15,8 +15,9 @@ import pytest
 import torch
 
 from isoloss.runtime.errors import JobError
-from isoloss.runtime.jobs import train
+from isoloss.runtime.jobs import denoiser, train
 from isoloss.runtime.training.trainer import Trainer
+from tests.runtime import diffusion_specs
 from tests.runtime.training_specs import context, pgd, train_spec
 
 torch.set_num_threads(1)
@@ -28,6 +29,9 @@ SPECS = {
         attack=pgd(2, "ce"), batchnorm={"kind": "batchnorm", "attack": "eval", "momentum": "1/10"}, clip=1.0,
     ),
 }  # fmt: skip
+
+#: A generator's network is trained in the same processes, under the kernel that draws most.
+DENOISER = diffusion_specs.denoiser_spec(8, {"kind": "pfgmpp", "dimension": 64}, augment=0.2, condition=9)
 
 
 def _free_port() -> int:
@@ -43,6 +47,8 @@ def _rank(folder: Path, rank: int, port: int) -> None:
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), GLOO_SOCKET_IFNAME="lo")
     for name, spec in SPECS.items():
         train.run(replace(context(spec, folder / name / "two"), rank=rank, world_size=2))
+    shared = diffusion_specs.context(DENOISER, folder / "denoiser" / "two")
+    denoiser.run(replace(shared, rank=rank, world_size=2))
 
 
 def _losses(folder: Path) -> np.ndarray:
@@ -61,6 +67,7 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
         process.start()
     for name, spec in SPECS.items():
         train.run(context(spec, tmp_path / name / "one"))
+    denoiser.run(diffusion_specs.context(DENOISER, tmp_path / "denoiser" / "one"))
     for process in ranks:
         process.join()
     assert [process.exitcode for process in ranks] == [0, 0]
@@ -74,6 +81,8 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
         ]
         for key, tensor in weights[0].items():
             torch.testing.assert_close(tensor, weights[1][key], rtol=0.02, atol=0.02)
+    one, two = (_losses(tmp_path / "denoiser" / world) for world in ("one", "two"))
+    np.testing.assert_allclose(one, two, rtol=1e-4)
 
 
 def test_a_batch_that_cant_be_shared_is_a_job_error(tmp_path: Path) -> None:
