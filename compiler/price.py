@@ -187,7 +187,7 @@ def _meaning(spec: Spec) -> tuple[object, ...]:
     if isinstance(spec, EvaluateSpec):
         return ("evaluate", id(spec.model), id(spec.attack), id(spec.dataset), spec.images)
     if isinstance(spec, GenerateSpec):
-        return ("generate", id(spec.sampler), id(spec.denoiser), id(spec.dataset), spec.start, spec.stop)
+        return ("generate", id(spec.sampler), id(spec.denoiser), id(spec.dataset), spec.stop - spec.start)
     if isinstance(spec, DenoiserSpec | DiscriminatorSpec):
         return (kind_of(spec), id(spec))
     return ("fid", id(spec.dataset), id(spec.features), spec.images)

@@ -27,7 +27,9 @@ def _row(job: Job) -> tuple[str, ...]:
     spec = job.spec
     assert isinstance(spec, DenoiserSpec | DiscriminatorSpec)
     counted = count_unet(spec.network, spec.dataset)
-    noise = "real and generated images" if isinstance(spec, DiscriminatorSpec) else component_text(spec.kernel)
+    noise = (
+        "real and generated images" if isinstance(spec, DiscriminatorSpec) else component_text(spec.kernel)
+    )
     images = spec.train_steps * int(spec.recipe["batch"])
     return (
         job.name, noise, f"{counted.params:,}", flop(counted.forward_flops), f"{images:,}", flop(job.cost.flops)
@@ -39,6 +41,8 @@ def _settings(job: Job) -> Iterator[str]:
     assert isinstance(spec, DenoiserSpec | DiscriminatorSpec)
     for about in (spec.network, spec.recipe, spec.numerics):
         said = ", ".join(
-            f"{name} = {'none' if value is None else value}" for name, value in sorted(about.items()) if name != "kind"
+            f"{name} = {'none' if value is None else value}"
+            for name, value in sorted(about.items())
+            if name != "kind"
         )
         yield f"    {said}"
