@@ -27,7 +27,7 @@ def test_the_screen_says_what_matters(capsys: pytest.CaptureFixture[str]) -> Non
     status, out, err = printed(capsys, "plan", PAPER, *NOWHERE)
     assert status == 0
     for said in (
-        "563 jobs",
+        "1,003 jobs",
         "not estimated",
         "316,356,058",
         "+0.41%",
