@@ -165,11 +165,12 @@ State = Literal["done", "ready", "provisional"]
 @dataclass(frozen=True, slots=True)
 class KindRow:
     """A kind of job. `version` is bumped when its meaning changes, so that old results are not taken for new
-    ones; `words` say what it does."""
+    ones; `words` say what it does; `shared`: several processes can work on one such job together."""
 
     spec: type
     version: int
     words: str
+    shared: bool = False
 
 
 #: Every kind of job, in the order of the pipeline: the one table of kinds.
@@ -178,7 +179,7 @@ KINDS: Mapping[str, KindRow] = {
     "discriminator": KindRow(DiscriminatorSpec, 1, "train discriminators"),
     "generate": KindRow(GenerateSpec, 1, "make images"),
     "fid": KindRow(FidSpec, 1, "measure quality"),
-    "train": KindRow(TrainSpec, 1, "train"),
+    "train": KindRow(TrainSpec, 1, "train", shared=True),
     "evaluate": KindRow(EvaluateSpec, 1, "evaluate"),
 }
 _KIND_OF: Mapping[type, Kind] = {row.spec: cast(Kind, kind) for kind, row in KINDS.items()}

@@ -5,6 +5,9 @@ with its code (rows of `dsl/codes/runtime.py`)."""
 
 from __future__ import annotations
 
+#: What a process of a job says when another one is gone or went its own way: never the cause, worth another try.
+LOST_PEER = "R212"
+
 
 class JobError(Exception):
     """A job can't go on. `code` is an R code; `help` says what to do."""

@@ -17,6 +17,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -188,6 +189,17 @@ class Store:
             folder.mkdir(parents=True, exist_ok=True)
         return folder
 
+    def saved(self, job: str) -> frozenset[tuple[str, int, int]]:
+        """What a job in progress could go on from: name, time and size of its checkpoints. Hidden files are the
+        worker's own notes."""
+        found = set()
+        for path in (self.path / "work" / job).rglob("*"):
+            with suppress(OSError):
+                state = path.stat()
+                if not path.name.startswith(".") and path.is_file():
+                    found.add((str(path), state.st_mtime_ns, state.st_size))
+        return frozenset(found)
+
     def begin(self, job: str) -> Path:
         """A new empty folder for a job to write its artefacts in; `commit` publishes it."""
         folder = self.path / "tmp" / f"{job}.{os.getpid()}.{secrets.token_hex(4)}"
@@ -228,9 +240,14 @@ class Store:
 
     def sweep(self) -> None:
         """Remove drafts of jobs that nobody runs any more."""
-        for draft in (self.path / "tmp").glob("*"):
-            if self.leases.holder(draft.name.partition(".")[0]) is None:
-                shutil.rmtree(draft, ignore_errors=True)
+        for job in {draft.name.partition(".")[0] for draft in (self.path / "tmp").glob("*")}:
+            if self.leases.holder(job) is None:
+                self.drop_drafts(job)
+
+    def drop_drafts(self, job: str) -> None:
+        """Remove what killed attempts at a job left half-written. For whoever holds its lease."""
+        for draft in (self.path / "tmp").glob(f"{job}.*"):
+            shutil.rmtree(draft, ignore_errors=True)
 
     def save_plan(self, name: str, text: bytes) -> Path:
         """Keep a plan under `plans/`, once. `name` ends in `.json`."""

@@ -15,25 +15,27 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Literal
 
-import orjson
-
 from isoloss.compiler.plan import Job, Observation
+from isoloss.runtime import notes
 from isoloss.runtime.context import JobContext
 from isoloss.runtime.disk import storage_fault
-from isoloss.runtime.errors import JobError, Stopped
+from isoloss.runtime.errors import LOST_PEER, JobError, Stopped
 from isoloss.runtime.jobs import JOBS, job_function
 from isoloss.runtime.journal import Journal, MetricBuffer
 from isoloss.runtime.leases import HEARTBEAT_SECONDS, Holder, Lease
+from isoloss.runtime.memory import ran_out
+from isoloss.runtime.notes import Note
 from isoloss.runtime.result import Run
 from isoloss.runtime.store import Store
 
 Outcome = Literal["done", "failed", "stopped", "taken"]
 _PROGRESS_SECONDS = 0.25
+_NOTE_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ class Report:
 @dataclass(frozen=True, slots=True)
 class Task:
     """One job for one worker. `study` is the digest it runs under, for the journal; `device` a torch
-    device. With a `world_size` above 1 this worker is rank 0: it alone writes (peers: peers.py)."""
+    device. With a `world_size` above 1 this is one of so many workers; rank 0 alone writes (others: peers.py)."""
 
     job: Job
     store: Path
@@ -68,6 +70,7 @@ class Task:
     data_root: Path | None = None
     functions: Mapping[str, str] = field(default_factory=lambda: JOBS)
     world_size: int = 1
+    rank: int = 0
 
 
 class StopFlag:
@@ -80,8 +83,14 @@ class StopFlag:
         self.asked = True
 
 
-def run_task(task: Task, stop: StopFlag, tell: Callable[[float], None] = lambda fraction: None) -> Report:
-    """Run one job to its end. `tell` gets the fraction done a few times a second."""
+def run_task(
+    task: Task,
+    stop: StopFlag,
+    tell: Callable[[float], None] = lambda fraction: None,
+    begin: Callable[[], None] = lambda: None,
+) -> Report:
+    """Run one job to its end. `tell` gets the fraction done a few times a second; `begin` is called once the job
+    is ours to run and before it runs: the moment to call the other ranks."""
     began = time.monotonic()
     try:
         store = Store(task.store)
@@ -93,7 +102,7 @@ def run_task(task: Task, stop: StopFlag, tell: Callable[[float], None] = lambda 
     try:
         if store.has(task.job.id):
             return Report("done")
-        return _Attempt(task, store, lease, stop, tell, began).run()
+        return _Attempt(task, store, lease, stop, tell, begin, began).run()
     finally:
         lease.release()
         store.journal.close()
@@ -106,22 +115,26 @@ class _Attempt:
     lease: Lease
     stop: StopFlag
     tell: Callable[[float], None]
+    begin: Callable[[], None]
     began: float
 
     def run(self) -> Report:
         job = self.task.job
         try:
             work = self.store.work_folder(job.id)
-            before_seconds, attempts = _past(work)
+            before = notes.read(work) or notes.Note()
+            attempts = before.attempts + 1
             started = time.time()
-            self._note("started", attempt=attempts + 1, pid=os.getpid(), host=socket.gethostname())
-            pulse = _Pulse(self.lease, work, before_seconds, attempts + 1, self.began, self.stop)
+            self._note("started", attempt=attempts, pid=os.getpid(), host=socket.gethostname())
+            self.store.drop_drafts(job.id)
+            self.begin()
+            pulse = _Pulse(self.lease, work, replace(before, attempts=attempts), self.began, self.stop)
             pulse.start()
             try:
-                observations, draft = self._perform(work)
+                observations, draft = self._perform(work, pulse)
             finally:
                 pulse.end()
-            seconds = before_seconds + time.monotonic() - self.began
+            seconds = before.seconds + time.monotonic() - self.began
             run = Run(
                 seconds=seconds,
                 started=started,
@@ -130,7 +143,7 @@ class _Attempt:
                 threads=self.task.threads,
                 host=socket.gethostname(),
                 world_size=self.task.world_size,
-                attempts=attempts + 1,
+                attempts=attempts,
                 planned_seconds=planned_seconds(job),
                 versions=versions(),
             )
@@ -142,9 +155,9 @@ class _Attempt:
         except Stopped:
             return self._ended("stopped", None)
         except Exception as error:
-            return self._ended("failed", self._explain(error))
+            return self._ended("failed", explain(error, self.task))
 
-    def _perform(self, work: Path) -> tuple[tuple[Observation, ...], Path]:
+    def _perform(self, work: Path, pulse: _Pulse) -> tuple[tuple[Observation, ...], Path]:
         job, task = self.task.job, self.task
         function = job_function(job.kind, task.functions)
         inputs = {need: self._input(need) for need in job.needs}
@@ -162,7 +175,7 @@ class _Attempt:
             data_root=task.data_root,
             log=log,
             # Ranks agree on a step to stop at (`stopping`): one that left alone would leave the others waiting.
-            progress=_Progress(self.tell, self.stop if task.world_size == 1 else StopFlag()),
+            progress=_Progress(self.tell, self.stop if task.world_size == 1 else StopFlag(), pulse),
             world_size=task.world_size,
             stopping=lambda: self.stop.asked,
         )
@@ -208,36 +221,52 @@ class _Attempt:
             }
         )
 
-    def _explain(self, error: Exception) -> Failure:
-        if isinstance(error, JobError):
-            return _failure(error)
-        if isinstance(error, OSError) and error.errno is not None:
-            return _failure(storage_fault(error, f"running {self.task.job.name}"), self._keep_traceback())
-        if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-            help = "a smaller batch or network needs less; `isoloss explain` shows the planned memory"
-            return Failure("R203", "out of memory", (help,), self._keep_traceback())
-        what = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
-        return Failure(
-            "R299",
-            f"internal error: {what}",
-            ("please report it with the file named here",),
-            self._keep_traceback(),
-        )
 
-    def _keep_traceback(self) -> str | None:
-        path = self.store.path / "logs" / f"{self.task.job.id}.traceback.txt"
-        try:
-            path.write_text(traceback.format_exc())
-        except OSError:
-            return None
-        return str(path)
+def explain(error: Exception, task: Task) -> Failure:
+    """What went wrong in a job, for people; the traceback of a surprise goes to a file."""
+    if isinstance(error, JobError):
+        return _failure(error)
+    if isinstance(error, OSError) and error.errno is not None:
+        return _failure(storage_fault(error, f"running {task.job.name}"), _keep_traceback(task))
+    if ran_out(error):
+        help = "a smaller batch or network needs less; `isoloss explain` shows the planned memory"
+        return Failure("R203", "out of memory", (help,), _keep_traceback(task))
+    who = f" in rank {task.rank}" if task.rank else ""
+    if task.world_size > 1 and _lost_a_peer(error):
+        help = "the same command goes on from the last checkpoint"
+        return Failure(
+            LOST_PEER, f"another process of this job went away{who}", (help,), _keep_traceback(task)
+        )
+    what = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+    help = "please report it with the file named here"
+    return Failure("R299", f"internal error{who}: {what}", (help,), _keep_traceback(task))
+
+
+#: How gloo says that a peer is gone; it has no exception of its own. NCCL has: torch's DistError.
+_GONE = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "Socket Timeout")
+
+
+def _lost_a_peer(error: Exception) -> bool:
+    if any(kind.__name__ == "DistError" for kind in type(error).__mro__):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _GONE)
+
+
+def _keep_traceback(task: Task) -> str | None:
+    rank = f".rank{task.rank}" if task.rank else ""
+    path = task.store / "logs" / f"{task.job.id}{rank}.traceback.txt"
+    try:
+        path.write_text(traceback.format_exc())
+    except OSError:
+        return None
+    return str(path)
 
 
 class _Progress:
     """The job's `progress`: passes on a few calls a second; raises Stopped once the job was asked to stop."""
 
-    def __init__(self, tell: Callable[[float], None], stop: StopFlag) -> None:
-        self._tell, self._stop, self._last = tell, stop, 0.0
+    def __init__(self, tell: Callable[[float], None], stop: StopFlag, pulse: _Pulse) -> None:
+        self._tell, self._stop, self._pulse, self._last = tell, stop, pulse, 0.0
 
     def __call__(self, fraction: float) -> None:
         if self._stop.asked:
@@ -245,45 +274,36 @@ class _Progress:
         now = time.monotonic()
         if now - self._last >= _PROGRESS_SECONDS:
             self._last = now
-            self._tell(min(1.0, max(0.0, fraction)))
+            self._pulse.fraction = min(1.0, max(0.0, fraction))
+            self._tell(self._pulse.fraction)
 
 
 class _Pulse(threading.Thread):
-    """Renews the lease and notes the time spent, so that a resumed job knows what its earlier attempts
-    cost."""
+    """Renews the lease and the job's note: how far it is, and what all its attempts have cost."""
 
-    def __init__(
-        self, lease: Lease, work: Path, before_seconds: float, attempt: int, began: float, stop: StopFlag
-    ) -> None:
+    def __init__(self, lease: Lease, work: Path, before: Note, began: float, stop: StopFlag) -> None:
         super().__init__(daemon=True)
-        self._lease, self._stop_flag = lease, stop
-        self._past, self._before, self._attempt, self._began = work / ".past", before_seconds, attempt, began
+        self._lease, self._work, self._before = lease, work, before
+        self._began, self._stop_flag = began, stop
+        self.fraction = before.fraction
         self._over = threading.Event()
 
     def run(self) -> None:
+        beaten = self._began
         while True:
-            spent = self._before + time.monotonic() - self._began
-            with suppress(OSError):
-                draft = self._past.with_name(".past.new")
-                draft.write_bytes(orjson.dumps({"seconds": spent, "attempts": self._attempt}))
-                draft.rename(self._past)
-            if self._over.wait(HEARTBEAT_SECONDS):
+            now = time.monotonic()
+            seconds = self._before.seconds + now - self._began
+            notes.write(self._work, replace(self._before, seconds=seconds, fraction=self.fraction))
+            if now - beaten >= HEARTBEAT_SECONDS:
+                beaten = now
+                if not self._lease.beat():
+                    self._stop_flag.ask()
+            if self._over.wait(_NOTE_SECONDS):
                 return
-            if not self._lease.beat():
-                self._stop_flag.ask()
 
     def end(self) -> None:
         self._over.set()
         self.join()
-
-
-def _past(work: Path) -> tuple[float, int]:
-    """Seconds and number of the attempts before this one."""
-    try:
-        data = orjson.loads((work / ".past").read_bytes())
-        return float(data["seconds"]), int(data["attempts"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return 0.0, 0
 
 
 def check_observations(job: Job, observations: object) -> None:
@@ -299,8 +319,6 @@ def check_observations(job: Job, observations: object) -> None:
 
 def _completed(observations: tuple[Observation, ...], run: Run) -> tuple[Observation, ...]:
     """Where a job said nothing about time and device, what the worker knows."""
-    from dataclasses import replace
-
     return tuple(
         replace(o, seconds=run.seconds if o.seconds is None else o.seconds, device=o.device or run.device)
         for o in observations

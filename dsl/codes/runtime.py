@@ -91,7 +91,8 @@ RUNNING: tuple[Code, ...] = (
         "R201",
         "a worker was killed",
         "The process of a job ended by a signal or without a report: killed by hand, by a batch system, by a crash in "
-        "native code. Its log is named. Other jobs went on; the same command resumes this one at its last checkpoint.",
+        "native code. The job was begun again from its last checkpoint and this came back three times with nothing "
+        "new saved between. Its log is named. Other jobs went on; the same command tries once more.",
         "$ kill -9 WORKER",
         _RUN,
     ),
@@ -175,6 +176,40 @@ RUNNING: tuple[Code, ...] = (
         "$ isoloss run limits.study --executor simulate --truth bartoldson2024.approach3",
     ),
     Code(
+        "R212",
+        "another process of a job went away",
+        "A training of several processes (`--processes`) can't go on when one of them is gone. Why it went is told of "
+        "that one; where nobody saw it die, its connection broke. The others stop, and the job goes on from its last "
+        "checkpoint, by itself a few times and with the same command after that.",
+        "$ isoloss run limits.study --store results --processes 2",
+        "$ isoloss run limits.study --store results --processes 2",
+    ),
+    Code(
+        "R213",
+        "more processes than device slots",
+        "`--processes N` gives each training N device slots at once. There are as many slots as the study's "
+        "`budget.devices` and the machine allow, or the host file, whichever is less.",
+        "$ isoloss run limits.study --processes 64",
+        "$ isoloss run limits.study --processes 2 --set budget.devices='2 of cpu'",
+    ),
+    Code(
+        "R214",
+        "a host file that can't be used",
+        "`--hosts` names a text file with a line `name slots=N` for each host, as DeepSpeed reads it: N device slots, "
+        "a name by which the other hosts reach it. `#` begins a comment.",
+        "$ printf 'node1: 4\\n' > hosts.txt && isoloss run limits.study --hosts hosts.txt",
+        "$ printf 'node1 slots=4\\n' > hosts.txt && isoloss run limits.study --hosts hosts.txt --store /shared/results",
+    ),
+    Code(
+        "R215",
+        "a host that went away",
+        "A host of `--hosts` could not be reached, does not see the store, has other versions, or fell silent for a "
+        "minute. It is left out and told; its jobs go on elsewhere, from their last checkpoints, once their leases "
+        "have expired. With no host left the run ends.",
+        "$ isoloss run limits.study --hosts hosts.txt --store /tmp/results",
+        "$ isoloss run limits.study --hosts hosts.txt --store /shared/results",
+    ),
+    Code(
         "R220",
         "no Slurm that answers",
         "`--executor slurm` needs `sbatch`, `squeue`, `scancel` and `scontrol`, and a controller that answers them. A "
@@ -227,10 +262,10 @@ RUNNING: tuple[Code, ...] = (
     ),
     Code(
         "R226",
-        "an option that Slurm runs can't have",
+        "an option that an executor can't have",
         "`--slurm NAME=VALUE` passes an option to `sbatch`. Those that isoloss sets itself (arrays, dependencies, "
-        "signals, requeueing, logs, walltime) can't be changed; the walltime is the study's. The options for Slurm "
-        "mean nothing to other executors.",
+        "signals, requeueing, logs, walltime) can't be changed; the walltime is the study's. `--slurm` and `--dry-run` "
+        "mean nothing to other executors, `--hosts` nothing to Slurm, `--processes` nothing to a simulation.",
         "$ isoloss run limits.study --executor slurm --slurm time=1:00:00",
         "$ isoloss run limits.study --executor slurm --set budget.walltime='1 h'",
     ),

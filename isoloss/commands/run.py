@@ -10,13 +10,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from isoloss.errors import UserError
-
 if TYPE_CHECKING:
-    from isoloss.dsl.diagnostics import Diagnostic
     from isoloss.dsl.study import Study
     from isoloss.loop import Ended
-    from isoloss.runtime.executors.base import Executor
+    from isoloss.runtime.executors.base import Executor, Resources
     from isoloss.runtime.executors.slurm import SlurmExecutor
     from isoloss.runtime.store import Store
     from isoloss.runtime.tracking.tracker import Tracker
@@ -31,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "  isoloss run examples/robustness_limits.study --profile laptop --store /tmp/limits\n"
         "  isoloss run limits.study --executor simulate --truth bartoldson2024.approach3 --store /tmp/trial\n"
         "  isoloss run limits.study --executor slurm --slurm partition=gpu --dry-run\n"
+        "  isoloss run limits.study --hosts hosts.txt --processes 8 --store /shared/results\n"
         "\nSafe to interrupt (Ctrl-C) and to repeat: a job with a result is not run again."
     )
     parser.add_argument(
@@ -57,7 +55,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--processes", type=positive, metavar="N",
-        help="slurm: processes per training, one device each (1); results don't depend on it beyond rounding",
+        help="processes per training, one device each (1); results don't depend on it beyond rounding",
+    )  # fmt: skip
+    parser.add_argument(
+        "--hosts", metavar="FILE",
+        help="local: run on these hosts, a line `name slots=N` each; reached by ssh, all see the store",
     )  # fmt: skip
     parser.add_argument(
         "--dry-run", action="store_true", help="slurm: write the batch scripts, say where, submit nothing"
@@ -161,30 +163,35 @@ def _tracking(trackers: list[Tracker], store: Store) -> str:
 
 
 def _maker(arguments: argparse.Namespace) -> Callable[[Study], Executor]:
-    if arguments.executor != "slurm":
-        _refuse_slurm_options(arguments)
+    _refuse_others_options(arguments)
     if arguments.executor == "simulate":
         return _simulator(arguments)
-    if arguments.truth is not None:
-        raise UserError([_unused("--truth")], 2)
     if arguments.executor == "slurm":
         return lambda study: _slurm(study, arguments)
+    return lambda study: _local(study, arguments)
 
-    def local(study: Study) -> Executor:
-        from isoloss.runtime.executors.base import Resources
-        from isoloss.runtime.executors.local import LocalExecutor
 
-        root = arguments.data or os.environ.get("ISOLOSS_DATA")
-        devices = study.budget.devices
-        return LocalExecutor(Resources(devices.kind, devices.count, Path(root).absolute() if root else None))
+def _local(study: Study, arguments: argparse.Namespace) -> Executor:
+    from isoloss.runtime.executors.hosts import HostsExecutor, read_hosts
+    from isoloss.runtime.executors.local import LocalExecutor
 
-    return local
+    processes = arguments.processes or 1
+    if arguments.hosts is None:
+        return LocalExecutor(_resources(study, arguments), processes=processes)
+    return HostsExecutor(read_hosts(Path(arguments.hosts)), _resources(study, arguments), processes=processes)
+
+
+def _resources(study: Study, arguments: argparse.Namespace) -> Resources:
+    from isoloss.runtime.executors.base import Resources
+
+    root = arguments.data or os.environ.get("ISOLOSS_DATA")
+    devices = study.budget.devices
+    return Resources(devices.kind, devices.count, Path(root).absolute() if root else None)
 
 
 def _slurm(study: Study, arguments: argparse.Namespace) -> SlurmExecutor:
     from isoloss.errors import WRONG_USAGE, fault
     from isoloss.runtime.errors import JobError
-    from isoloss.runtime.executors.base import Resources
     from isoloss.runtime.executors.slurm import SlurmExecutor
     from isoloss.runtime.executors.slurm_scripts import parse_option
 
@@ -192,10 +199,8 @@ def _slurm(study: Study, arguments: argparse.Namespace) -> SlurmExecutor:
         options = [parse_option(text) for text in arguments.slurm]
     except JobError as error:
         raise fault(error.code, error.message, *error.help, exit_code=WRONG_USAGE) from error
-    root = arguments.data or os.environ.get("ISOLOSS_DATA")
-    devices = study.budget.devices
     return SlurmExecutor(
-        Resources(devices.kind, devices.count, Path(root).absolute() if root else None),
+        _resources(study, arguments),
         options=options,
         processes=arguments.processes or 1,
         walltime_seconds=study.budget.walltime_seconds,
@@ -223,16 +228,27 @@ def _dry_run(study: Study, arguments: argparse.Namespace) -> int:
     return FINE
 
 
-def _refuse_slurm_options(arguments: argparse.Namespace) -> None:
+#: option -> executors that it means something to.
+_OPTIONS = {
+    "--slurm": ("slurm",),
+    "--dry-run": ("slurm",),
+    "--processes": ("local", "slurm"),
+    "--hosts": ("local",),
+    "--truth": ("simulate",),
+}
+
+
+def _refuse_others_options(arguments: argparse.Namespace) -> None:
     from isoloss.errors import WRONG_USAGE, fault
 
-    given = {"--slurm": arguments.slurm, "--processes": arguments.processes, "--dry-run": arguments.dry_run}
-    for option, value in given.items():
-        if value:
+    for option, executors in _OPTIONS.items():
+        given = getattr(arguments, option.removeprefix("--").replace("-", "_"))
+        if given and arguments.executor not in executors:
+            code = "R210" if option == "--truth" else "R226"
+            named = " or ".join(f"`--executor {name}`" for name in executors)
             raise fault(
-                "R226", f"`{option}` is for `--executor slurm`", "add it, or leave the option out",
-                exit_code=WRONG_USAGE,
-            )  # fmt: skip
+                code, f"`{option}` is for {named}", "add it, or leave the option out", exit_code=WRONG_USAGE
+            )
 
 
 def _simulator(arguments: argparse.Namespace) -> Callable[[Study], Executor]:
@@ -255,11 +271,3 @@ def _simulator(arguments: argparse.Namespace) -> Callable[[Study], Executor]:
         return SimulateExecutor(truth.draw)
 
     return simulated
-
-
-def _unused(option: str) -> Diagnostic:
-    from isoloss.dsl.diagnostics import Diagnostic
-
-    return Diagnostic(
-        "R210", f"`{option}` is for `--executor simulate`", help=("add it, or leave the option out",)
-    )

@@ -1,6 +1,7 @@
 """What an executor is: ready jobs in, an outcome out, events on the way.
 
-Implemented by local.py (processes on this machine) and simulate.py (draws from a law); a cluster fits too."""
+Implemented by local.py (processes on this machine), hosts.py (on several), slurm.py (a cluster's queue) and
+simulate.py (draws from a law)."""
 
 from __future__ import annotations
 
@@ -13,8 +14,19 @@ from isoloss.compiler.plan import Job
 from isoloss.runtime.store import Store
 from isoloss.runtime.worker import Failure
 
+#: "again": its worker was killed, it goes on from its last checkpoint; "lost": a host went away (no job).
 What = Literal[
-    "started", "progress", "finished", "failed", "skipped", "stopped", "elsewhere", "stopping", "tick"
+    "started",
+    "progress",
+    "finished",
+    "failed",
+    "skipped",
+    "stopped",
+    "elsewhere",
+    "again",
+    "lost",
+    "stopping",
+    "tick",
 ]
 
 

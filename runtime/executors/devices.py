@@ -55,9 +55,7 @@ def slots(resources: Resources) -> list[Slot]:
     cores = cpu_cores()
     if resources.kind == "cpu":
         count = max(1, min(resources.count, cores))
-        # One thread each: bits depend on the thread count, so it mustn't change with how many slots are free.
-        environment = (("OMP_NUM_THREADS", "1"), ("CUDA_VISIBLE_DEVICES", ""))
-        return [Slot(i, "cpu", 1, environment) for i in range(count)]
+        return [slot_on("cpu", number) for number in range(count)]
     names = gpus()[: resources.count]
     if not names:
         raise JobError(
@@ -67,19 +65,13 @@ def slots(resources: Resources) -> list[Slot]:
             "or plan for this machine: `--set budget.devices='2 of cpu'`",
         )
     threads = max(1, min(GPU_WORKER_THREADS, cores // len(names)))
-    return [
-        Slot(i, "cuda:0", threads, (("OMP_NUM_THREADS", str(threads)), ("CUDA_VISIBLE_DEVICES", name)))
-        for i, name in enumerate(names)
-    ]
+    return [slot_on(resources.kind, i, name, threads) for i, name in enumerate(names)]
 
 
-def kernel_kills() -> int:
-    """How many processes the kernel killed for memory since boot, or in this cgroup; compare two readings."""
-    total = 0
-    for path in ("/proc/vmstat", "/sys/fs/cgroup/memory.events"):
-        try:
-            lines = Path(path).read_text().splitlines()
-        except OSError:
-            continue
-        total += sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
-    return total
+def slot_on(kind: str, number: int, name: str = "", threads: int = GPU_WORKER_THREADS) -> Slot:
+    """A slot of a machine, this or another: its device `name`, by default the one with this number."""
+    if kind == "cpu":
+        # One thread each: bits depend on the thread count, so it mustn't change with how many slots are free.
+        return Slot(number, "cpu", 1, (("OMP_NUM_THREADS", "1"), ("CUDA_VISIBLE_DEVICES", "")))
+    environment = (("OMP_NUM_THREADS", str(threads)), ("CUDA_VISIBLE_DEVICES", name or str(number)))
+    return Slot(number, "cuda:0", threads, environment)

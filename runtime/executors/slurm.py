@@ -19,7 +19,8 @@ from typing import Any
 
 import orjson
 
-from isoloss.compiler.plan import Job
+from isoloss.compiler.plan import KINDS, Job
+from isoloss.runtime import notes
 from isoloss.runtime.disk import storage
 from isoloss.runtime.errors import JobError
 from isoloss.runtime.executors import slurm_client
@@ -29,6 +30,7 @@ from isoloss.runtime.executors.slurm_client import ENDED, Row
 from isoloss.runtime.executors.slurm_groups import arrange
 from isoloss.runtime.executors.slurm_scripts import PREFIX, Settings, Submission, lead_seconds, write
 from isoloss.runtime.executors.slurm_task import read_tasks
+from isoloss.runtime.executors.team import SURPRISES
 from isoloss.runtime.jobs import JOBS
 from isoloss.runtime.store import Store
 from isoloss.runtime.worker import Failure
@@ -204,9 +206,9 @@ class _Run:
         if not watched.started:
             watched.started = True
             self.watch(Event("started", watched.job, text=f"Slurm task {watched.task}"))
-        with suppress(OSError, ValueError):
-            fraction = float((watched.folder / "progress" / watched.job.id).read_text())
-            self.watch(Event("progress", watched.job, fraction=fraction))
+        note = notes.read(self.store.path / "work" / watched.job.id)
+        if note is not None:
+            self.watch(Event("progress", watched.job, fraction=note.fraction))
 
     def _over(self, watched: _Watched) -> None:
         now = time.monotonic()
@@ -285,7 +287,7 @@ class _Run:
             slurm_client.cancel(tasks, "--state=PENDING")
 
     def _processes(self, job: Job) -> int:
-        return self.executor.settings.processes if job.kind == "train" else 1
+        return self.executor.settings.processes if KINDS[job.kind].shared else 1
 
     def _pause(self) -> None:
         interrupts = self.interrupts
@@ -313,17 +315,13 @@ def _tasks_of(store: Store, rows: Sequence[Row]) -> Iterator[tuple[str, str, Pat
             yield row.task, group, folder, job["id"]
 
 
-#: What a rank says when another one is gone: seldom the cause.
-_SURPRISES = ("R299", "R105")
-
-
 def _report(watched: _Watched) -> dict[str, Any] | None:
     """What the task itself said last. Of several ranks that failed: what was no surprise, then who was first."""
     found: list[tuple[bool, int, dict[str, Any]]] = []
     for path in sorted((watched.folder / "reports").glob(f"{watched.job.id}*.json")):
         with suppress(OSError, ValueError):
             data = orjson.loads(path.read_bytes())
-            surprise = data["failure"] is None or data["failure"]["code"] in _SURPRISES
+            surprise = data["failure"] is None or data["failure"]["code"] in SURPRISES
             found.append((surprise, path.stat().st_mtime_ns, data))
     return min(found, key=lambda entry: entry[:2])[2] if found else None
 

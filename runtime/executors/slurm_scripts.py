@@ -3,7 +3,8 @@
     tasks.json      every task's job, all a compute node needs to know
     <group>.sh      one array each
     submit.sh       submits them by hand, with the same dependencies as isoloss does
-    logs/, progress/, reports/   what tasks say
+    logs/, reports/ what tasks say
+    meetings/       where ranks find each other
 
 In: groups and settings. Out: files. Slurm is not called here, so `--dry-run` needs none."""
 
@@ -21,7 +22,7 @@ from typing import Any
 
 import orjson
 
-from isoloss.compiler.plan import Job
+from isoloss.compiler.plan import KINDS, Job
 from isoloss.runtime import disk
 from isoloss.runtime.errors import JobError
 from isoloss.runtime.executors.base import Resources
@@ -111,7 +112,7 @@ def write(store: Store, study: str, groups: Sequence[Group], settings: Settings)
     name = secrets.token_hex(4)
     folder = store.path / "slurm" / name
     with disk.storage("writing Slurm scripts"):
-        for part in ("logs", "progress", "reports"):
+        for part in ("logs", "meetings", "reports"):
             (folder / part).mkdir(parents=True)
         disk.replace(folder / "tasks.json", _tasks(store, study, groups, settings))
         for group in groups:
@@ -126,7 +127,7 @@ def write(store: Store, study: str, groups: Sequence[Group], settings: Settings)
 
 def script(group: Group, submission: str, folder: Path, study: str, settings: Settings) -> str:
     """One array's batch script."""
-    processes = settings.processes if group.kind == "train" else 1
+    processes = settings.processes if KINDS[group.kind].shared else 1
     python = shlex.quote(sys.executable)
     guard = shlex.quote(str(Path(__file__).with_name("slurm_guard.py")))
     lines = [

@@ -20,17 +20,15 @@ from typing import Any
 
 import orjson
 
-from isoloss.compiler.plan import Job
+from isoloss.compiler.plan import KINDS, Job
 from isoloss.runtime import disk
-from isoloss.runtime.executors import slurm_client
+from isoloss.runtime.executors import meeting, slurm_client
 from isoloss.runtime.store import Store
 from isoloss.runtime.worker import Failure, Report, StopFlag, Task, run_task
 
 DONE, FAILED, STOPPED = 0, 1, 75  # sysexits.h: EX_TEMPFAIL
 #: Between two looks whether somebody else's lease on the job is free.
 _TAKEN_SECONDS = 2.0
-#: How often the live view learns how far the job is.
-_PROGRESS_SECONDS = 2.0
 #: How long a peer waits for rank 0, which may itself wait for a lease of a dead host to expire.
 _MEETING_SECONDS = 300.0
 _REQUEUE_SECONDS = 120.0
@@ -74,10 +72,7 @@ def main(arguments: Sequence[str]) -> int:
     folder = Path(arguments[0])
     task = _task(read_tasks(folder), arguments[1], arguments[2])
     _log_to(task.store / "logs" / f"{task.job.id}.log")
-    rank = int(os.environ.get("SLURM_PROCID", "0")) if task.world_size > 1 else 0
-    if rank:
-        return _peer(task, rank, folder, asked)
-    return _lead(task, folder, asked)
+    return (_peer if task.rank else _lead)(task, folder, asked)
 
 
 def _task(data: dict[str, Any], group: str, index: str) -> Task:
@@ -85,6 +80,7 @@ def _task(data: dict[str, Any], group: str, index: str) -> Task:
 
     job = TypeAdapter(Job).validate_json(orjson.dumps(data["groups"][group][index]))
     root = data["data_root"]
+    processes = data["processes"] if KINDS[job.kind].shared else 1
     return Task(
         job=job,
         store=Path(data["store"]),
@@ -93,7 +89,8 @@ def _task(data: dict[str, Any], group: str, index: str) -> Task:
         threads=data["threads"],
         data_root=None if root is None else Path(root),
         functions=data["functions"],
-        world_size=data["processes"] if job.kind == "train" else 1,
+        world_size=processes,
+        rank=int(os.environ["SLURM_PROCID"]) if processes > 1 else 0,
     )
 
 
@@ -109,7 +106,7 @@ def _log_to(path: Path) -> None:
 
 
 def _lead(task: Task, folder: Path, asked: Asked) -> int:
-    before = _saved(task)
+    before = Store(task.store).saved(task.job.id)
     report = _run(task, folder, asked)
     if report.outcome == "stopped" and asked.time_is_up and not asked.to_end:
         return _next_link(task, folder, before, report, asked)
@@ -124,10 +121,10 @@ def _run(task: Task, folder: Path, asked: Asked) -> Report:
             if asked.stop.asked:
                 return Report("stopped")
             time.sleep(_TAKEN_SECONDS)
-        if task.world_size > 1:
-            _announce(folder, over=store.has(task.job.id))
-        report = run_task(task, asked.stop, _Progress(folder / "progress" / task.job.id))
+        report = run_task(task, asked.stop, begin=lambda: _announce(task, folder))
         if report.outcome != "taken":
+            if task.world_size > 1 and not _meeting(folder).exists():
+                disk.replace(_meeting(folder), b"over")
             return report
         if task.world_size > 1:
             # The peers wait for us at a port that is gone: all start anew.
@@ -137,7 +134,7 @@ def _run(task: Task, folder: Path, asked: Asked) -> Report:
 
 def _next_link(task: Task, folder: Path, before: object, report: Report, asked: Asked) -> int:
     """The walltime is over: go back into the queue, unless the next attempt would only repeat this one."""
-    if _saved(task) == before and report.seconds > 0:
+    if Store(task.store).saved(task.job.id) == before and report.seconds > 0:
         message = "its walltime ended and it had saved nothing to go on from"
         help = "give it longer: `--set budget.walltime='24 h'`, or a partition with a longer limit"
         return _end(task, folder, Report("failed", report.seconds, Failure("R223", message, (help,))))
@@ -169,60 +166,26 @@ def _write_report(task: Task, folder: Path, report: Report, suffix: str = "") ->
         disk.replace(folder / "reports" / f"{task.job.id}{suffix}.json", orjson.dumps(asdict(report)))
 
 
-def _saved(task: Task) -> frozenset[tuple[str, int, int]]:
-    """What the job could go on from: files of its work folder. The worker's own notes are hidden files."""
-    found = set()
-    for path in (task.store / "work" / task.job.id).rglob("*"):
-        with suppress(OSError):
-            state = path.stat()
-            if not path.name.startswith(".") and path.is_file():
-                found.add((str(path), state.st_mtime_ns, state.st_size))
-    return frozenset(found)
-
-
-class _Progress:
-    """Writes the fraction done for whoever watches, every few seconds."""
-
-    def __init__(self, path: Path) -> None:
-        self._path, self._last = path, 0.0
-
-    def __call__(self, fraction: float) -> None:
-        now = time.monotonic()
-        if now - self._last > _PROGRESS_SECONDS:
-            self._last = now
-            with suppress(OSError):
-                self._path.write_text(f"{fraction:.4f}")
-
-
 # Several processes.
 
 
 def _meeting(folder: Path) -> Path:
     """Names one attempt of one task: an earlier attempt's file is another."""
     attempt = os.environ.get("SLURM_RESTART_COUNT", "0")
-    return folder / "progress" / f"meeting-{os.environ['SLURM_JOB_ID']}-{attempt}"
+    return folder / "meetings" / f"{os.environ['SLURM_JOB_ID']}-{attempt}"
 
 
-def _announce(folder: Path, over: bool) -> None:
+def _announce(task: Task, folder: Path) -> None:
     """Tell the peers where rank 0 listens: its own address as Slurm knows it, and a free port."""
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        port = probe.getsockname()[1]
-    # srun was started on the first node of the allocation, which is rank 0's.
-    address = os.environ.get("SLURM_LAUNCH_NODE_IPADDR") or socket.gethostname()
-    _join(address, str(port))
-    disk.replace(_meeting(folder), b"over" if over else f"{address} {port}".encode())
+    if task.world_size > 1:
+        port = meeting.free_port()
+        # srun was started on the first node of the allocation, which is rank 0's.
+        address = os.environ.get("SLURM_LAUNCH_NODE_IPADDR") or socket.gethostname()
+        meeting.join(address, port, 0, task.world_size)
+        disk.replace(_meeting(folder), f"{address} {port}".encode())
 
 
-def _join(address: str, port: str) -> None:
-    os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"] = address, port
-    os.environ["RANK"] = os.environ["SLURM_PROCID"]
-    os.environ["WORLD_SIZE"] = os.environ["SLURM_NTASKS"]
-    # Slurm shows each task its own device only: it is the first.
-    os.environ["LOCAL_RANK"] = "0"
-
-
-def _peer(task: Task, rank: int, folder: Path, asked: Asked) -> int:
+def _peer(task: Task, folder: Path, asked: Asked) -> int:
     from isoloss.runtime.peers import run_peer
 
     deadline = time.monotonic() + _MEETING_SECONDS
@@ -235,10 +198,10 @@ def _peer(task: Task, rank: int, folder: Path, asked: Asked) -> int:
     said = _meeting(folder).read_text().split()
     if said == ["over"]:
         return DONE
-    _join(*said)
-    report = run_peer(task, rank, asked.stop)
+    meeting.join(said[0], int(said[1]), task.rank, task.world_size)
+    report = run_peer(task, asked.stop)
     if report.outcome == "failed":
-        _write_report(task, folder, report, f".rank{rank}")
+        _write_report(task, folder, report, f".rank{task.rank}")
         return FAILED
     if report.outcome == "stopped":
         # Rank 0 still saves, and ends or requeues the task: leaving first would end it.

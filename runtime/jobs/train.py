@@ -18,7 +18,8 @@ from isoloss.compiler.plan import Component, Observation, TrainSpec, exact
 from isoloss.runtime.context import JobContext
 from isoloss.runtime.data import ImageSet, load
 from isoloss.runtime.data.registry import describe
-from isoloss.runtime.errors import JobError, Stopped
+from isoloss.runtime.errors import LOST_PEER, JobError, Stopped
+from isoloss.runtime.memory import ran_out
 from isoloss.runtime.metrics import loss_name
 from isoloss.runtime.models import WEIGHTS_FILE
 from isoloss.runtime.training import checkpoint
@@ -47,10 +48,15 @@ def run(context: JobContext) -> tuple[Observation, ...]:
     if state is not None:
         trainer.restore(state)
         seconds_before = state["seconds"]
+    if not trainer.same_everywhere(trainer.position):
+        # A shared file system may show a new checkpoint to one host before the other.
+        raise JobError(LOST_PEER, "the processes of this job found different checkpoints to go on from")
     clock = _Clock(seconds_before)
     try:
         _loop(trainer, probe, context, clock)
-    except (torch.OutOfMemoryError, MemoryError) as error:
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out(error):
+            raise
         raise _out_of_memory(spec) from error
     _write(trainer, context, clock)
     return _observations(trainer, context, clock)

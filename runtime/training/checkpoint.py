@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,9 @@ def load_newest(folder: Path, device: str = "cpu") -> dict[str, Any] | None:
         state = _read(path, device)
         if state is not None:
             return state
-        path.replace(path.with_suffix(".damaged"))
+        # Every process of a job comes by here: one of them is first.
+        with suppress(FileNotFoundError):
+            path.replace(path.with_suffix(".damaged"))
     return None
 
 
@@ -60,7 +63,10 @@ def _found(folder: Path) -> list[Path]:
 
 
 def _read(path: Path, device: str) -> dict[str, Any] | None:
-    content = path.read_bytes()
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
     if len(content) < 32 or hashlib.sha256(memoryview(content)[32:]).digest() != content[:32]:
         return None
     state: dict[str, Any] = torch.load(io.BytesIO(content[32:]), map_location=device, weights_only=True)

@@ -143,6 +143,14 @@ class Trainer:
             return wish
         return self._over_processes(torch.tensor(float(wish), device=self.device)) > 0
 
+    def same_everywhere(self, number: int) -> bool:
+        """Do all processes have this number? Asked by all at the same step."""
+        if self._world_size == 1:
+            return True
+        total = torch.tensor(float(number), dtype=torch.float64, device=self.device)
+        dist.all_reduce(total)
+        return float(total) == number * self._world_size
+
     def _prepare(self, index: int) -> None:
         """Learning rate, momentum and batch norm's momentum of a step: 1.0 on the very first, as published,
         so that running statistics start from data and not from 0 and 1."""

@@ -7,7 +7,18 @@ import signal
 import time
 from pathlib import Path
 
-from isoloss.compiler.plan import Cost, FidSpec, GenerateSpec, Job, Observation, Origin, Range, job_id
+from isoloss.compiler.plan import (
+    Cost,
+    Facts,
+    FidSpec,
+    GenerateSpec,
+    Job,
+    Observation,
+    Origin,
+    Range,
+    TrainSpec,
+    job_id,
+)  # fmt: skip
 from isoloss.runtime.context import JobContext
 from isoloss.runtime.errors import JobError, Stopped
 
@@ -35,6 +46,11 @@ def follow_job(*needs: Job, behaviour: str = "") -> Job:
     cost = Cost(flops=1e3, seconds=Range(0.5, 1, 2))
     id = job_id(spec)
     return Job(id, "fid", f"fid of {len(ids)}", ids, spec, Origin("a.study", 9, 1), cost, "ready", "test")
+
+
+def train_job(spec: TrainSpec) -> Job:
+    facts = Facts(params=944, images=spec.train_steps * spec.recipe["batch"], flops_per_image=1000.0)
+    return Job(job_id(spec), "train", "a training", (), spec, Origin(), Cost(), "ready", "a test", facts)
 
 
 def generate(context: JobContext) -> tuple[Observation, ...]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from isoloss.compiler.plan import Cost, Facts, Job, Origin, TrainSpec, job_id
+from isoloss.compiler.plan import Job
 from isoloss.runtime import journal
 from isoloss.runtime.errors import JobError
 from isoloss.runtime.executors import slurm_client
@@ -22,7 +22,7 @@ from isoloss.runtime.executors.slurm import SlurmExecutor
 from isoloss.runtime.executors.slurm_task import read_tasks
 from isoloss.runtime.jobs import JOBS
 from isoloss.runtime.store import Store
-from tests.runtime.fakes import FUNCTIONS, follow_job, generate_job
+from tests.runtime.fakes import FUNCTIONS, follow_job, generate_job, train_job
 from tests.runtime.training_specs import train_spec
 from tests.slurm import cluster as slurm
 from tests.slurm.cluster import Cluster
@@ -64,12 +64,6 @@ def executor(**more: Any) -> SlurmExecutor:
 def run(jobs: list[Job], store: Store, **more: Any) -> tuple[Outcome, list[Event]]:
     events: list[Event] = []
     return executor(**more).run(jobs, store, "study", events.append), events
-
-
-def train_job(spec: TrainSpec) -> Job:
-    facts = Facts(params=944, images=spec.train_steps * spec.recipe["batch"], flops_per_image=1000.0)
-    id = job_id(spec)
-    return Job(id, "train", "a training", (), spec, Origin(), Cost(), "ready", "a test", facts)
 
 
 def queued(cluster: Cluster) -> list[str]:
@@ -136,7 +130,7 @@ def test_two_nodes_work_as_one_and_stop_together(store: Store, cluster: Cluster)
     job, bad = train_job(train_spec(300, 32)), train_job(replace(train_spec(300, 32), seed=13))
     asking = threading.Thread(target=ask_for_a_checkpoint, args=(cluster, store, job, "steps"))
     asking.start()
-    outcome, _ = run([job, bad], store, functions={"train": "tests.slurm.pair:run"}, **TWO_NODES)
+    outcome, _ = run([job, bad], store, functions={"train": "tests.runtime.pair:run"}, **TWO_NODES)
     asking.join()
     assert outcome.done == {job.id}
     result = store.open_result(job.id)
@@ -154,7 +148,7 @@ def test_deepspeed_on_two_nodes_ends_with_the_same_bits(
 ) -> None:
     """Requeued on the way, as at the end of a walltime: the weights are those of an undisturbed training."""
     training, quiet = train_job(train_spec(60, 32)), Store(tmp_path / "quiet")
-    asking = threading.Thread(target=ask_for_a_checkpoint, args=(cluster, store, training, ".past"))
+    asking = threading.Thread(target=ask_for_a_checkpoint, args=(cluster, store, training, ".note"))
     asking.start()
     settings = {"functions": JOBS, **TWO_NODES}
     assert run([training], store, **settings)[0].done == {training.id}
