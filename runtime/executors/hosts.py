@@ -4,7 +4,8 @@ In: a host file (DeepSpeed's form: `name slots=N` a line), the budget's devices.
 loop). Nothing is installed, nothing listens: requests and messages go over each connection's own pipes, which end
 with this process, and so do the workers.
 
-ISOLOSS_SSH is the command that reaches a host, called as `COMMAND HOST SHELL-LINE` (default: ssh)."""
+ISOLOSS_SSH is the command that reaches a host, called as `COMMAND HOST SHELL-LINE` (default: ssh). This machine is
+reached without."""
 
 from __future__ import annotations
 
@@ -84,8 +85,8 @@ class Agent(Nursery):
         passed = {k: v for k, v in os.environ.items() if k.startswith(_PASSED_ON)} | dict(environment)
         assignments = [f"{name}={value}" for name, value in passed.items()]
         line = shlex.join(["exec", "env", *assignments, *command(0, preload)])
-        remote_shell = shlex.split(os.environ.get("ISOLOSS_SSH") or SSH)
-        super().__init__([*remote_shell, name, line], {}, log)
+        there = [*shlex.split(os.environ.get("ISOLOSS_SSH") or SSH), name]
+        super().__init__([*(["sh", "-c"] if _is_here(name) else there), line], {}, log)
         self.patience_seconds = _LOADING_SECONDS
 
     def messages(self) -> list[dict[str, Any]] | None:
@@ -194,6 +195,10 @@ def _problem(answer: Mapping[str, Any] | None, count: int, slot: Slot) -> str:
     return ""
 
 
+def _is_here(name: str) -> bool:
+    return name == "localhost" or name.startswith("127.") or name == socket.gethostname()
+
+
 def _address(name: str) -> str:
     """How the other hosts reach this one: by the name in the file, unless that means "here" everywhere."""
-    return socket.gethostname() if name == "localhost" or name.startswith("127.") else name
+    return socket.gethostname() if _is_here(name) else name
