@@ -85,6 +85,7 @@ def run_study(
         compiler = compile_study
     progress = progress or Progress()
     executor = make_executor(study)
+    progress.slots, progress.processes = executor.width, executor.processes
     try:
         store.claim(executor.origin)
         recover(store)

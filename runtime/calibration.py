@@ -88,7 +88,7 @@ def measure(
             wanted = [runs[job.id] for job in jobs]
             names = {run.device for run in wanted if not run.device.startswith("cpu")}
             seconds = {job.id: runs[job.id].seconds for job in jobs}
-            return Measured(seconds, len(executor.slots), ", ".join(sorted(names)))
+            return Measured(seconds, executor.width, ", ".join(sorted(names)))
     finally:
         executor.close()
 

@@ -291,9 +291,8 @@ class _Pulse(threading.Thread):
     def run(self) -> None:
         beaten = self._began
         while True:
+            self._say()
             now = time.monotonic()
-            seconds = self._before.seconds + now - self._began
-            notes.write(self._work, replace(self._before, seconds=seconds, fraction=self.fraction))
             if now - beaten >= HEARTBEAT_SECONDS:
                 beaten = now
                 if not self._lease.beat():
@@ -304,6 +303,11 @@ class _Pulse(threading.Thread):
     def end(self) -> None:
         self._over.set()
         self.join()
+        self._say()
+
+    def _say(self) -> None:
+        seconds = self._before.seconds + time.monotonic() - self._began
+        notes.write(self._work, replace(self._before, seconds=seconds, fraction=self.fraction))
 
 
 def check_observations(job: Job, observations: object) -> None:

@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
 def survey(store: Any) -> dict[str, Any]:
     """The state of a store as data. `studies` come from the latest plan of each; `jobs` are those of all
     plans and results, each with its state: done, running, failed, stopped, waiting."""
-    from isoloss.runtime import journal
+    from isoloss.runtime import journal, notes
     from isoloss.runtime.recovery import last_events, running
 
     last = last_events(store)
@@ -47,6 +47,7 @@ def survey(store: Any) -> dict[str, Any]:
         studies.append({k: study[k] for k in ("name", "digest", "revision", "state")})
         for job in study["jobs"]:
             jobs[job["id"]] = {"name": job["name"], "kind": job["kind"], "state": "waiting"}
+            jobs[job["id"]] |= {"images": job["facts"]["images"], "planned_seconds": _planned(job)}
     for id, event in last.items():
         known = jobs.setdefault(id, {"name": event.get("name", id), "kind": "", "state": "waiting"})
         if event["state"] in ("failed", "crashed"):
@@ -60,6 +61,10 @@ def survey(store: Any) -> dict[str, Any]:
             }
         elif event["state"] in ("started", "stopped", "lost"):
             known["state"] = "stopped"
+        note = notes.read(store.path / "work" / id)
+        if note is not None and known["state"] in ("running", "stopped", "failed"):
+            known |= {"fraction": note.fraction, "seconds": note.seconds, "attempts": note.attempts}
+            known["seconds_left"] = note.seconds_left
     for id, result in results.items():
         run = result.run
         jobs[id] = {
@@ -108,8 +113,6 @@ def _studies(store: Any, events: list[dict[str, Any]]) -> Iterator[dict[str, Any
 
 
 def _lines(found: Mapping[str, Any]) -> Iterator[str]:
-    from isoloss.progress import duration
-
     yield f"store {found['store']}"
     for study in found["studies"]:
         yield f"  study {study['name']} (revision {study['revision']}): {study['state']}"
@@ -119,25 +122,56 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
         yield f"  {len(found['damaged'])} damaged results were set aside in damaged/"
     for id, job in found["jobs"].items():
         if job["state"] == "running":
-            yield f"  running  {job['name']}  process {job['pid']} on {job['host']}"
+            yield f"  running  {job['name']}  {'  '.join([*_far(job), _where(job)])}"
         elif job["state"] == "failed":
             yield f"  failed   {job['name']}  {job.get('code') or ''}: {job.get('message') or ''} ({id})"
         elif job["state"] == "stopped":
-            yield f"  stopped  {job['name']}  goes on with the next `isoloss run`"
-    yield from _compared(found["jobs"].values(), duration)
+            yield f"  stopped  {job['name']}  {'  '.join([*_far(job), 'goes on with the next `isoloss run`'])}"
+    yield from _compared(found["jobs"].values())
 
 
-def _compared(jobs: Any, duration: Any) -> Iterator[str]:
-    """Planned against measured, per kind."""
+def _far(job: Mapping[str, Any]) -> Iterator[str]:
+    """How far a job in progress is, whoever runs it, and how fast it has been over all its attempts."""
+    from isoloss.progress import duration
+
+    if "fraction" not in job:
+        return
+    yield f"{job['fraction']:.0%}"
+    if job.get("images") and job["fraction"] and job["kind"] == "train":
+        yield f"{job['images'] * job['fraction'] / max(job['seconds'], 0.1):,.0f} images/s"
+    yield f"{duration(job['seconds'])} so far"
+    if job["state"] == "running" and job["seconds_left"] is not None:
+        yield f"about {duration(job['seconds_left'])} left"
+    if job.get("planned_seconds"):
+        yield f"planned {duration(job['planned_seconds'][1])}"
+
+
+def _where(job: Mapping[str, Any]) -> str:
+    return f"process {job['pid']} on {job['host']}"
+
+
+def _planned(job: Mapping[str, Any]) -> list[float] | None:
+    """Low, mid, high of a plan's job."""
+    seconds = job["cost"]["seconds"]
+    return None if seconds is None else [seconds["low"], seconds["mid"], seconds["high"]]
+
+
+def _compared(jobs: Any) -> Iterator[str]:
+    """Planned against measured, per kind: sums, the median of how far off a job was, who lay inside its interval."""
+    from statistics import median
+
+    from isoloss.progress import duration
+
     timed = [j for j in jobs if j["state"] == "done" and j["planned_seconds"] and not j["simulated"]]
     if not timed:
         return
     yield "  planned against measured"
-    yield f"    {'':<10}{'jobs':>6}{'planned':>12}{'measured':>12}   inside the interval"
+    yield f"    {'':<10}{'jobs':>6}{'planned':>12}{'measured':>12}   median error   inside the interval"
     for kind in dict.fromkeys(j["kind"] for j in timed):
         mine = [j for j in timed if j["kind"] == kind]
         planned = sum(j["planned_seconds"][1] for j in mine)
         measured = sum(j["seconds"] for j in mine)
         inside = sum(j["planned_seconds"][0] <= j["seconds"] <= j["planned_seconds"][2] for j in mine)
         times = f"{duration(planned):>12}{duration(measured):>12}"
-        yield f"    {kind:<10}{len(mine):>6}{times}   {inside} of {len(mine)}"
+        error = median(j["seconds"] / j["planned_seconds"][1] - 1 for j in mine)
+        yield f"    {kind:<10}{len(mine):>6}{times}{error:>+15.0%}   {inside} of {len(mine)} ({inside / len(mine):.0%})"

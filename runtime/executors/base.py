@@ -71,6 +71,9 @@ class Executor(Protocol):
 
     #: "measured" or "simulated": what its results are, and which store they may enter.
     origin: str
+    #: Device slots that work at once, and how many of them a job takes that several processes can share.
+    width: int
+    processes: int
 
     def run(self, jobs: Sequence[Job], store: Store, study: str, watch: Watcher) -> Outcome:
         """Run `jobs` (ready, not in the store) under the study with digest `study`. Raises JobError where

@@ -114,6 +114,7 @@ class HostsExecutor:
     ) -> None:
         self.orders = Orders(dict(functions), processes, resources.data_root, grace_seconds)
         self._slots = _shared_out(entries, resources)
+        self.width, self.processes = sum(map(len, self._slots.values())), processes
         self._preload = tuple(preload)
         self._hosts: list[Host] | None = None
 

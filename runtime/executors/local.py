@@ -37,6 +37,7 @@ class LocalExecutor:
         processes: int = 1,
     ) -> None:
         self.slots = slots(resources)
+        self.width, self.processes = len(self.slots), processes
         self.orders = Orders(dict(functions), processes, resources.data_root, grace_seconds)
         self._preload = tuple(preload)
         self._nursery: Nursery | None = None

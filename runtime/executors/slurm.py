@@ -64,6 +64,7 @@ class SlurmExecutor:
     ) -> None:
         lead = lead_seconds(walltime_seconds) if lead is None else lead
         self.settings = Settings(resources, functions, tuple(options), processes, walltime_seconds, lead)
+        self.width, self.processes = max(processes, resources.count), processes
         self.poll_seconds = poll_seconds
         self.grace_seconds = grace_seconds
         self.late_seconds = late_seconds

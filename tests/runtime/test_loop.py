@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +14,7 @@ import orjson
 import pytest
 
 from isoloss import summary
-from isoloss.commands.status import survey
+from isoloss.commands.status import _lines, survey
 from isoloss.compiler.plan import FORMAT, Answer, DeviceProfile, Job, Observation, Origin, Plan, Range
 from isoloss.dsl.study import Budget, Call, Devices, Study
 from isoloss.errors import FINE, INTERRUPTED, JOB_FAILED
@@ -182,10 +185,33 @@ def test_simulated_results_are_flagged_and_kept_apart(store: Store) -> None:
 def test_an_interrupt_stops_the_loop(store: Store) -> None:
     import os
     import signal
-    import threading
 
     threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
     ended = run(store, FakeCompiler(generate_job(1, behaviour="steps:1000"), generate_job(2)))
     assert ended.exit_code == INTERRUPTED
     assert "the same command goes on from here" in summary.text(ended, None, "")
     assert survey(store)["counts"]["stopped"] == 1
+
+
+def test_status_shows_how_far_running_jobs_are(store: Store) -> None:
+    """Whoever runs them: this process only reads the store."""
+    compiler = FakeCompiler(generate_job(1, behaviour="sleep:6"), generate_job(2))
+    thread = threading.Thread(target=run, args=(store, compiler))
+    thread.start()
+    job = compiler.first.id
+    deadline = time.monotonic() + 20
+    while survey(store)["jobs"].get(job, {}).get("fraction", 0) < 0.25:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    found = survey(store)["jobs"][job]
+    assert found["state"] == "running"
+    assert 1 < found["seconds"] < 10
+    assert 0 < found["seconds_left"] < 20
+    lines = list(_lines(survey(store)))
+    assert any(
+        re.search(r"running  generate 1  \d\d%  \d+ s so far  about \d+ s left  planned 1 s", x)
+        for x in lines
+    )
+    thread.join()
+    lines = list(_lines(survey(store)))
+    assert any(re.match(r" +generate +2 .* [+-]\d+% +\d of 2 \(\d+%\)", line) for line in lines)
