@@ -126,6 +126,8 @@ class _Loop:
             if not outcome.interrupted:
                 again = self._compile()
                 ended.plan, ended.diagnostics = again.plan, again.diagnostics
+        if ended.ran:
+            recover(self.store)
         ended.scores = ledger.score(self.store.path / "forecasts.jsonl", ended.plan)
         state = {FINE: "finished", JOB_FAILED: "failed", INTERRUPTED: "stopped"}[ended.exit_code]
         if state != self._said:

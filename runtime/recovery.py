@@ -31,15 +31,18 @@ def running(store: Store, event: Mapping[str, Any]) -> bool:
 
 def recover(store: Store) -> list[str]:
     """Say in the journal which jobs were begun by a process that is gone, so that nobody takes them for
-    running, and remove their half-written results (never their checkpoints). Returns their ids."""
+    running, and which have a result that nobody told of; remove half-written results (never checkpoints). Returns
+    the ids of those that were lost."""
     lost = []
     for job, event in last_events(store).items():
-        if event["state"] == "started" and not running(store, event):
-            # With a result: killed between the result and its line. Not lost, only not yet said.
-            state = "finished" if store.has(job) else "lost"
+        if event["state"] == "finished" or running(store, event):
+            continue
+        # With a result: killed between the result and its line. Not lost, only not yet said.
+        state = "finished" if store.has(job) else "lost" if event["state"] == "started" else None
+        if state is not None:
             facts = {k: event[k] for k in ("name", "study") if k in event}
             store.journal.append({"event": "job", "state": state, "job": job, **facts})
-            if state == "lost":
-                lost.append(job)
+        if state == "lost":
+            lost.append(job)
     store.sweep()
     return lost

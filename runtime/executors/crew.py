@@ -249,6 +249,11 @@ class Crew:
         job, verdict = team.job, team.verdict()
         if verdict.outcome == "done":
             self._finish(job, verdict.seconds)
+        elif verdict.outcome in ("crashed", "lost") and self.store.has(job.id):
+            # Killed between its result and the line that says so.
+            seconds = self.store.read(job.id).run.seconds
+            self._note(job, "finished", seconds=seconds)
+            self._finish(job, seconds)
         elif verdict.outcome == "taken":
             self._waiting[job.id] = job
         elif verdict.outcome == "failed":
