@@ -200,7 +200,11 @@ class _Run:
             watched.state, watched.reason = row.state, row.reason
         if row is None or row.state in ENDED:
             self._over(watched)
-        elif row.state == "RUNNING":
+            return
+        watched.over_since = (
+            None  # its node failed, or it was preempted: Slurm has put it back into the queue
+        )
+        if row.state == "RUNNING":
             self._running(watched)
 
     def _running(self, watched: _Watched) -> None:
@@ -233,7 +237,9 @@ class _Run:
         else:
             failure_of_slurm = _lost(watched)
             facts = {"code": failure_of_slurm.code, "message": failure_of_slurm.message}
-            self._note(job, "crashed", **facts)
+            # Cancelled by somebody: it saved, said so itself, and may go on.
+            if report is None or report["outcome"] != "stopped":
+                self._note(job, "stopped" if failure_of_slurm.code == "R225" else "crashed", **facts)
             self._fail(job, failure_of_slurm)
 
     # What became of a job.

@@ -129,7 +129,7 @@ def script(group: Group, submission: str, folder: Path, study: str, settings: Se
     """One array's batch script."""
     processes = settings.processes if KINDS[group.kind].shared else 1
     python = shlex.quote(sys.executable)
-    guard = shlex.quote(str(Path(__file__).with_name("slurm_guard.py")))
+    guard, keeper = (shlex.quote(str(Path(__file__).with_name(f"slurm_{n}.py"))) for n in ("guard", "keeper"))
     lines = [
         "#!/bin/bash",
         f"# {len(group.tasks)} {group.kind} jobs of study {study[:20]}; index, job, what it is:",
@@ -139,9 +139,15 @@ def script(group: Group, submission: str, folder: Path, study: str, settings: Se
         "",
         "# The guard holds signals back until the worker listens.",
     ]
-    launch = f"exec srun --kill-on-bad-exit=1 --ntasks={processes} \\\n  " if processes > 1 else "exec "
+    if processes > 1:
+        lines.insert(-1, "# The keeper lets the ranks save when the job is preempted: srun would kill them.")
+        # Since 22.05 srun does not look at what sbatch was told of CPUs.
+        srun = (
+            f"srun --kill-on-bad-exit=1 --ntasks={processes} --cpus-per-task={_threads(settings.resources)}"
+        )
+        lines.append(f"exec {python} -I -S {keeper} \\\n  {srun} \\")
     lines.append(
-        f"{launch}{python} -I -S {guard} \\\n"
+        f"{'  ' if processes > 1 else 'exec '}{python} -I -S {guard} \\\n"
         f"  {python} -m isoloss.runtime.executors.slurm_task \\\n"
         f'  {shlex.quote(str(folder))} {group.name} "$SLURM_ARRAY_TASK_ID"'
     )
@@ -162,7 +168,7 @@ def _directives(group: Group, submission: str, folder: Path, settings: Settings,
         "kill-on-invalid-dep": "yes",
         "signal": f"{whom}USR1@{settings.lead_seconds}",
         "ntasks": str(processes),
-        "cpus-per-task": "1" if settings.resources.kind == "cpu" else str(GPU_WORKER_THREADS),
+        "cpus-per-task": str(_threads(settings.resources)),
     }
     if settings.resources.kind != "cpu":
         ours["gpus-per-task"] = "1"
@@ -170,6 +176,11 @@ def _directives(group: Group, submission: str, folder: Path, settings: Settings,
         ours["time"] = _clock(settings.walltime_seconds)
     ours |= dict(settings.options)
     return [f"--{name}={value}" if value else f"--{name}" for name, value in ours.items()]
+
+
+def _threads(resources: Resources) -> int:
+    """Of one worker, as a slot of the local executor has them."""
+    return 1 if resources.kind == "cpu" else GPU_WORKER_THREADS
 
 
 def _environment(resources: Resources) -> list[tuple[str, str]]:
@@ -214,7 +225,7 @@ def _tasks(store: Store, study: str, groups: Sequence[Group], settings: Settings
         "store": str(store.path),
         "study": study,
         "device": "cpu" if cpu else "cuda:0",
-        "threads": 1 if cpu else GPU_WORKER_THREADS,
+        "threads": _threads(settings.resources),
         "data_root": None if root is None else str(root),
         "functions": dict(settings.functions),
         "processes": settings.processes,

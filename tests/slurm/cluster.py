@@ -33,7 +33,7 @@ AuthType=auth/munge
 AuthInfo=socket={run}/munge.sock,cred_expire=5
 CredType=cred/munge
 MpiDefault=none
-ProctrackType=proctrack/linuxproc
+ProctrackType=proctrack/{proctrack}
 TaskPlugin=task/none
 SwitchType=switch/none
 SelectType=select/cons_tres
@@ -50,6 +50,18 @@ NodeName=n[0-1] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{first}-{second}] C
 PartitionName=main Nodes=n[0-1] Default=YES MaxTime=INFINITE State=UP PriorityTier=1
 PartitionName=urgent Nodes=n[0-1] MaxTime=INFINITE State=UP PriorityTier=10 PreemptMode=OFF
 """
+
+
+_CGROUP_CONF = """\
+CgroupMountpoint=/sys/fs/cgroup
+CgroupAutomount=no
+CgroupPlugin=cgroup/v1
+"""
+
+
+def tracks_by_cgroup() -> bool:
+    """Can Slurm track processes here as it does on most clusters? Needs the first version's freezer."""
+    return os.access("/sys/fs/cgroup/freezer/tasks", os.W_OK)
 
 
 def missing() -> str | None:
@@ -88,6 +100,17 @@ class Cluster:
             raise subprocess.CalledProcessError(done.returncode, command, done.stdout, done.stderr)
         return done.stdout
 
+    def fail_node(self, node: str, *pids: int) -> None:
+        """A node goes away with its daemon and what runs on it; the controller is told, as its own timeout would."""
+        for pid in (int((self.folder / "run" / f"slurmd.{node}.pid").read_text()), *pids):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.run("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
+
+    def mend_node(self, node: str) -> None:
+        _detached("slurmd", "-f", str(self.folder / "slurm.conf"), "-N", node, environment=self.environment)
+        self.run("scontrol", "update", f"nodename={node}", "state=resume")
+
     def stop(self) -> None:
         with suppress(subprocess.SubprocessError, OSError):
             self.run("scancel", "--full", "--user=root")
@@ -112,7 +135,13 @@ def start(folder: Path) -> Cluster:
     first = _adjacent_ports()
     run = folder / "run"
     conf = folder / "slurm.conf"
-    conf.write_text(_CONF.format(host=host, port=port, run=run, folder=folder, first=first, second=first + 1))
+    proctrack = "cgroup" if tracks_by_cgroup() else "linuxproc"
+    conf.write_text(
+        _CONF.format(
+            host=host, port=port, run=run, folder=folder, first=first, second=first + 1, proctrack=proctrack
+        )
+    )
+    (folder / "cgroup.conf").write_text(_CGROUP_CONF)
     key = folder / "munge.key"
     key.touch(0o600)
     key.write_bytes(os.urandom(128))

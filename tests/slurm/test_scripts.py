@@ -17,7 +17,8 @@ from isoloss.runtime.executors.slurm import SlurmExecutor
 from isoloss.runtime.executors.slurm_groups import MAX_TASKS, Group, arrange
 from isoloss.runtime.executors.slurm_scripts import lead_seconds, parse_option
 from isoloss.runtime.store import Store
-from tests.runtime.fakes import FUNCTIONS, follow_job, generate_job
+from tests.runtime.fakes import FUNCTIONS, follow_job, generate_job, train_job
+from tests.runtime.training_specs import train_spec
 
 ROOT = Path(__file__).parents[2]
 
@@ -118,6 +119,25 @@ exec PYTHON -I -S GUARD \\
   PYTHON -m isoloss.runtime.executors.slurm_task \\
   'FOLDER' 0-generate "$SLURM_ARRAY_TASK_ID"
 """
+
+
+def test_ranks_are_started_by_srun_below_the_keeper(tmp_path: Path) -> None:
+    executor = SlurmExecutor(Resources("h100", 8), functions=FUNCTIONS, processes=4)
+    written = executor.prepare(
+        [train_job(train_spec(1, 32)), generate_job(1)], Store(tmp_path / "store"), "study"
+    )
+    train = next(path for path in written.folder.glob("*-train.sh")).read_text()
+    command = train[train.index("exec ") :].replace("\\\n", "").split()
+    assert [Path(word).name for word in command if word.endswith(".py")] == [
+        "slurm_keeper.py",
+        "slurm_guard.py",
+    ]
+    srun = command[command.index("srun") :]
+    assert srun[1:4] == ["--kill-on-bad-exit=1", "--ntasks=4", "--cpus-per-task=4"]
+    assert "#SBATCH --signal=USR1@" in train, "to the ranks, not to the batch script"
+    assert "#SBATCH --array=0%2\n" in train, "8 devices: two trainings of 4 at once"
+    other = next(path for path in written.folder.glob("*-generate.sh")).read_text()
+    assert "srun --" not in other
 
 
 def test_gpus_are_asked_for_by_task(tmp_path: Path) -> None:

@@ -14,14 +14,16 @@ from typing import Any
 import pytest
 
 from isoloss.compiler.plan import Job
-from isoloss.runtime import journal
+from isoloss.runtime import journal, notes
 from isoloss.runtime.errors import JobError
 from isoloss.runtime.executors import slurm_client
 from isoloss.runtime.executors.base import Event, Outcome, Resources
+from isoloss.runtime.executors.local import LocalExecutor
 from isoloss.runtime.executors.slurm import SlurmExecutor
 from isoloss.runtime.executors.slurm_task import read_tasks
 from isoloss.runtime.jobs import JOBS
 from isoloss.runtime.store import Store
+from tests.faults.disturbed import check_same_result
 from tests.runtime.fakes import FUNCTIONS, follow_job, generate_job, train_job
 from tests.runtime.training_specs import train_spec
 from tests.slurm import cluster as slurm
@@ -142,22 +144,48 @@ def test_two_nodes_work_as_one_and_stop_together(store: Store, cluster: Cluster)
     assert outcome.failed[bad.id].code == "R322"
 
 
-@pytest.mark.skipif("ISOLOSS_LONG" not in os.environ, reason="minutes of DeepSpeed: ISOLOSS_LONG=1 runs it")
-def test_deepspeed_on_two_nodes_ends_with_the_same_bits(
+@pytest.mark.skipif(not slurm.tracks_by_cgroup(), reason="srun hears the signal where Slurm has no cgroups")
+def test_deepspeed_on_two_nodes_saves_when_it_is_preempted(
     store: Store, cluster: Cluster, tmp_path: Path
 ) -> None:
-    """Requeued on the way, as at the end of a walltime: the weights are those of an undisturbed training."""
-    training, quiet = train_job(train_spec(60, 32)), Store(tmp_path / "quiet")
-    asking = threading.Thread(target=ask_for_a_checkpoint, args=(cluster, store, training, ".note"))
-    asking.start()
-    settings = {"functions": JOBS, **TWO_NODES}
-    assert run([training], store, **settings)[0].done == {training.id}
-    asking.join()
-    assert run([training], quiet, **settings)[0].done == {training.id}
-    found, expected = store.open_result(training.id), quiet.open_result(training.id)
-    assert (found.run.world_size, expected.run.world_size) == (2, 2)
-    assert (found.run.attempts, expected.run.attempts) == (2, 1)
-    assert found.artefacts["weights.pt"] == expected.artefacts["weights.pt"]
+    """And ends with the bits of an undisturbed training, which two processes of one machine did."""
+    job = train_job(train_spec(40, 32))
+    saved: list[int] = []
+
+    def preempt() -> None:
+        soon(lambda: fraction(store, job) > 0.1, 90)
+        urgent = cluster.run(
+            "sbatch", "--parsable", "--partition=urgent", "--nodes=2", "--exclusive", "--output=/dev/null",
+            "--wrap=sleep 1",
+        )  # fmt: skip
+        soon(lambda: urgent.strip() in running(cluster), 30)
+        # Long before the first checkpoint that time asks for.
+        (path,) = (store.path / "work" / job.id).glob("*.ckpt")
+        saved.append(int(path.stem.partition("-")[2]))
+
+    thread = threading.Thread(target=preempt)
+    thread.start()
+    outcome, _ = run([job], store, functions=JOBS, **TWO_NODES)
+    thread.join()
+    assert outcome.done == {job.id}
+    assert 4 <= saved[0] < 40
+    found = store.open_result(job.id)
+    assert (found.run.world_size, found.run.attempts) == (2, 2)
+    assert states(store, job) == ["started", "stopped", "started", "finished"]
+    quiet = Store(tmp_path / "quiet")
+    local = LocalExecutor(Resources("cpu", 2), processes=2)
+    assert local.run([job], quiet, "study", lambda event: None).done == {job.id}
+    local.close()
+    check_same_result(found, quiet.open_result(job.id))
+
+
+def fraction(store: Store, job: Job) -> float:
+    note = notes.read(store.path / "work" / job.id)
+    return 0.0 if note is None else note.fraction
+
+
+def running(cluster: Cluster) -> list[str]:
+    return cluster.run("squeue", "--noheader", "--states=RUNNING", "--format=%i").split()
 
 
 def ask_for_a_checkpoint(cluster: Cluster, store: Store, job: Job, sign: str) -> None:
@@ -201,6 +229,41 @@ def test_a_preempted_job_goes_on_from_its_checkpoint(store: Store, cluster: Clus
     assert store.open_result(job.id).run.attempts == 2
     assert states(store, job) == ["started", "stopped", "started", "finished"]
     assert steps_logged(store, job) == list(range(400))
+
+
+def test_a_node_that_fails_gives_its_job_to_another(store: Store, cluster: Cluster) -> None:
+    job, beside = generate_job(1, behaviour="steps:400"), generate_job(2, behaviour="steps:400")
+    failed: list[str] = []
+
+    def fail() -> None:
+        saved = [store.path / "work" / j.id / "step" for j in (job, beside)]
+        soon(lambda: all(path.exists() and int(path.read_text()) > 20 for path in saved))
+        started = {e["job"]: e["pid"] for e in events_of(store) if e.get("state") == "started"}
+        # Both may be on one node: the node of the first one is taken away, with all that is there.
+        nodes = dict(
+            line.split() for line in cluster.run("squeue", "-h", "--array", "--format=%i %N").splitlines()
+        )
+        places = {place_of(store, j)[2]: j.id for j in (job, beside)}
+        (node,) = {name for task, name in nodes.items() if task.endswith("_0")}
+        gone = [started[places[task.rpartition("_")[2]]] for task, name in nodes.items() if name == node]
+        failed.append(node)
+        cluster.fail_node(node, *gone)
+
+    thread = threading.Thread(target=fail)
+    thread.start()
+    try:
+        outcome, _ = run([job, beside], store)
+    finally:
+        thread.join()
+        cluster.mend_node(failed[0])
+    assert outcome.done == {job.id, beside.id}
+    assert max(store.open_result(j.id).run.attempts for j in (job, beside)) == 2
+    for j in (job, beside):
+        assert sorted(set(steps_logged(store, j))) == list(range(400))
+
+
+def events_of(store: Store) -> list[dict[str, Any]]:
+    return journal.read(store.path / "journal.jsonl")[0]
 
 
 def test_ctrl_c_leaves_nothing_queued_and_keeps_checkpoints(store: Store, cluster: Cluster) -> None:
@@ -250,5 +313,10 @@ def test_what_slurm_refuses_and_what_it_loses_have_codes(store: Store, cluster: 
     outcome, _ = run([job, killed, follow_job(killed)], store)
     thread.join()
     assert outcome.failed[job.id].code == "R225"
+    # scancel cleaned up: a checkpoint to go on from, and nothing else of it.
+    assert int((store.path / "work" / job.id / "step").read_text()) > 0
+    assert states(store, job) == ["started", "stopped"]
+    assert not (store.path / "leases" / job.id).exists()
+    assert not list((store.path / "tmp").glob(f"{job.id}*"))
     assert outcome.failed[killed.id].code == "R222"
     assert states(store, killed) == ["started", "crashed"]
