@@ -9,7 +9,8 @@ Loads mlflow; runs only in the tracking process."""
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import socket
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,8 @@ import orjson
 from isoloss.runtime import disk, journal
 from isoloss.runtime.store import Store
 from isoloss.runtime.tracking.names import flatten, metric_name, state_file
+from isoloss.runtime.tracking.outbox import REFUSALS, Outbox
 
-_BATCH = 1000  # MLflow's own limit for one log_batch
-_PARAMS_BATCH = 100
 #: Larger artefacts (weights) stay in the store only, where the run's tag `isoloss.folder` points.
 _ARTEFACT_BYTES = 10 * 2**20
 #: The cursor is saved after this much of the journal: what a crash makes us tell again.
@@ -36,8 +36,6 @@ _JOB_STATUS = {
     "lost": "KILLED",
 }
 _STUDY_STATUS = {"running": "RUNNING", "finished": "FINISHED", "failed": "FAILED", "stopped": "KILLED"}
-#: Answers that mean "this event will never be accepted", as opposed to "not now".
-_REFUSALS = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_ALREADY_EXISTS", "INVALID_STATE"}
 
 
 class TrackingDown(Exception):  # noqa: N818 - a state of the world
@@ -53,6 +51,8 @@ class State:
     studies: dict[str, dict[str, str]] = field(default_factory=dict)  # digest -> name, run, plan
     jobs: dict[str, str] = field(default_factory=dict)  # job id -> run id
     steps: dict[str, dict[str, int]] = field(default_factory=dict)
+    faults: dict[str, list[str]] = field(default_factory=dict)  # run id -> tags that say why its job failed
+    ends: dict[str, dict[str, str]] = field(default_factory=dict)  # digest -> job id -> its last state
 
 
 class Mirror:
@@ -62,15 +62,19 @@ class Mirror:
         from mlflow.tracking import MlflowClient
 
         self.store, self.uri = store, uri
-        self.refused: list[str] = []  # what MLflow will never take, with its reason
         self._client = MlflowClient(tracking_uri=uri)
         self._file = state_file(store.path, uri)
         self._file.parent.mkdir(exist_ok=True)
         self._state = _load(self._file)
+        self._out = Outbox(self._client, self._state.steps)
         self._plans: dict[str, dict[str, Any]] = {}  # plan file -> its jobs by id
-        self._waiting: dict[str, list[tuple[str, int, float, int]]] = {}  # job -> points
-        self._known_runs = False
+        self._learnt: set[str] = set()  # experiments whose runs we know
         self._applied = 0  # events after the cursor that are told already
+
+    @property
+    def refused(self) -> list[str]:
+        """What MLflow will never take, with its reason."""
+        return self._out.refused
 
     def pending(self) -> bool:
         """Does the journal have more than the mirror?"""
@@ -84,7 +88,7 @@ class Mirror:
             self._state.cursor = self._applied = 0  # another journal: start over, replaying is harmless
         count = 0
         with _down():
-            self._find_runs()
+            self._check_experiments()
             while True:
                 events, end = journal.read(path, self._state.cursor, limit_bytes=_CHUNK_BYTES)
                 if end == self._state.cursor:
@@ -93,8 +97,7 @@ class Mirror:
                     self._apply(event)
                     # An attempt that breaks off goes on here, not at the cursor.
                     self._applied += 1
-                for job in list(self._waiting):
-                    self._send(job)
+                self._out.send_all()
                 self._state.cursor, self._applied = end, 0
                 self._save()
                 count += len(events)
@@ -102,32 +105,37 @@ class Mirror:
     def _save(self) -> None:
         disk.replace(self._file, orjson.dumps(asdict(self._state)))
 
-    def _find_runs(self) -> None:
-        """Runs that an earlier mirror made and could not write down."""
-        if self._known_runs:
-            return
-        for name, experiment in list(self._state.experiments.items()):
-            if self._client.get_experiment(experiment).lifecycle_stage != "active":
-                self._forget(name)
-                continue
-            token = None
-            while True:
-                where = f"tags.`isoloss.store` = '{self.store.id}'"
-                page = self._client.search_runs([experiment], where, max_results=1000, page_token=token)
-                for run in page:
-                    job = run.data.tags.get("isoloss.job")
-                    if job:
-                        self._state.jobs.setdefault(job, run.info.run_id)
-                token = page.token
-                if not token:
-                    break
-        self._known_runs = True
+    # What an earlier mirror made.
 
-    def _forget(self, study: str) -> None:
-        """Somebody deleted the experiment: make it anew rather than fail for ever."""
-        del self._state.experiments[study]
-        self._state.studies = {d: s for d, s in self._state.studies.items() if s["name"] != study}
-        self._state.jobs, self._state.steps = {}, {}
+    def _check_experiments(self) -> None:
+        for name, experiment in list(self._state.experiments.items()):
+            if experiment in self._learnt:
+                continue
+            if self._client.get_experiment(experiment).lifecycle_stage != "active":
+                # Somebody deleted it: make it anew rather than fail for ever.
+                del self._state.experiments[name]
+                self._state.studies = {d: s for d, s in self._state.studies.items() if s["name"] != name}
+                self._state.jobs, self._state.ends = {}, {}
+                self._state.steps.clear()
+            else:
+                self._learn(experiment)
+
+    def _learn(self, experiment: str) -> None:
+        """Find this store's runs, also those that an earlier mirror made and could not write down."""
+        where, token = f"tags.`isoloss.store` = '{self.store.id}'", None
+        while True:
+            page = self._client.search_runs([experiment], where, max_results=1000, page_token=token)
+            for run in page:
+                tags = run.data.tags
+                if tags.get("isoloss.job"):
+                    self._state.jobs.setdefault(tags["isoloss.job"], run.info.run_id)
+                elif tags.get("isoloss.kind") == "study":
+                    known = {"name": run.info.run_name, "run": run.info.run_id, "plan": ""}
+                    self._state.studies.setdefault(tags["isoloss.study"], known)
+            token = page.token
+            if not token:
+                break
+        self._learnt.add(experiment)
 
     # Events.
 
@@ -135,9 +143,7 @@ class Mirror:
         try:
             kind = event.get("event")
             if kind == "metrics":
-                self._waiting.setdefault(event["job"], []).extend(map(tuple, event["points"]))
-                if len(self._waiting[event["job"]]) >= _BATCH:
-                    self._send(event["job"])
+                self._curve(event)
             elif kind == "study":
                 self._study(event)
             elif kind == "plan":
@@ -148,28 +154,19 @@ class Mirror:
                 self._file_of_study(event)
         except Exception as error:
             # A refusal would come again for ever; the journal keeps what MLflow doesn't want.
-            if getattr(error, "error_code", None) not in _REFUSALS and not isinstance(error, KeyError):
+            if getattr(error, "error_code", None) not in REFUSALS and not isinstance(error, KeyError):
                 raise
-            self._waiting.pop(event.get("job", ""), None)
             self.refused.append(f"{event.get('event')} {event.get('job', '')}: {error}")
 
     def _study_run(self, event: Mapping[str, Any]) -> dict[str, str]:
-        digest = event["study"]
+        digest, name = event["study"], event.get("name") or event["study"][:12]
+        experiment = self._experiment(name)
         known = self._state.studies.get(digest)
         if known is None:
-            name = event.get("name") or digest[:12]
             tags = {"isoloss.store": self.store.id, "isoloss.study": digest, "isoloss.kind": "study"}
-            run = self._run_of("isoloss.study", digest, name)
-            run = run or self._new_run(name, name, event["time"], tags)
+            run = self._new_run(experiment, name, event["time"], tags)
             known = self._state.studies[digest] = {"name": name, "run": run, "plan": ""}
         return known
-
-    def _run_of(self, tag: str, value: str, study: str) -> str | None:
-        where = f"tags.`{tag}` = '{value}' and tags.`isoloss.store` = '{self.store.id}'"
-        if tag == "isoloss.study":
-            where += " and tags.`isoloss.kind` = 'study'"
-        found = self._client.search_runs([self._experiment(study)], where, max_results=1)
-        return str(found[0].info.run_id) if found else None
 
     def _experiment(self, study: str) -> str:
         known = self._state.experiments.get(study)
@@ -179,65 +176,107 @@ class Mirror:
                 known = str(found.experiment_id)
             else:
                 name = study if found is None else f"{study} ({self.store.id})"
-                # Beside the SQLite file; a server keeps artefacts where it is told to.
-                local = self.uri.startswith("sqlite:")
-                place = (self.store.path / "mlruns").as_uri() if local else None
-                known = str(self._client.create_experiment(name, artifact_location=place))
+                # A server keeps artefacts where it is told to; without one, a database has none but ours.
+                served = self.uri.startswith(("http://", "https://"))
+                place = None if served else (self.store.path / "mlruns").as_uri()
+                # Without the tag its pages show trainings as evaluations of language models.
+                tags = {"mlflow.experimentKind": "custom_model_development"}
+                known = str(self._client.create_experiment(name, artifact_location=place, tags=tags))
             self._state.experiments[study] = known
+            self._learn(known)
         return known
 
-    def _new_run(self, study: str, name: str, time: float, tags: dict[str, str]) -> str:
+    def _new_run(self, experiment: str, name: str, time: float, tags: dict[str, str]) -> str:
         tags = {"mlflow.source.name": "isoloss", "mlflow.source.type": "JOB", **tags}
-        run = self._client.create_run(self._experiment(study), int(time * 1000), tags, run_name=name)
+        run = self._client.create_run(experiment, int(time * 1000), tags, run_name=name)
         return str(run.info.run_id)
 
     def _study(self, event: Mapping[str, Any]) -> None:
         study = self._study_run(event)
-        self._status(study["run"], _STUDY_STATUS[event["state"]], event["time"])
         values = {metric_name(k): float(v) for k, v in event.get("values", {}).items() if v is not None}
-        self._log(
-            study["run"], [(k, int(event.get("revision", 0)), v, _ms(event)) for k, v in values.items()]
-        )
+        step = int(event.get("revision", 0))
+        self._out.points(study["run"], [(k, step, v, _ms(event)) for k, v in values.items()])
+        self._out.tags(study["run"], {"mlflow.note.content": self._words(event)})
+        self._status(study["run"], _STUDY_STATUS[event["state"]], event["time"])
+
+    def _words(self, event: Mapping[str, Any]) -> str:
+        """What the study's page says, in Markdown."""
+        ends = self._state.ends.get(event["study"], {})
+        failed = _how_many(ends, "failed") + _how_many(ends, "crashed")
+        planned = len(self._plan(self._study_run(event)["plan"]))
+        lines = [
+            f"{event['state']}: {_how_many(ends, 'finished')} jobs done, {failed} failed, of a plan of {planned}.",
+            "Jobs are nested runs, filtered by ``tags.`isoloss.kind` = 'train'`` and the like.",
+            "Figures and answers: the artefact `report.html`.",
+            f"Store: `{self.store.path}` on {socket.gethostname()}.",
+        ]
+        return "\n\n".join(lines)
+
+    def _curve(self, event: Mapping[str, Any]) -> None:
+        run = self._state.jobs.get(event["job"])
+        if run is None:
+            raise KeyError("points of a job that never began")
+        points = [(metric_name(n), s, math.nan if v is None else v, ms) for n, s, v, ms in event["points"]]
+        self._out.points(run, points)
 
     def _job(self, event: Mapping[str, Any]) -> None:
         job, state = event["job"], event["state"]
-        run = self._state.jobs.get(job)
-        if run is None:
-            run = self._state.jobs[job] = self._first_seen(event)
-        if state == "started":
-            self._params(run, self._planned_params(event))
-        self._send(job)
+        known = self._state.jobs.get(job)
+        run = self._state.jobs[job] = known or self._first_seen(event)
         tags = {"isoloss.state": state}
+        if state == "started":
+            self._out.params(run, self._planned_params(event))
         if state == "finished" and self.store.has(job):
             tags |= self._result(run, job, event)
-        tags |= {f"isoloss.{k}": str(event[k])[:5000] for k in ("code", "message") if event.get(k)}
-        self._tags(run, tags)
-        self._status(run, _JOB_STATUS[state], event["time"])
+        faults = {f"isoloss.{k}": str(event[k])[:5000] for k in ("code", "message") if event.get(k)}
+        self._out.tags(run, tags | faults)
+        self._remember_faults(run, list(faults))
+        # A new run is running already.
+        if state != "started" or known:
+            self._out.send(run)
+            self._status(run, _JOB_STATUS[state], event["time"])
+        self._count(event)
+
+    def _remember_faults(self, run: str, names: list[str]) -> None:
+        """Take away what is not true of a job any more once it goes on."""
+        for name in set(self._state.faults.pop(run, ())) - set(names):
+            self._out.send(run)
+            self._client.delete_tag(run, name)
+        if names:
+            self._state.faults[run] = names
+
+    def _count(self, event: Mapping[str, Any]) -> None:
+        """How far the study is, as a curve of its own. Told twice, it counts once."""
+        ends = self._state.ends.setdefault(event["study"], {})
+        ends[event["job"]] = event["state"]
+        if event["state"] == "finished":
+            done = _how_many(ends, "finished")
+            self._out.points(self._study_run(event)["run"], [("jobs done", done, float(done), _ms(event))])
 
     def _first_seen(self, event: Mapping[str, Any]) -> str:
         job = event["job"]
         study = self._study_run(event)
-        found = self._run_of("isoloss.job", job, study["name"])
-        if found is not None:
-            return found
         planned = self._plan(study["plan"]).get(job, {})
+        folder = self.store.path / job
+        note = f"{planned.get('reason') or 'A job of its study.'}\n\nResult: `{folder}` on {socket.gethostname()}."
         tags = {
             "mlflow.parentRunId": study["run"],
+            "mlflow.note.content": note[:5000],
             "isoloss.store": self.store.id,
             "isoloss.study": event["study"],
             "isoloss.job": job,
             "isoloss.kind": str(planned.get("kind", "")),
-            "isoloss.reason": str(planned.get("reason", ""))[:5000],
-            "isoloss.folder": str(self.store.path / job),
+            "isoloss.folder": str(folder),
         }
-        facts = {k: v for k, v in (planned.get("facts") or {}).items() if v is not None}
-        tags |= {f"isoloss.{name}": value for name, value in flatten(facts)}
-        return self._new_run(study["name"], event.get("name") or job, event["time"], tags)
+        fid = (planned.get("facts") or {}).get("fid")
+        tags |= {} if fid is None else {"isoloss.fid": str(fid)}
+        return self._new_run(self._experiment(study["name"]), event.get("name") or job, event["time"], tags)
 
-    def _planned_params(self, event: Mapping[str, Any]) -> list[tuple[str, str]]:
+    def _planned_params(self, event: Mapping[str, Any]) -> dict[str, str]:
         planned = self._plan(self._study_run(event)["plan"]).get(event["job"], {})
-        # A later plan may know more facts; MLflow refuses a param that changes, and the spec is what counts.
-        return list(flatten(planned.get("spec") or {}))
+        # What to sort and chart by. MLflow refuses a param that changes, so a FID that a later plan knows is a tag.
+        facts = {k: v for k, v in (planned.get("facts") or {}).items() if v is not None and k != "fid"}
+        return dict(flatten(planned.get("spec") or {})) | {f"cell.{k}": str(v) for k, v in facts.items()}
 
     def _plan(self, file: str) -> dict[str, Any]:
         if file not in self._plans:
@@ -255,7 +294,7 @@ class Mirror:
         points.append(("wall seconds", 0, result.run.seconds, _ms(event)))
         if result.run.planned_seconds is not None:
             points.append(("planned seconds", 0, result.run.planned_seconds[1], _ms(event)))
-        self._log(run, [(metric_name(name), step, value, ms) for name, step, value, ms in points])
+        self._out.points(run, [(metric_name(name), step, value, ms) for name, step, value, ms in points])
         small = [name for name, (size, _) in result.artefacts.items() if size <= _ARTEFACT_BYTES]
         for name in ("result.json", *small):
             folder = Path(name).parent.as_posix()
@@ -266,42 +305,6 @@ class Mirror:
         path = Path(event["path"])
         if path.is_file():
             self._client.log_artifact(self._study_run(event)["run"], str(path))
-
-    # What goes over the wire.
-
-    def _send(self, job: str) -> None:
-        points = self._waiting.get(job, [])
-        run = self._state.jobs.get(job)
-        if run is not None and points:
-            self._log(run, [(metric_name(n), s, math.nan if v is None else v, ms) for n, s, v, ms in points])
-        self._waiting.pop(job, None)
-
-    def _log(self, run: str, points: Sequence[tuple[str, int, float, int]]) -> None:
-        from mlflow.entities import Metric
-
-        sent = self._state.steps.setdefault(run, {})
-        last, fresh = dict(sent), []
-        for point in points:
-            # A resumed job comes by the steps after its checkpoint a second time, with equal values.
-            if point[1] > last.get(point[0], -1):
-                fresh.append(point)
-                last[point[0]] = point[1]
-        for batch in _batches(fresh, _BATCH):
-            metrics = [Metric(name, value, ms, step) for name, step, value, ms in batch]
-            self._client.log_batch(run, metrics=metrics)
-            for name, step, _, _ in batch:
-                sent[name] = max(step, sent.get(name, -1))
-
-    def _params(self, run: str, params: Sequence[tuple[str, str]]) -> None:
-        from mlflow.entities import Param
-
-        for batch in _batches(params, _PARAMS_BATCH):
-            self._client.log_batch(run, params=[Param(k, v) for k, v in batch])
-
-    def _tags(self, run: str, tags: Mapping[str, str]) -> None:
-        from mlflow.entities import RunTag
-
-        self._client.log_batch(run, tags=[RunTag(k, v) for k, v in tags.items()])
 
     def _status(self, run: str, status: str, time: float) -> None:
         if status == "RUNNING":
@@ -322,13 +325,12 @@ class _down:  # noqa: N801 - reads as a statement
             raise TrackingDown(text[0] if text else type(error).__name__) from error
 
 
+def _how_many(ends: Mapping[str, str], state: str) -> int:
+    return sum(end == state for end in ends.values())
+
+
 def _ms(event: Mapping[str, Any]) -> int:
     return int(event["time"] * 1000)
-
-
-def _batches(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    for begin in range(0, len(items), size):
-        yield items[begin : begin + size]
 
 
 def _load(path: Path) -> State:

@@ -7,11 +7,12 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 _PARAM_LENGTH = 500
+_LISTED = 4
 
 
 def tracking_uri(store: Path) -> str:
@@ -38,11 +39,19 @@ def metric_name(metric: str) -> str:
 
 
 def flatten(spec: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """A spec as MLflow params: dotted names, values as text, long lists cut."""
+    """A spec as MLflow params: dotted names, values as text, long lists told by their ends."""
     for key, value in spec.items():
         name = f"{prefix}{key}"
         if isinstance(value, Mapping):
             yield from flatten(value, f"{name}.")
         else:
-            text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+            text = _listed(value) if isinstance(value, list | tuple) else str(value)
             yield name[:250], text if len(text) <= _PARAM_LENGTH else text[:_PARAM_LENGTH] + "…"
+
+
+def _listed(values: Sequence[Any]) -> str:
+    """Of a long list how many, the first and the last: a column of job ids would only be in the way; all of them
+    are in result.json."""
+    if len(values) <= _LISTED:
+        return ", ".join(map(str, values))
+    return f"{len(values)}: {values[0]} … {values[-1]}"

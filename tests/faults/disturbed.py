@@ -49,6 +49,7 @@ class Run:
     store: Path
     options: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
+    tracking: bool = False
 
     def __post_init__(self) -> None:
         self.mark = uuid.uuid4().hex
@@ -56,7 +57,7 @@ class Run:
         self.output = self.store.parent / f"{self.store.name}.{self.mark[:6]}.txt"
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
-                [*command, "--no-tracking", *self.options],
+                [*command, *([] if self.tracking else ["--no-tracking"]), *self.options],
                 cwd=ROOT,
                 env={**os.environ, "OMP_NUM_THREADS": "1", **self.environment, _MARK: self.mark},
                 stdout=output,

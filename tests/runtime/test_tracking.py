@@ -113,6 +113,11 @@ def test_a_study_with_its_jobs(store: Store, uri: str) -> None:
     assert run.data.tags["mlflow.parentRunId"] == study.info.run_id
     assert run.info.run_name == "generate 1"
     assert run.data.params["sampler.kind"] == "edm"
+    assert run.data.tags["mlflow.note.content"].startswith("test\n")
+    assert study.data.metrics["jobs done"] == 1
+    assert study.data.tags["mlflow.note.content"].startswith(
+        "finished: 1 jobs done, 0 failed, of a plan of 1."
+    )
     assert run.data.metrics["wall seconds"] == 2.0
     assert run.data.metrics["planned seconds"] == 2.5
     assert study.data.metrics["limit forecast loss"] == 0.5
@@ -147,8 +152,8 @@ def test_statuses_are_true_and_a_resumed_job_keeps_its_run(store: Store, uri: st
     found = runs(store, uri)
     statuses = {state: found[job.id].info.status for state, job in jobs.items()}
     assert statuses == {"failed": "FAILED", "crashed": "FAILED", "stopped": "KILLED", "lost": "KILLED"}
-    assert found[jobs["failed"].id].data.tags["isoloss.message"] == "because"
-    resumed = jobs["stopped"]
+    assert all(found[job.id].data.tags["isoloss.message"] == "because" for job in jobs.values())
+    resumed = jobs["crashed"]
     before = found[resumed.id].info.run_id
     job_note(store, resumed, "started")
     curve(store, resumed, range(3))
@@ -156,6 +161,7 @@ def test_statuses_are_true_and_a_resumed_job_keeps_its_run(store: Store, uri: st
     finish(store, resumed)
     follower.catch_up()
     after = runs(store, uri)[resumed.id]
+    assert "isoloss.message" not in after.data.tags, "why an earlier attempt failed is no news of this one"
     assert after.info.run_id == before
     assert after.info.status == "FINISHED"
     assert [step for step, _ in history(uri, after, METRIC)] == list(range(6))
@@ -228,8 +234,10 @@ def test_a_dead_server_delays_nothing_and_is_told_later(store: Store, uri: str) 
 def test_names() -> None:
     assert metric_name(METRIC) == "loss trades 5 at pgd 40 cw linf 8-255"
     assert metric_name("fid @ pixels") == "fid at pixels"
-    nested = {"a": {"kind": "x", "b": [1, 2]}, "c": None}
-    assert dict(flatten(nested)) == {"a.kind": "x", "a.b": "1, 2", "c": "None"}
+    nested = {"a": {"kind": "x", "b": [1, 2]}, "c": None, "shards": [f"{n:020}" for n in range(200)]}
+    assert dict(flatten(nested)) == {
+        "a.kind": "x", "a.b": "1, 2", "c": "None", "shards": f"200: {0:020} … {199:020}",
+    }  # fmt: skip
     assert shown("postgresql://me:pw@host/db") == "postgresql://me:***@host/db"
     assert shown("sqlite:////tmp/x.db") == "sqlite:////tmp/x.db"
 
