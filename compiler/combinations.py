@@ -77,9 +77,11 @@ class Combinations:
         if known is None:
             places = [0]
             for axis in axes:
-                size = self._sizes[axis]
+                size, steps = self._sizes[axis], range(self._sizes[axis])
+                if size == 1:
+                    continue
                 if axis in own:
-                    places = [place * size + step for place in places for step in range(size)]
+                    places = [place * size + step for place in places for step in steps]
                 else:
                     places = list(chain.from_iterable(map(repeat, places, repeat(size))))
             known = self._places[own, axes] = places

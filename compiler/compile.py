@@ -12,17 +12,19 @@ from dataclasses import replace
 
 from isoloss.compiler import budgets
 from isoloss.compiler.cells import Cell, expand, span_of
-from isoloss.compiler.components import component, metric_name
+from isoloss.compiler.components import component
 from isoloss.compiler.dag import order
 from isoloss.compiler.datasets import shape
 from isoloss.compiler.design import Candidate, Choice, ComputeBudget, choose
 from isoloss.compiler.design.choice import total_flops
 from isoloss.compiler.devices import Timing, refine
 from isoloss.compiler.fits import Fitted, fit_all, fit_answer, select, settle
-from isoloss.compiler.jobs import Source, Workshop
+from isoloss.compiler.frozen import maker
+from isoloss.compiler.jobs import RunJobs, Setup, Source, Workshop
 from isoloss.compiler.plan import (
     FORMAT,
     Answer,
+    Cost,
     DeviceProfile,
     Dropped,
     Facts,
@@ -31,6 +33,7 @@ from isoloss.compiler.plan import (
     Observation,
     Origin,
     Plan,
+    State,
     Warn,
     kind_of,
 )
@@ -40,7 +43,8 @@ from isoloss.compiler.runs import Knowledge, Run, measured_fids
 from isoloss.compiler.totals import account, bill_flops, totals
 from isoloss.compiler.words import flop_text
 from isoloss.dsl.diagnostics import Diagnostic
-from isoloss.dsl.study import Evaluation, Study
+from isoloss.dsl.study import Origin as Declared
+from isoloss.dsl.study import Study
 from isoloss.dsl.study_json import study_digest, study_to_json
 
 
@@ -52,17 +56,6 @@ def compile_study(
         return _Compilation(study, observations, profile).run()
 
 
-class _Runs:
-    """A candidate run: its cell, its jobs before they are priced, and what of them others share."""
-
-    __slots__ = ("cell", "fid", "tests", "train")
-
-    def __init__(
-        self, cell: Cell, train: Source, tests: tuple[tuple[Evaluation, Source], ...], fid: Source | None
-    ) -> None:
-        self.cell, self.train, self.tests, self.fid = cell, train, tests, fid
-
-
 class _Compilation:
     def __init__(self, study: Study, observations: Sequence[Observation], profile: DeviceProfile) -> None:
         self.study = study
@@ -71,14 +64,14 @@ class _Compilation:
         self.digest = study_digest(study)
         self.problems: list[Diagnostic] = []
         self.jobs: dict[str, Job] = {}
+        self.make_job = maker(Job)
         self.pinned_flops = 0.0
+        self.costs: dict[Setup, tuple[Cost, ...]] = {}
 
     def run(self) -> tuple[Plan | None, list[Diagnostic]]:
         study = self.study
         # Cells, with the qualities measured so far.
-        self.shop = Workshop(
-            study, Pricer(self.profile, study.budget.price_per_device_hour), self.knowledge.finished
-        )
+        self.shop = Workshop(study, Pricer(self.profile, study.budget.price_per_device_hour))
         if study.dataset.kind not in budgets.known_datasets():
             return None, expand(study)[1]
         fid_jobs = {
@@ -88,7 +81,7 @@ class _Compilation:
         self.problems.extend(found)
         if self._failed():
             return None, self.problems
-        candidates = [self._candidate(cell) for cell in cells]
+        candidates = self.shop.runs(cells)
         self.shop.pricer = Pricer(self._refined(candidates), study.budget.price_per_device_hour)
         # Choice within the budget; what the questions will train is set aside first.
         reserve = budgets.reserve(study, self.shop, cells)
@@ -119,17 +112,14 @@ class _Compilation:
     def _failed(self) -> bool:
         return any(d.severity == "error" for d in self.problems)
 
-    def _candidate(self, cell: Cell) -> _Runs:
-        train = self.shop.train(cell)
-        tests = tuple((e, self.shop.evaluate(train, cell, e)) for e in self.shop.tests(cell.recipe))
-        return _Runs(cell, train, tests, self.shop.fid(cell.generator))
-
-    def _refined(self, candidates: Sequence[_Runs]) -> DeviceProfile:
+    def _refined(self, candidates: Sequence[RunJobs]) -> DeviceProfile:
         """The profile, assumed or measured by `calibrate`, moved by what finished jobs took."""
         finished = self.knowledge.finished
+        if not finished:
+            return self.profile
         sources: list[Source] = [s for s in self.shop.sources.values() if s.id in finished]
         for each in candidates:
-            sources.extend(s for s in (each.train, *(t for _, t in each.tests)) if s.id in finished)
+            sources.extend(s for s in each.sources if s.id in finished)
         return refine(self.profile, self._timings(sources))
 
     def _timings(self, sources: Sequence[Source]) -> Iterator[Timing]:
@@ -140,25 +130,16 @@ class _Compilation:
                 continue
             yield Timing(kind_of(source.spec), cost.seconds.mid - start, seconds)
 
-    def _choose(self, candidates: Sequence[_Runs], cells: Sequence[Cell], reserve: float) -> Choice:
-        price = self.shop.pricer.cost
-        flops: dict[str, float] = {}
-
-        def cost_of(source: Source) -> float:
-            if source.id not in flops:
-                flops[source.id] = bill_flops(price(source.spec))
-            return flops[source.id]
-
-        shared: dict[tuple[str, ...], tuple[tuple[str, float], ...]] = {}
-        entries = []
+    def _choose(self, candidates: Sequence[RunJobs], cells: Sequence[Cell], reserve: float) -> Choice:
         pinned = self._pinned(candidates)
+        bills: dict[Setup, tuple[float, tuple[tuple[str, float], ...]]] = {}
+        shared: dict[tuple[str, ...], tuple[tuple[str, float], ...]] = {}
+        entries, make = [], maker(Candidate)
         for index, each in enumerate(candidates):
-            own = bill_flops(price(each.train.spec)) + sum(bill_flops(price(s.spec)) for _, s in each.tests)
-            key = each.train.needs + ((each.fid.id,) if each.fid else ())
-            if key not in shared:
-                needed = self.shop.closure(key)
-                shared[key] = tuple((id, cost_of(self.shop.sources[id])) for id in needed)
-            entries.append(Candidate(index, own, shared[key], each.train.id in pinned))
+            bill = bills.get(each.setup)
+            if bill is None:
+                bill = bills[each.setup] = sum(map(bill_flops, self._costs(each))), self._shared(each, shared)
+            entries.append(make(index, *bill, each.train.id in pinned))
         self.pinned_flops = total_flops([c for c in entries if c.pinned])
         budget = self.study.budget
         limits = ComputeBudget(budget.compute_flops, reserve, budget.choose)
@@ -166,14 +147,33 @@ class _Compilation:
             # numpy loads here, and only where there is something to design for.
             from isoloss.compiler.design.planner import design
 
-            runs = [_as_run(each) for each in candidates]
+            runs = list(map(_as_run, candidates))
             pixels = shape(component(self.study.dataset))
             made = design(self.study, cells, entries, runs, self.knowledge, limits, pixels.test_images)
             if made is not None:
                 return made
         return choose(entries, limits)
 
-    def _pinned(self, candidates: Sequence[_Runs]) -> set[str]:
+    def _costs(self, each: RunJobs) -> tuple[Cost, ...]:
+        """Of the training and of every test: the same for every seed."""
+        known = self.costs.get(each.setup)
+        if known is None:
+            known = tuple(self.shop.pricer.cost(source.spec) for source in each.sources)
+            self.costs[each.setup] = known
+        return known
+
+    def _shared(
+        self, each: RunJobs, known: dict[tuple[str, ...], tuple[tuple[str, float], ...]]
+    ) -> tuple[tuple[str, float], ...]:
+        """(id, FLOPs) of the jobs that a run needs beside its own; equal for runs with the same needs."""
+        fid = each.setup.fid
+        needs = (*each.train.needs, *((fid.id,) if fid else ()))
+        if needs not in known:
+            sources = [self.shop.sources[id] for id in self.shop.closure(needs)]
+            known[needs] = tuple((s.id, bill_flops(self.shop.pricer.cost(s.spec))) for s in sources)
+        return known[needs]
+
+    def _pinned(self, candidates: Sequence[RunJobs]) -> set[str]:
         """Train jobs of the runs that the budget pins."""
         pin = self.study.budget.pin
         if pin is None:
@@ -183,22 +183,37 @@ class _Compilation:
 
     # Jobs.
 
-    def _put(self, source: Source, name: str, reason: str, state: str, origin: object, facts: Facts) -> None:
-        if source.id not in self.jobs:
-            self.jobs[source.id] = self.shop.job(source, name, reason, state, origin, facts)  # type: ignore[arg-type]
+    def _put(
+        self, source: Source, name: str, reason: str, state: State, origin: Origin, facts: Facts, cost: Cost
+    ) -> None:
+        id = source.id
+        if id not in self.jobs:
+            if id in self.knowledge.finished:
+                state, reason = "done", "already has a result"
+            spec = source.spec
+            self.jobs[id] = self.make_job(
+                id, kind_of(spec), name, source.needs, spec, origin, cost, state, reason, facts
+            )
 
-    def _add(self, each: _Runs, why: str) -> None:
-        cell = each.cell
-        state = "provisional" if cell.provisional else "ready"
-        reason = why
+    def _add(self, each: RunJobs, why: str) -> None:
+        cell, setup, name = each.cell, each.setup, each.name
+        origin = self.shop.origin(cell.origin)
+        state: State = "provisional" if cell.provisional else "ready"
         if cell.provisional:
-            reason = f"waits for the fid of `{cell.generator}`, which its grid's `where` asks for; {why}"
-        name = self.shop.name(cell)
-        self._put(each.train, name, reason, state, cell.origin, self.shop.facts(cell, None))
-        for evaluation, source in each.tests:
-            facts = self.shop.facts(cell, evaluation)
-            measures = f"measures `{evaluation.name}` on {name}"
-            self._put(source, f"{name}/{evaluation.name}", measures, state, cell.origin, facts)
+            why = f"waits for the fid of `{cell.generator}`, which its grid's `where` asks for; {why}"
+        costs = self._costs(each)
+        self._put(each.train, name, why, state, origin, setup.facts[0], costs[0])
+        for number, tested in enumerate(setup.kit.evaluations):
+            source, facts, cost = each.tests[number], setup.facts[number + 1], costs[number + 1]
+            measures = f"measures `{tested.name}` on {name}"
+            self._put(source, f"{name}/{tested.name}", measures, state, origin, facts, cost)
+
+    def _put_other(
+        self, source: Source, name: str, reason: str, state: State, origin: Declared, facts: Facts
+    ) -> None:
+        """A job of no cell."""
+        cost = self.shop.pricer.cost(source.spec)
+        self._put(source, name, reason, state, self.shop.origin(origin), facts, cost)
 
     def _add_asked(self, requests: Sequence[JobRequest]) -> None:
         """The jobs of allocations, each allocation whole or not at all: the budget bounds every job."""
@@ -215,7 +230,7 @@ class _Compilation:
                 self.problems.append(Diagnostic("B108", headline, None, help=helps, severity="warning"))
                 continue
             for job_name, source, facts, state, reason, origin in group:
-                self._put(source, job_name, reason, state, origin, facts)
+                self._put_other(source, job_name, reason, state, origin, facts)
 
     def _bill_with(self, group: Sequence[JobRequest]) -> float:
         """FLOPs of the jobs so far, their inputs, and these."""
@@ -241,7 +256,7 @@ class _Compilation:
             if source is not None:
                 why = f"the fid of `{generator}` is not stated"
                 origin = self.shop.generators[generator or ""].origin
-                self._put(source, f"{generator}/fid", why, "ready", origin, Facts(generator=generator))
+                self._put_other(source, f"{generator}/fid", why, "ready", origin, Facts(generator=generator))
         users: dict[str, int] = {}
         wanted: set[str] = set()
         for job in list(self.jobs.values()):
@@ -260,16 +275,16 @@ class _Compilation:
             name = self.shop.labels[id]
             generator = name.split("/", 1)[0]
             origin = self.shop.generators[generator].origin
-            state = "ready" if id in wanted else "provisional"
+            state: State = "ready" if id in wanted else "provisional"
             what = "images" if isinstance(source.spec, GenerateSpec) else "a network"
             why = f"{what} for {users[id]} jobs" + ("" if id in wanted else ", all of which wait")
-            self._put(source, name, why, state, origin, self.shop.made_facts(source, generator))
+            self._put_other(source, name, why, state, origin, self.shop.made_facts(source, generator))
 
     # The plan.
 
     def _plan(
         self,
-        candidates: Sequence[_Runs],
+        candidates: Sequence[RunJobs],
         choice: Choice,
         fitted: Sequence[Fitted],
         answers: Sequence[Answer],
@@ -300,20 +315,17 @@ class _Compilation:
         )
         return plan, self.problems
 
-    def _dropped(self, each: _Runs, choice: Choice, index: int) -> Dropped:
-        cell = each.cell
-        origin = Origin(cell.origin.file, cell.origin.line, cell.origin.column)
-        cost = self.shop.pricer.cost(each.train.spec)
-        facts = self.shop.facts(cell, None)
-        why, gain = choice.reasons[index], choice.gains.get(index)
-        return Dropped(each.train.id, self.shop.name(cell), each.train.spec, origin, cost, why, gain, facts)
+    def _dropped(self, each: RunJobs, choice: Choice, index: int) -> Dropped:
+        origin, cost = self.shop.origin(each.cell.origin), self._costs(each)[0]
+        why, gain, train = choice.reasons[index], choice.gains.get(index), each.train
+        make = maker(Dropped)
+        return make(train.id, each.name, train.spec, origin, cost, why, gain, each.setup.facts[0])
 
 
-def _as_run(each: _Runs) -> Run:
+def _as_run(each: RunJobs) -> Run:
     """A run's law points come from its first evaluation: the scheduled one, or the first declared."""
-    first = each.tests[0][1].spec if each.tests else None
-    metric = metric_name(first.loss, first.attack) if first is not None else None  # type: ignore[union-attr]
-    return Run(each.cell, each.train.id, tuple(source.id for _, source in each.tests), metric)
+    tests = tuple([source.id for source in each.tests])
+    return maker(Run)(each.cell, each.train.id, tests, each.setup.facts[0].metric)
 
 
 def _noted(answer: Answer, choice: Choice) -> Answer:

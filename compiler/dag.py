@@ -17,10 +17,15 @@ def order(jobs: Mapping[str, Job]) -> list[str]:
     waiting: dict[str, int] = {}
     users: dict[str, list[str]] = {}
     for id, job in jobs.items():
-        inside = [need for need in job.needs if need in jobs]
-        waiting[id] = len(inside)
-        for need in inside:
-            users.setdefault(need, []).append(id)
+        count = 0
+        for need in job.needs:
+            if need in jobs:
+                count += 1
+                if need in users:
+                    users[need].append(id)
+                else:
+                    users[need] = [id]
+        waiting[id] = count
     ready = [id for id, count in waiting.items() if count == 0]
     for id in ready:
         for user in users.get(id, ()):
@@ -48,6 +53,9 @@ def critical_path_seconds(jobs: Sequence[Job]) -> float:
     """The longest chain of needs in mid seconds, each job on one device; `jobs` ordered, needs first."""
     finish: dict[str, float] = {}
     for job in jobs:
-        own = job.cost.seconds.mid if job.cost.seconds is not None and job.state != "done" else 0.0
-        finish[job.id] = own + max((finish.get(need, 0.0) for need in job.needs), default=0.0)
+        begin, seconds = 0.0, job.cost.seconds
+        for need in job.needs:
+            ends = finish.get(need, 0.0)
+            begin = ends if ends > begin else begin
+        finish[job.id] = begin if seconds is None or job.state == "done" else begin + seconds.mid
     return max(finish.values(), default=0.0)

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import field, fields, make_dataclass
 from functools import cache
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -18,11 +18,12 @@ def maker(cls: Callable[P, T]) -> Callable[P, T]:
 
     It fills an object of an unfrozen twin and turns it into one of `cls`: the language lets an object change
     its class where both have the same slots. Raises TypeError for a class that has others."""
-    return cast(Callable[P, T], _twin(cls))
+    twin: Callable[P, T] = _twin(cls)
+    return twin
 
 
 @cache
-def _twin(cls: Any) -> type:
+def _twin(cls: Any) -> Any:
     def become(made: Any) -> None:
         made.__class__ = cls
 

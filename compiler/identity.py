@@ -1,26 +1,33 @@
-"""Job ids of many specs at once: the bytes of `plan.job_id`, put together from parts that specs share.
+"""Specs and job ids of many jobs at once: the ids of `plan.job_id`, of bytes put together from shared parts.
 
-A hundred thousand specs hold a dozen recipes and models: each is written once. Equal to `plan.job_id` for
-every
-spec (a test holds it). Pure."""
+A hundred thousand specs hold a dozen recipes and models: each is written once, and what specs have in common
+before the first field that differs is hashed once. Equal to `plan.job_id` for every spec (a test holds it). Pure."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from operator import attrgetter
+from typing import Any
 
 import orjson
 
-from isoloss.compiler.plan import KINDS, EvaluateSpec, Spec, TrainSpec
+from isoloss.compiler.frozen import maker
+from isoloss.compiler.plan import KINDS, Spec
 
-#: orjson sorts the keys of mappings, not the fields of dataclasses: those stand as they are declared.
-_FIELDS = {
+#: Of every kind of spec: what its id's text begins with, its values, and the text before each of them. orjson
+#: sorts the keys of mappings, not the fields of dataclasses: those stand as they are declared.
+_WRITTEN = {
     row.spec: (
+        f'["{kind}",{row.version},{{'.encode(),
         attrgetter(*(f.name for f in fields(row.spec))),
-        tuple(f'"{f.name}":'.encode() for f in fields(row.spec)),
+        tuple(
+            (f.name, f'{"," if place else ""}"{f.name}":'.encode())
+            for place, f in enumerate(fields(row.spec))
+        ),
     )
-    for row in KINDS.values()
+    for kind, row in KINDS.items()
 }
 
 
@@ -29,66 +36,72 @@ class Identity:
 
     def __init__(self) -> None:
         self._known: dict[int, tuple[object, bytes]] = {}
-        self._written: dict[tuple[object, ...], tuple[Spec, list[bytes]]] = {}
-        self._prefix = {row.spec: f'["{kind}",{row.version},{{'.encode() for kind, row in KINDS.items()}
 
     def id(self, spec: Spec) -> str:
         """20 hex digits, the same as `plan.job_id(spec)`."""
-        if type(spec) is TrainSpec:
-            return hashlib.sha256(self._train(spec)).hexdigest()[:20]
-        if type(spec) is EvaluateSpec:
-            return hashlib.sha256(self._evaluate(spec)).hexdigest()[:20]
-        parts, remembered = [], self._known
-        values, keys = _FIELDS[type(spec)]
-        for key, value in zip(keys, values(spec), strict=True):
-            if type(value) is int:
-                parts.append(key + b"%d" % value)
-                continue
-            known = remembered.get(id(value)) if type(value) is dict else None
-            parts.append(key + (known[1] if known is not None else self._json(value)))
-        text = self._prefix[type(spec)] + b",".join(parts) + b"}]"
+        (text,) = self.pieces(spec, ())
         return hashlib.sha256(text).hexdigest()[:20]
 
-    def _train(self, spec: TrainSpec) -> bytes:
-        """A training's bytes: seeds of one cell share all but the seed, written once."""
-        shared = (
-            id(spec.dataset), id(spec.model), id(spec.data), id(spec.recipe), id(spec.evaluation),
-            id(spec.numerics), spec.train_steps, spec.steps_per_epoch,
-        )  # fmt: skip
-        known = self._written.get(shared) or self._write(spec, shared, (b'"seed":',))
-        before, after = known[1]
-        return before + b"%d" % spec.seed + after
-
-    def _evaluate(self, spec: EvaluateSpec) -> bytes:
-        """An evaluation's bytes: those of one model and attack share all but the network and the seed."""
-        shared = (
-            id(spec.dataset), id(spec.model), id(spec.normalize), id(spec.attack), id(spec.loss), spec.weights,
-            spec.images,
-        )  # fmt: skip
-        known = self._written.get(shared) or self._write(spec, shared, (b'"network":', b'"seed":'))
-        before, between, after = known[1]
-        return before + self._json(spec.network) + between + b"%d" % spec.seed + after
-
-    def _write(
-        self, spec: Spec, shared: tuple[object, ...], varying: tuple[bytes, ...]
-    ) -> tuple[Spec, list[bytes]]:
-        """The bytes between the varying fields' values. The spec is kept with them, so that the ids of its
-        Components stay theirs."""
-        values, keys = _FIELDS[type(spec)]
-        pieces, text = [], self._prefix[type(spec)]
-        for index, (key, value) in enumerate(zip(keys, values(spec), strict=True)):
-            text += (b"," if index else b"") + key
-            if key in varying:
+    def pieces(self, spec: Spec, varying: Sequence[str]) -> list[bytes]:
+        """The text of an id around the values of the fields `varying`."""
+        text, values, named = _WRITTEN[type(spec)]
+        pieces = []
+        for (name, before), value in zip(named, values(spec), strict=True):
+            text += before
+            if name in varying:
                 pieces.append(text)
                 text = b""
             else:
-                text += self._json(value)
-        known = self._written[shared] = spec, [*pieces, text + b"}]"]
-        return known
+                text += self.json(value)
+        return [*pieces, text + b"}]"]
 
-    def _json(self, value: object) -> bytes:
-        if not isinstance(value, dict):
-            return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    def json(self, value: Any) -> bytes:
+        """The value's bytes in the text of an id."""
+        kind = type(value)
+        if kind is str and value.isalnum() and value.isascii():
+            # A call of orjson for a word costs more than all else here.
+            return b'"%b"' % value.encode()
+        known = self._known.get(id(value))
+        if known is not None:
+            return known[1]
         text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
-        self._known[id(value)] = value, text
+        if kind is dict:
+            self._known[id(value)] = value, text
         return text
+
+
+class Mould:
+    """Specs like `first`, with other values in the fields `varying`, named in the order of the fields."""
+
+    __slots__ = ("_begun", "_json", "_make", "_pieces", "_places", "_values")
+
+    def __init__(self, identity: Identity, first: Spec, varying: tuple[str, ...]) -> None:
+        self._json = identity.json
+        begun, *self._pieces = identity.pieces(first, varying)
+        self._begun = hashlib.sha256(begun)
+        self._make: Callable[..., Spec] = maker(type(first))
+        names = [f.name for f in fields(first)]
+        self._values = [getattr(first, name) for name in names]
+        self._places = [names.index(name) for name in varying]
+
+    def cast(self, *values: Any) -> tuple[str, Spec]:
+        """(id, spec) with these values of the varying fields."""
+        spec, hashed = self._filled(values)
+        return hashed.hexdigest()[:20], self._make(*spec)
+
+    def narrowed(self, *values: Any) -> Mould:
+        """The same with these values of the first varying fields."""
+        made: Mould = object.__new__(Mould)
+        made._values, made._begun = self._filled(values)
+        made._json, made._make = self._json, self._make
+        made._places, made._pieces = self._places[len(values) :], self._pieces[len(values) :]
+        return made
+
+    def _filled(self, values: tuple[Any, ...]) -> tuple[list[Any], Any]:
+        """The fields' values and the hash begun, as far as these values reach."""
+        spec, hashed, text = self._values.copy(), self._begun.copy(), b""
+        for value, place, piece in zip(values, self._places, self._pieces):  # noqa: B905
+            spec[place] = value
+            text += (b"%d" % value if type(value) is int else self._json(value)) + piece
+        hashed.update(text)
+        return spec, hashed

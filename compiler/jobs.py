@@ -1,10 +1,10 @@
-"""Cells -> jobs: specs, ids, names, needs, prices. One `Workshop` per compile keeps what jobs share.
+"""Cells -> jobs: specs, ids, names, needs. One `Workshop` per compile keeps what jobs share.
 
-In: a Study, a Pricer, the ids of finished jobs. Out: Jobs, made once each. Pure."""
+In: a Study, a Pricer. Out: sources of jobs, made once each, and what compile.py makes Jobs of them with. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from isoloss.compiler import plan
@@ -14,7 +14,8 @@ from isoloss.compiler.components import call_text, component, metric_name
 from isoloss.compiler.cost import TRAINING_PASSES
 from isoloss.compiler.datasets import shape
 from isoloss.compiler.diffusion import GENERATION_SEED, Diffusion
-from isoloss.compiler.identity import Identity
+from isoloss.compiler.frozen import maker
+from isoloss.compiler.identity import Identity, Mould
 from isoloss.compiler.plan import (
     Component,
     DenoiserSpec,
@@ -23,8 +24,6 @@ from isoloss.compiler.plan import (
     Facts,
     FidSpec,
     GenerateSpec,
-    Job,
-    State,
     TrainSpec,
 )
 from isoloss.compiler.price import Pricer
@@ -41,13 +40,55 @@ class Source:
     needs: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Kit:
+    """What the runs of one network by one recipe share, whatever images they draw."""
+
+    training: Mould  # varying: data, train_steps, seed
+    tests: tuple[Mould, ...]  # one per evaluation; varying: network, seed
+    evaluations: tuple[Evaluation, ...]
+    measured: tuple[
+        tuple[str | None, str | None], ...
+    ]  # (evaluation, metric) of the training and of each test
+    name: tuple[str, str]  # what stands before and after the generator and the images
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Setup:
+    """What runs that differ only in their seed share."""
+
+    kit: Kit
+    name: str  # without the seed
+    training: Mould  # varying: seed
+    needs: tuple[str, ...]  # of the training: ids of shards
+    facts: tuple[Facts, ...]  # of the training and of each test
+    fid: Source | None  # the job that measures the generator
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RunJobs:
+    """A candidate run before it is priced: its cell, the training, one test per evaluation of its setup."""
+
+    cell: Cell
+    setup: Setup
+    train: Source
+    tests: tuple[Source, ...]
+
+    @property
+    def name(self) -> str:
+        return seeded(self.setup.name, self.cell.seed)
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        return self.train, *self.tests
+
+
 class Workshop:
     """Makes sources and jobs; equal things are made once and shared."""
 
-    def __init__(self, study: Study, pricer: Pricer, finished: frozenset[str]) -> None:
+    def __init__(self, study: Study, pricer: Pricer) -> None:
         self.study = study
         self.pricer = pricer
-        self.finished = finished
         self.dataset = component(study.dataset)
         self.generators: Mapping[str, Generator] = {g.name: g for g in study.generators}
         self.recipes: Mapping[str, Recipe] = {r.name: r for r in study.recipes}
@@ -61,17 +102,12 @@ class Workshop:
         self.sources: dict[str, Source] = {}
         self.labels: dict[str, str] = {}
         self._fids: dict[str, Source | None] = {}
-        self._facts: dict[tuple[object, ...], Facts] = {}
-        self._metrics: dict[tuple[str, int], str | None] = {}
         self._origins: dict[int, tuple[Origin, plan.Origin]] = {}
         self._tests: dict[str, tuple[Evaluation, ...]] = {}
+        self._kits: dict[tuple[object, ...], Kit] = {}
         self.identity = Identity()
         self.diffusion = Diffusion(self.dataset, lambda *asked: self._source(*asked).id)
         self._closures: dict[tuple[str, ...], tuple[str, ...]] = {}
-
-    def name(self, cell: Cell) -> str:
-        """A run's name, unlike those of all other runs of its grid."""
-        return cell_name(cell, self.varied.get(cell.grid, ()))
 
     # Data.
 
@@ -131,13 +167,65 @@ class Workshop:
 
     # Runs.
 
+    def runs(self, cells: Iterable[Cell]) -> list[RunJobs]:
+        """The jobs of every cell's run, in order."""
+        make, make_source = maker(RunJobs), maker(Source)
+        setups: dict[tuple[object, ...], Setup] = {}
+        found: list[RunJobs] = []
+        for cell in cells:
+            key = id(cell.model), cell.grid, cell.generator, cell.recipe, cell.images, cell.batch, cell.lr
+            setup = setups.get(key)
+            if setup is None:
+                setup = setups[key] = self._setup(cell)
+            train = make_source(*setup.training.cast(cell.seed), setup.needs)
+            needs = (train.id,)
+            tests = [make_source(*test.cast(train.id, cell.seed), needs) for test in setup.kit.tests]
+            found.append(make(cell, setup, train, tuple(tests)))
+        return found
+
     def train(self, cell: Cell) -> Source:
+        data, needs = self.data(cell.generator, cell.drawn)
+        return Source(*self._training(cell).cast(data, cell.train_steps, cell.seed), needs)
+
+    def evaluate(self, train: Source, cell: Cell, evaluation: Evaluation) -> Source:
+        return Source(*self._test(cell, evaluation).cast(train.id, cell.seed), (train.id,))
+
+    def _setup(self, cell: Cell) -> Setup:
+        model = component(cell.model)
+        key = id(model), cell.grid, cell.recipe, cell.batch, cell.lr, cell.steps_per_epoch
+        kit = self._kits.get(key)
+        if kit is None:
+            kit = self._kits[key] = self._kit(cell)
+        data, needs = self.data(cell.generator, cell.drawn)
+        (before, after), make = kit.name, maker(Facts)
+        run = cell.params, cell.drawn, cell.flops_per_image, cell.generator, cell.fid, cell.grid, None
+        return maker(Setup)(
+            kit,
+            f"{before}/{cell.generator}/{short(cell.images)}{after}",
+            kit.training.narrowed(data, cell.train_steps),
+            needs,
+            tuple([make(*run, *measured) for measured in kit.measured]),
+            self.fid(cell.generator),
+        )
+
+    def _kit(self, cell: Cell) -> Kit:
+        evaluations = self.tests(cell.recipe)
+        metrics = [(e.name, self._metric(cell.recipe, e)) for e in evaluations]
+        return Kit(
+            training=self._training(cell),
+            tests=tuple(self._test(cell, evaluation) for evaluation in evaluations),
+            evaluations=evaluations,
+            measured=((None, metrics[0][1] if metrics else None), *metrics),
+            name=name_around(cell, self.varied.get(cell.grid, ())),
+        )
+
+    def _training(self, cell: Cell) -> Mould:
+        """The trainings of one network by one recipe: their images, steps and seeds differ."""
         recipe = self.recipes[cell.recipe]
-        data, ids = self.data(cell.generator, cell.drawn)
-        spec = TrainSpec(
+        first = TrainSpec(
             dataset=self.dataset,
             model=component(cell.model),
-            data=data,
+            data={},
             recipe=self._recipe(recipe, cell.batch, cell.lr),
             train_steps=cell.train_steps,
             steps_per_epoch=cell.steps_per_epoch,
@@ -145,13 +233,14 @@ class Workshop:
             seed=cell.seed,
             numerics=self._numeric(recipe.precision, cell.batch),
         )
-        return Source(self.identity.id(spec), spec, ids)
+        return Mould(self.identity, first, ("data", "train_steps", "seed"))
 
-    def evaluate(self, train: Source, cell: Cell, evaluation: Evaluation) -> Source:
+    def _test(self, cell: Cell, evaluation: Evaluation) -> Mould:
+        """The tests of one network by one evaluation: what was trained and its seed differ."""
         recipe = self.recipes[cell.recipe]
-        spec = EvaluateSpec(
+        first = EvaluateSpec(
             dataset=self.dataset,
-            network=train.id,
+            network="",
             model=component(cell.model),
             normalize=component(recipe.normalize),
             attack=component(evaluation.attack),
@@ -160,7 +249,7 @@ class Workshop:
             images=evaluation.images,
             seed=cell.seed,
         )
-        return Source(self.identity.id(spec), spec, (train.id,))
+        return Mould(self.identity, first, ("network", "seed"))
 
     def tests(self, recipe: str) -> tuple[Evaluation, ...]:
         """The evaluations of a grid's runs: the recipe's scheduled one; without one, all that are
@@ -176,20 +265,17 @@ class Workshop:
 
     def facts(self, cell: Cell, evaluation: Evaluation | None, allocation: str | None = None) -> Facts:
         tested = evaluation or next(iter(self.tests(cell.recipe)), None)
-        key = cell.recipe, 0 if tested is None else id(component(tested.attack))
-        if key not in self._metrics:
-            loss = component(self.recipes[cell.recipe].loss)
-            self._metrics[key] = metric_name(loss, component(tested.attack)) if tested else None
-        # Seeds of one cell share their facts.
-        name, metric = evaluation.name if evaluation else None, self._metrics[key]
-        grid = None if allocation else cell.grid
-        shared = (
-            cell.params, cell.drawn, cell.flops_per_image, cell.generator, cell.fid, grid, allocation, name, metric
-        )  # fmt: skip
-        known = self._facts.get(shared)
-        if known is None:
-            known = self._facts[shared] = Facts(*shared)
-        return known
+        return Facts(
+            params=cell.params,
+            images=cell.drawn,
+            flops_per_image=cell.flops_per_image,
+            generator=cell.generator,
+            fid=cell.fid,
+            grid=None if allocation else cell.grid,
+            allocation=allocation,
+            evaluation=evaluation.name if evaluation else None,
+            metric=self._metric(cell.recipe, tested) if tested else None,
+        )
 
     def made_facts(self, source: Source, generator: str) -> Facts:
         """Of the jobs that make images: those that train a network say its size and what an image costs."""
@@ -201,23 +287,10 @@ class Workshop:
         each = TRAINING_PASSES * network.forward_flops
         return Facts(params=network.params, images=images, flops_per_image=each, generator=generator)
 
-    def job(self, source: Source, name: str, reason: str, state: State, origin: Origin, facts: Facts) -> Job:
-        if source.id in self.finished:
-            state, reason = "done", "already has a result"
-        return Job(
-            source.id,
-            plan.kind_of(source.spec),
-            name,
-            source.needs,
-            source.spec,
-            self._origin(origin),
-            self.pricer.cost(source.spec),
-            state,
-            reason,
-            facts,
-        )
+    def _metric(self, recipe: str, evaluation: Evaluation) -> str:
+        return metric_name(component(self.recipes[recipe].loss), component(evaluation.attack))
 
-    def _origin(self, origin: Origin) -> plan.Origin:
+    def origin(self, origin: Origin) -> plan.Origin:
         known = self._origins.get(id(origin))
         if known is None:
             made = plan.Origin(origin.file, origin.line, origin.column)
@@ -271,16 +344,17 @@ class Workshop:
         return self._numerics[key]
 
 
-def cell_name(cell: Cell, varied: Collection[str] = ()) -> str:
-    """`runs/wrn(28, 4)/dg/30M`, with what of recipe, batch and lr its grid varies, and the seed where it isn't
-    the first."""
-    parts = [cell.grid, call_text(cell.model), cell.generator, short(cell.images)]
-    if "recipe" in varied:
-        parts.append(cell.recipe)
-    parts += [f"{what} {getattr(cell, what):g}" for what in ("batch", "lr") if what in varied]
-    if cell.seed not in (0, 1):
-        parts.append(f"seed {cell.seed}")
-    return "/".join(parts)
+def name_around(cell: Cell, varied: Collection[str] = ()) -> tuple[str, str]:
+    """The name of a cell around its generator and images, `runs/wrn(28, 4)/dg/30M`: what stands after them is
+    what of recipe, batch and lr its grid varies. The seed is left out."""
+    after = [f"/{cell.recipe}"] if "recipe" in varied else []
+    after += [f"/{what} {getattr(cell, what):g}" for what in ("batch", "lr") if what in varied]
+    return f"{cell.grid}/{call_text(cell.model)}", "".join(after)
+
+
+def seeded(name: str, seed: int) -> str:
+    """A name with its seed, where it isn't the first."""
+    return name if seed in (0, 1) else f"{name}/seed {seed}"
 
 
 def varied_settings(grid: Grid) -> frozenset[str]:

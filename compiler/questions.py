@@ -17,7 +17,7 @@ from isoloss.compiler.datasets import shape
 from isoloss.compiler.fits import Fitted, known_range
 from isoloss.compiler.jobs import Source, Workshop, short
 from isoloss.compiler.nearest import Network, Predictor, allocate, buildable, nearest, per_image_rule
-from isoloss.compiler.plan import Answer, Facts, Range
+from isoloss.compiler.plan import Answer, Facts, Range, State
 from isoloss.compiler.portfolio import Portfolio
 from isoloss.compiler.rules import Rule
 from isoloss.compiler.runs import Knowledge
@@ -28,7 +28,7 @@ from isoloss.dsl.study import Allocate, Call, Forecast, Origin, Study, Value
 #: Times the largest run from which on a question is called an extrapolation; as lint L308.
 FAR = 10.0
 
-JobRequest = tuple[str, Source, Facts, str, str, Origin]
+JobRequest = tuple[str, Source, Facts, State, str, Origin]
 
 
 class Questions:
@@ -261,7 +261,7 @@ class Questions:
     def _request(self, question: Allocate, cell: Cell, complete: bool) -> Source:
         """Ask for the run's jobs. Provisional while the law can still move."""
         train = self.shop.train(cell)
-        state = "ready" if complete else "provisional"
+        state: State = "ready" if complete else "provisional"
         why = "the compute-optimal run of its law"
         if not complete:
             why += ", as far as known: it waits for the runs that its law is fitted to"

@@ -1,0 +1,111 @@
+"""What is put together from shared parts for speed is what the straightforward way makes: ids and JSON."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from studies import example, plan_of
+
+from isoloss.compiler import plan as plans
+from isoloss.compiler.identity import Identity, Mould
+from isoloss.compiler.plan import (
+    KINDS,
+    Cost,
+    Dropped,
+    Facts,
+    Job,
+    Origin,
+    Plan,
+    Range,
+    job_id,
+    plan_from_json,
+    plan_to_json,
+)
+
+words = st.text(max_size=12) | st.sampled_from(['","', "a\nb", "é\u2028", "\\", "\x7f", "abc012"])
+numbers = st.integers(-(2**53), 2**53) | st.floats(allow_nan=False)
+components = st.dictionaries(words, words | numbers | st.none() | st.lists(words, max_size=3), max_size=4)
+
+
+def _value(annotation: str) -> st.SearchStrategy[Any]:
+    """A value for a field of a spec, by its annotation."""
+    if "Component" in annotation:
+        return components
+    if annotation.startswith("tuple"):
+        return st.lists(words, max_size=3).map(tuple)
+    plain = words if annotation.startswith("str") else st.integers(0, 2**40)
+    return plain | st.none() if annotation.endswith("None") else plain
+
+
+def specs() -> st.SearchStrategy[Any]:
+    """Specs of every kind, whatever their fields hold."""
+    return st.one_of(
+        st.builds(row.spec, **{f.name: _value(str(f.type)) for f in fields(row.spec)})
+        for row in KINDS.values()
+    )
+
+
+@settings(deadline=None)
+@given(st.lists(specs(), min_size=1, max_size=4))
+def test_ids_are_those_of_the_plan(some: list[Any]) -> None:
+    identity = Identity()
+    for spec in [*some, *some]:
+        assert identity.id(spec) == job_id(spec)
+
+
+@settings(deadline=None)
+@given(specs(), st.data())
+def test_moulds_make_the_same_specs_and_ids(first: Any, data: st.DataObject) -> None:
+    names = [f.name for f in fields(first)]
+    varying = data.draw(
+        st.lists(st.sampled_from(names), unique=True, min_size=1).map(lambda n: sorted(n, key=names.index))
+    )
+    values = [
+        data.draw(_value(next(str(f.type) for f in fields(first) if f.name == name))) for name in varying
+    ]
+    wanted = replace(first, **dict(zip(varying, values, strict=True)))
+    mould = Mould(Identity(), first, tuple(varying))
+    assert mould.cast(*values) == (job_id(wanted), wanted)
+    cut = data.draw(st.integers(0, len(values)))
+    assert mould.narrowed(*values[:cut]).cast(*values[cut:]) == (job_id(wanted), wanted)
+
+
+@pytest.fixture(scope="module")
+def base() -> Plan:
+    return plan_of(example("quickstart"))
+
+
+ranges = st.none() | st.builds(Range, numbers, numbers, numbers)
+costs = st.builds(Cost, numbers | st.none(), ranges, ranges, unknown=st.lists(words, max_size=2).map(tuple))
+facts = st.builds(Facts, st.none() | st.integers(0, 9), generator=st.none() | words, metric=words)
+origins = st.builds(Origin, words, st.integers(0, 9))
+jobs = st.builds(
+    Job, words, st.sampled_from(sorted(KINDS)), words, st.lists(words, max_size=2).map(tuple), specs(), origins,
+    costs, st.just("ready"), words, facts,
+)  # fmt: skip
+dropped = st.builds(Dropped, words, words, specs(), origins, costs, words, st.none() | numbers, facts)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(jobs, max_size=6), st.lists(dropped, max_size=3), st.booleans())
+def test_long_plans_have_the_bytes_of_orjson(
+    base: Plan, some: list[Job], left: list[Dropped], twice: bool
+) -> None:
+    plan = replace(base, jobs=tuple(some * (2 if twice else 1)), dropped=tuple(left))
+    option = orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE
+    assert plans._long_json(plan) == orjson.dumps(plan, option=option)
+
+
+def test_a_plan_is_indented_while_it_can_be_read(base: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = plan_to_json(base)
+    assert text.startswith(b'{\n  "format"')
+    monkeypatch.setattr(plans, "READABLE_JOBS", len(base.jobs) - 1)
+    long = plan_to_json(base)
+    assert b"\n" not in long[:-1]
+    assert orjson.loads(long) == orjson.loads(text)
+    assert plan_from_json(long) == plan_from_json(text)
