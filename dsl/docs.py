@@ -11,7 +11,6 @@ from isoloss.dsl import tables
 from isoloss.dsl.codes import STAGES, codes
 from isoloss.dsl.codes.row import Code
 from isoloss.dsl.explain import default_words, type_text
-from isoloss.dsl.parse import build_parser, grammar_text
 from isoloss.dsl.units import PHRASES, UNITS
 from isoloss.dsl.vocabulary import BLOCKS, BUILT_IN, DEVICES, FAMILIES, QUANTITIES, WORDS, Slot
 
@@ -104,8 +103,7 @@ def main() -> None:
     docs.mkdir(exist_ok=True)
     (docs / "language.md").write_text(language_page(), encoding="utf-8")
     (docs / "diagnostics.md").write_text(diagnostics_page(), encoding="utf-8")
-    if tables.load(grammar_text(), {}) is None:
-        tables.FILE.write_bytes(tables.dump(build_parser(), grammar_text()))
+    tables.FILE.write_bytes(tables.dump(tables.made(tables.build())))
 
 
 if __name__ == "__main__":

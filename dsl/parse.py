@@ -7,22 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 from typing import Any
-
-from lark import Lark, Token, Tree
-from lark.exceptions import UnexpectedCharacters, UnexpectedInput
 
 from isoloss.dsl import ast, tables
 from isoloss.dsl.build import Builder
 from isoloss.dsl.diagnostics import Span
+from isoloss.dsl.lalr import Node, Parser, Token, UnexpectedCharacterError, UnexpectedInputError
 from isoloss.dsl.report import Report
 from isoloss.dsl.syntax_errors import report_syntax_error
 from isoloss.dsl.units import UNITS
 
 #: Deeper expressions are refused: nobody writes them, and the checks walk them recursively.
 MAX_DEPTH = 60
-#: The same for lark's tree, which has up to two levels for one of ours.
+#: The same for the parser's tree, which has up to two levels for one of ours.
 MAX_TREE_DEPTH = 150
 #: Syntax errors shown for one file.
 MAX_ERRORS = 20
@@ -30,35 +27,9 @@ MAX_ERRORS = 20
 MAX_BYTES = 2_000_000
 
 
-OPTIONS: dict[str, Any] = {
-    "parser": "lalr",
-    # The basic lexer knows nothing of the grammar's state: a reserved word is reserved everywhere.
-    "lexer": "basic",
-    "start": ["start", "_value"],
-    "propagate_positions": True,
-    "maybe_placeholders": False,
-}
-
-
-def grammar_text() -> str:
-    return (Path(__file__).parent / "grammar.lark").read_text(encoding="utf-8")
-
-
-def build_parser(strict: bool = False) -> Lark:
-    """The LALR(1) parser from its grammar: about half a second. `strict` also proves that there are no
-    conflicts; it needs interegular and is slower still."""
-    return Lark(grammar_text(), strict=strict, lexer_callbacks={"NAME": _as_unit}, **OPTIONS)
-
-
 @cache
-def parser() -> Lark:
-    """The parser from its stored tables where they are those of this grammar and this lark, else built."""
-    stored = tables.load(grammar_text(), {"NAME": _as_unit})
-    return build_parser() if stored is None else stored
-
-
-def _as_unit(token: Token) -> Token:
-    return Token.new_borrow_pos("UNIT", token.value, token) if token.value in UNITS else token
+def parser() -> Parser:
+    return Parser(tables.load(), UNITS)
 
 
 def parse_study(text: str, file: str, report: Report) -> ast.StudyAst | None:
@@ -68,17 +39,17 @@ def parse_study(text: str, file: str, report: Report) -> ast.StudyAst | None:
     for _ in range(MAX_ERRORS):
         try:
             tree = parser().parse(remaining, start="start")
-        except UnexpectedInput as error:
+        except UnexpectedInputError as error:
             failed = True
             report_syntax_error(error, text, file, report)
-            blanked = _without_block_at(remaining, error.pos_in_stream or 0)
+            blanked = _without_block_at(remaining, error.start_pos)
             if blanked is None:
                 return None
             remaining = blanked
             continue
         if _report_deep_tree(tree, file, report):
             return None
-        study: ast.StudyAst = Builder(file).transform(tree)
+        study: ast.StudyAst = Builder(file).build(tree)
         too_deep = _report_depth(study, report)
         return None if failed or too_deep else study
     return None
@@ -89,12 +60,12 @@ def parse_value(text: str, file: str, report: Report) -> ast.Expression | None:
     report.add_source(file, text)
     try:
         tree = parser().parse(text, start="_value")
-    except UnexpectedInput as error:
+    except UnexpectedInputError as error:
         report_syntax_error(error, text, file, report)
         return None
     if _report_deep_tree(tree, file, report):
         return None
-    node: ast.Expression = Builder(file).transform(tree).children[0]
+    node: ast.Expression = Builder(file).build(tree)
     if _depth(node) > MAX_DEPTH:
         report.add("S105", "an expression is nested too deeply", node.span, f"deeper than {MAX_DEPTH} levels")
         return None
@@ -107,12 +78,12 @@ def tokens(text: str) -> Iterator[Token]:
     start = 0
     for _ in range(100):
         try:
-            for token in parser().lex(text):
-                if (token.start_pos or 0) >= start:
+            for token in parser().tokens(text):
+                if token.start_pos >= start:
                     yield token
             return
-        except UnexpectedCharacters as error:
-            start = (error.pos_in_stream or 0) + 1
+        except UnexpectedCharacterError as error:
+            start = error.start_pos + 1
             text = text[: start - 1] + " " + text[start:]
 
 
@@ -122,7 +93,7 @@ def _without_block_at(text: str, position: int) -> str | None:
     A statement begins with a line, between the braces of the study."""
     depth, start = 0, None
     for token in tokens(text):
-        place = token.start_pos or 0
+        place = token.start_pos
         if depth == 1 and not text[text.rfind("\n", 0, place) + 1 : place].strip():
             if place > position:
                 return None if start is None else _blank(text, start, place)
@@ -135,17 +106,16 @@ def _blank(text: str, start: int, end: int) -> str:
     return text[:start] + "".join(c if c == "\n" else " " for c in text[start:end]) + text[end:]
 
 
-def _report_deep_tree(root: Tree[Token], file: str, report: Report) -> bool:
+def _report_deep_tree(root: Node, file: str, report: Report) -> bool:
     """Guards the builder, which recurses: blocks in blocks, and parentheses that leave no node."""
     pending = [(root, 1)]
     while pending:
         node, level = pending.pop()
         if level > MAX_TREE_DEPTH:
-            place = node.meta if not node.meta.empty else root.meta
-            span = Span(file, place.line, place.column, place.line, place.column + 1)
+            span = Span(file, node.line, node.column, node.line, node.column + 1)
             report.add("S105", "this is nested too deeply", span, f"deeper than {MAX_DEPTH} levels")
             return True
-        pending.extend((child, level + 1) for child in node.children if isinstance(child, Tree))
+        pending.extend((child, level + 1) for child in node.children if isinstance(child, Node))
     return False
 
 

@@ -1,11 +1,9 @@
-"""lark's errors -> S diagnostics a person can act on."""
+"""The parser's errors -> S diagnostics a person can act on."""
 
 from __future__ import annotations
 
-from lark import Token
-from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
-
 from isoloss.dsl.diagnostics import Span
+from isoloss.dsl.lalr import Token, UnexpectedCharacterError, UnexpectedInputError, UnexpectedTokenError
 from isoloss.dsl.names import did_you_mean
 from isoloss.dsl.report import Report
 from isoloss.dsl.units import UNITS
@@ -67,19 +65,16 @@ _OPERATORS = frozenset(
 )
 
 
-def report_syntax_error(error: UnexpectedInput, text: str, file: str, report: Report) -> None:
+def report_syntax_error(error: UnexpectedInputError, text: str, file: str, report: Report) -> None:
     """One diagnostic for one error."""
-    if isinstance(error, UnexpectedCharacters):
+    if isinstance(error, UnexpectedCharacterError):
         _character(error, text, file, report)
-    elif isinstance(error, UnexpectedToken):
+    elif isinstance(error, UnexpectedTokenError):
         _token(error, text, file, report)
-    else:
-        report.add("S102", "this can't be read", Span(file, 1, 1, 1, 2), "here")
 
 
-def _character(error: UnexpectedCharacters, text: str, file: str, report: Report) -> None:
-    position = error.pos_in_stream or 0
-    character = text[position : position + 1] or "?"
+def _character(error: UnexpectedCharacterError, text: str, file: str, report: Report) -> None:
+    character = text[error.start_pos : error.start_pos + 1]
     span = Span(file, error.line, error.column, error.line, error.column + 1)
     if character == '"':
         report.add(
@@ -93,7 +88,7 @@ def _character(error: UnexpectedCharacters, text: str, file: str, report: Report
     )
 
 
-def _token(error: UnexpectedToken, text: str, file: str, report: Report) -> None:
+def _token(error: UnexpectedTokenError, text: str, file: str, report: Report) -> None:
     token = error.token
     unclosed = _unclosed(text, file, None if token.type == "$END" else token)
     if token.type == "$END":
@@ -122,7 +117,7 @@ def _token(error: UnexpectedToken, text: str, file: str, report: Report) -> None
             did_you_mean(str(word), _UNIT_WORDS),
         )
         return
-    expected = error.accepts or error.expected
+    expected = error.expected
     if "NAME" in expected and token.type == "UNIT" and "NUMBER" not in expected:
         report.add(
             "S109", f"`{token}` is a unit and can't be a name", span, "reserved", "choose a longer name"
@@ -132,13 +127,10 @@ def _token(error: UnexpectedToken, text: str, file: str, report: Report) -> None
         report.add("S109", f"`{token}` is a word of the language and can't be a name", span, "reserved",
                    "choose another name")  # fmt: skip
         return
-    previous = error.token_history[-1] if error.token_history else None
     help = [_expected(error)]
     if unclosed is not None and unclosed[0] != "{" and unclosed[1].line < span.line:
         help.append(f"the `{unclosed[0]}` of line {unclosed[1].line} is still open")
-    if previous is not None and previous.type == "NUMBER":
-        help.append(_units())
-    place = token.start_pos or 0
+    place = token.start_pos
     if token.type == "DOT" and any(c.isdigit() for c in text[max(0, place - 1) : place + 2]):
         help.append("numbers begin and end with a digit: `0.5`, `5`")
     report.add("S102", f"unexpected `{_short(token)}`", span, "not expected here", *help)
@@ -153,7 +145,7 @@ def _unit_like(text: str, token: Token) -> Token | None:
         return None
     before: list[Token] = []
     for found in tokens(text):
-        if (found.start_pos or 0) >= (token.start_pos or 0):
+        if found.start_pos >= token.start_pos:
             break
         before = [*before[-1:], found]
     if [t.type for t in before] == ["NUMBER", "NAME"] and before[0].line == before[1].line:
@@ -161,16 +153,12 @@ def _unit_like(text: str, token: Token) -> Token | None:
     return None
 
 
-def _units() -> str:
-    return "units: " + ", ".join(_UNIT_WORDS) + "; `%`; `k M B` end a number"
-
-
 def _short(token: Token) -> str:
     return str(token) if len(token) <= 40 else f"{token[:37]}…"
 
 
-def _expected(error: UnexpectedToken) -> str:
-    expected = set(error.accepts or error.expected)
+def _expected(error: UnexpectedTokenError) -> str:
+    expected = set(error.expected)
     words: list[str] = []
     if "NUMBER" in expected:
         words.append("a value")
@@ -202,8 +190,7 @@ def _expected(error: UnexpectedToken) -> str:
 
 
 def _span(token: Token, file: str) -> Span:
-    line, column = token.line or 1, token.column or 1
-    return Span(file, line, column, token.end_line or line, token.end_column or column + 1)
+    return Span(file, token.line, token.column, token.end_line, token.end_column)
 
 
 def _unclosed(text: str, file: str, until: Token | None) -> tuple[str, Span] | None:
@@ -218,7 +205,7 @@ def _unclosed(text: str, file: str, until: Token | None) -> tuple[str, Span] | N
     crooked: tuple[str, Span] | None = None
     lines = text.split("\n")
     for token in tokens(text):
-        if until is not None and (token.start_pos or 0) >= (until.start_pos or 0):
+        if until is not None and token.start_pos >= until.start_pos:
             break
         if token.type in _OPENING:
             open_.append((_OPENING[token.type], _span(token, file)))
@@ -233,8 +220,8 @@ def _unclosed(text: str, file: str, until: Token | None) -> tuple[str, Span] | N
 
 def _crooked(lines: list[str], opened: Span, closed: Token) -> bool:
     """Whether a block's `}` begins its line at another indentation than the block does."""
-    last = lines[(closed.line or 1) - 1]
-    if opened.line == closed.line or last[: (closed.column or 1) - 1].strip():
+    last = lines[closed.line - 1]
+    if opened.line == closed.line or last[: closed.column - 1].strip():
         return False
     first = lines[opened.line - 1]
     return len(first) - len(first.lstrip()) != len(last) - len(last.lstrip())

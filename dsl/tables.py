@@ -1,62 +1,120 @@
-"""The parser's tables, stored beside the grammar: reading them takes milliseconds, building half a second.
+"""The parser's tables, stored beside the grammar: made of grammar.lark by lark, read by every start without lark.
 
-Plain JSON, made by `python -m isoloss.dsl.docs`; a test holds it equal to what the grammar gives. Tables of
-another grammar or another lark are not used."""
+Plain JSON, made by `python -m isoloss.dsl.docs`; a test holds it equal to what the grammar gives."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Callable, Mapping
+import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import lark
-from lark import Lark
-from lark.grammar import Rule
-from lark.lexer import TerminalDef
+if TYPE_CHECKING:
+    from lark import Lark
 
 FILE = Path(__file__).parent / "grammar_tables.json"
 
 
-def key(grammar: str) -> str:
-    return hashlib.sha256(f"{lark.__version__}\n{grammar}".encode()).hexdigest()
+def load() -> dict[str, Any]:
+    """The stored tables: see `made`."""
+    found: dict[str, Any] = json.loads(FILE.read_bytes())
+    return found
 
 
-def dump(parser: Lark, grammar: str) -> bytes:
-    """The stored form of a parser that was built from `grammar`."""
+def dump(tables: dict[str, Any]) -> bytes:
+    """Tables as they are stored: same grammar, same bytes."""
+    return json.dumps(tables, sort_keys=True, separators=(",", ":")).encode() + b"\n"
+
+
+def build(**options: Any) -> Lark:
+    """lark's own parser of the grammar, with more of its options: about half a second. `strict` also proves that there
+    are no conflicts; it needs interegular and is slower still."""
+    from lark import Lark
+
+    return Lark(
+        (Path(__file__).parent / "grammar.lark").read_text(encoding="utf-8"),
+        parser="lalr",
+        # The basic lexer knows nothing of the grammar's state: a reserved word is reserved everywhere.
+        lexer="basic",
+        # The whole of a study file, and the value of a `--set`.
+        start=["start", "_value"],
+        propagate_positions=True,
+        maybe_placeholders=False,
+        **options,
+    )
+
+
+def made(parser: Lark) -> dict[str, Any]:
+    """The tables of a parser.
+
+    `scanner`: one regular expression with a group per terminal. `words`: names that are terminals of their own.
+    `ignored`: terminals. `rules`: [name, number of parts, places of the parts that stay, whether it only passes its
+    one part on]. `rows`, one per state: the state that a terminal or rule leads to, or -1 - the rule to reduce by.
+    `starts`: the first and the last state of each start."""
+    from lark.grammar import Rule
+    from lark.lexer import TerminalDef
+
     data, memo = parser.memo_serialize([TerminalDef, Rule])
-    # A function is no data; `load` is given it again.
-    data["options"]["lexer_callbacks"] = {}
-    stored = {"lark": lark.__version__, "key": key(grammar), "data": data, "memo": memo}
-    return json.dumps(_texted(stored), sort_keys=True, separators=(",", ":")).encode() + b"\n"
+    lexer, table = data["parser"]["lexer_conf"], data["parser"]["parser"]
+    rules = sorted((memo[entry["@"]] for entry in data["rules"]), key=_rule_order)
+    numbers = {key: rules.index(entry) for key, entry in memo.items() if entry in rules}
+    order = _states(table)
+    rows = [_row(table, state, order, numbers) for state in order]
+    starts = {
+        name: [order[first], order[table["end_states"][name]]]
+        for name, first in table["start_states"].items()
+    }
+    return {
+        **_words(parser),
+        "ignored": lexer["ignore"],
+        "rules": [_rule(rule) for rule in rules],
+        "rows": rows,
+        "starts": starts,
+    }
 
 
-def load(grammar: str, callbacks: Mapping[str, Callable[[Any], Any]]) -> Lark | None:
-    """The stored parser, or None where there is none for this grammar and lark."""
-    try:
-        stored = json.loads(FILE.read_bytes(), object_pairs_hook=_numbered)
-    except (OSError, ValueError):
-        return None
-    if stored.get("key") != key(grammar):
-        return None
-    tables = {"data": stored["data"], "memo": stored["memo"]}
-    fresh = Lark.__new__(Lark)
-    # What lark's own `load` does with an unpickled file; a test parses with both.
-    return fresh._load(tables, lexer_callbacks=dict(callbacks))
+def _words(parser: Lark) -> dict[str, Any]:
+    """`scanner` and `words`, in lark's order of terminals: the longer before those that they begin with."""
+    from lark.lexer import PatternStr
+
+    name = parser.get_terminal("NAME").pattern.to_regexp()
+    words, scanned = {}, []
+    lexer: Any = parser.parser.lexer
+    for terminal in lexer.terminals:
+        pattern = terminal.pattern
+        if isinstance(pattern, PatternStr) and re.fullmatch(name, pattern.value):
+            words[pattern.value] = terminal.name
+        else:
+            scanned.append(f"(?P<{terminal.name}>{pattern.to_regexp()})")
+    return {"scanner": "|".join(scanned), "words": words}
 
 
-def _texted(data: Any) -> Any:
-    """Keys as texts, so that they can be sorted: same grammar, same bytes."""
-    if isinstance(data, dict):
-        return {str(k): _texted(v) for k, v in data.items()}
-    if isinstance(data, list | tuple):
-        return [_texted(item) for item in data]
-    return sorted(data) if isinstance(data, set | frozenset) else data
+def _rule_order(rule: dict[str, Any]) -> tuple[str, list[str]]:
+    return rule["origin"]["name"], [symbol["name"] for symbol in rule["expansion"]]
 
 
-def _numbered(pairs: list[tuple[str, Any]]) -> dict[Any, Any]:
-    """JSON made texts of the tables' whole numbers. A table's keys are all numbers or all names."""
-    if pairs and pairs[0][0].isdecimal():
-        return {int(key): value for key, value in pairs}
-    return dict(pairs)
+def _rule(rule: dict[str, Any]) -> list[Any]:
+    name, parts = rule["origin"]["name"], rule["expansion"]
+    kept = [place for place, part in enumerate(parts) if not part.get("filter_out", False)]
+    return [name, len(parts), kept, name[0] == "_" and len(parts) == len(kept) == 1]
+
+
+def _states(table: dict[str, Any]) -> dict[int, int]:
+    """The table's states in the order in which a walk from the starts meets them: lark's own numbers change from
+    run to run."""
+    found = {table["start_states"][name]: place for place, name in enumerate(sorted(table["start_states"]))}
+    for state in (pending := list(found)):
+        row = table["states"][state]
+        for symbol in sorted(row, key=table["tokens"].__getitem__):
+            shifts, target = row[symbol]
+            if shifts == 0 and target not in found:
+                found[target] = len(found)
+                pending.append(target)
+    return found
+
+
+def _row(table: dict[str, Any], state: int, order: dict[int, int], rules: dict[int, int]) -> dict[str, int]:
+    return {
+        table["tokens"][symbol]: order[target] if action == 0 else -1 - rules[target["@"]]
+        for symbol, (action, target) in table["states"][state].items()
+    }
