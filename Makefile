@@ -40,6 +40,9 @@ $(READY): pyproject.toml
 	@echo "setting up $(VENV): a minute or two the first time"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[dev]'
+	@# Wheels are compiled when they are installed, a checkout is not: each worker would compile it anew where
+	@# Python is told to write no bytecode.
+	@$(BIN)/python -m compileall -q dsl compiler runtime isoloss
 	@touch $@
 
 clean:                   ## remove the environment and caches; stores stay

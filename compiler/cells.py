@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
 from itertools import chain, compress, repeat
@@ -17,10 +16,10 @@ from isoloss.compiler.architectures import FAMILIES, count
 from isoloss.compiler.combinations import Combinations
 from isoloss.compiler.components import call_text, component
 from isoloss.compiler.datasets import SHAPES, DatasetShape, shape
-from isoloss.compiler.frozen import maker
 from isoloss.compiler.networks import bad_networks
 from isoloss.compiler.rules import Known, Rule
 from isoloss.dsl.diagnostics import Diagnostic, Span
+from isoloss.dsl.frozen import dataclass, field, maker
 from isoloss.dsl.study import Axis, Call, Generator, Grid, Origin, Recipe, Study, Value
 
 _SIZES = ("each level after the first halves the image; its channels are `channels` times its multiplier",)

@@ -19,7 +19,6 @@ from isoloss.compiler.design import Candidate, Choice, ComputeBudget, choose
 from isoloss.compiler.design.choice import total_flops
 from isoloss.compiler.devices import Timing, refine
 from isoloss.compiler.fits import Fitted, fit_all, fit_answer, select, settle
-from isoloss.compiler.frozen import maker
 from isoloss.compiler.jobs import RunJobs, Setup, Source, Workshop
 from isoloss.compiler.plan import (
     FORMAT,
@@ -43,6 +42,7 @@ from isoloss.compiler.runs import Knowledge, Run, measured_fids
 from isoloss.compiler.totals import account, bill_flops, totals
 from isoloss.compiler.words import flop_text
 from isoloss.dsl.diagnostics import Diagnostic
+from isoloss.dsl.frozen import maker
 from isoloss.dsl.study import Origin as Declared
 from isoloss.dsl.study import Study
 from isoloss.dsl.study_json import study_digest, study_to_json

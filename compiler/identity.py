@@ -13,8 +13,8 @@ from typing import Any
 
 import orjson
 
-from isoloss.compiler.frozen import maker
 from isoloss.compiler.plan import KINDS, Spec
+from isoloss.dsl.frozen import maker
 
 #: Of every kind of spec: what its id's text begins with, its values, and the text before each of them. orjson
 #: sorts the keys of mappings, not the fields of dataclasses: those stand as they are declared.

@@ -14,7 +14,6 @@ from isoloss.compiler.components import call_text, component, metric_name
 from isoloss.compiler.cost import TRAINING_PASSES
 from isoloss.compiler.datasets import shape
 from isoloss.compiler.diffusion import GENERATION_SEED, Diffusion
-from isoloss.compiler.frozen import maker
 from isoloss.compiler.identity import Identity, Mould
 from isoloss.compiler.plan import (
     Component,
@@ -28,6 +27,7 @@ from isoloss.compiler.plan import (
 )
 from isoloss.compiler.price import Pricer
 from isoloss.compiler.shards import FIRST, shards
+from isoloss.dsl.frozen import maker
 from isoloss.dsl.study import Evaluation, Generator, Grid, Origin, Recipe, Study
 
 

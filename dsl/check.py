@@ -5,11 +5,11 @@ Runs after layers.py, once for the study as it stands and once for every profile
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any, TypeVar
 
 from isoloss.dsl import declarations
 from isoloss.dsl.diagnostics import Span
+from isoloss.dsl.frozen import replace
 from isoloss.dsl.layers import Merged, MergedBlock
 from isoloss.dsl.lets import broken_lets
 from isoloss.dsl.report import Report

@@ -5,12 +5,11 @@ between statements. Blocks that were written on one line stay so where they fit,
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from isoloss.dsl import ast
 from isoloss.dsl.comments import Comment, Comments
 from isoloss.dsl.diagnostics import Span
 from isoloss.dsl.format_expression import argument_text, text_of
+from isoloss.dsl.frozen import dataclass, field
 from isoloss.dsl.parse import parse_study
 from isoloss.dsl.report import Report
 

@@ -6,12 +6,12 @@ one thing within a layer are a mistake. The order of declarations in a layer doe
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 
 from isoloss.dsl import ast
 from isoloss.dsl.calls import default_text
 from isoloss.dsl.defaults import parsed_default
 from isoloss.dsl.diagnostics import Span
+from isoloss.dsl.frozen import dataclass, field, replace
 from isoloss.dsl.names import did_you_mean
 from isoloss.dsl.report import Report
 from isoloss.dsl.scope import Scope

@@ -5,7 +5,6 @@ Known short and long forms come first: edit distance would turn `epsilon` into `
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 #: What people write -> what we call it.
 ALIASES = {
@@ -91,6 +90,9 @@ def nearest(word: str, allowed: Iterable[str]) -> str | None:
     for candidate in (ALIASES.get(word), ALIASES.get(word.lower()), word.lower()):
         if candidate in words:
             return candidate
+    # Only a wrong word pays for its import.
+    from difflib import get_close_matches
+
     close = get_close_matches(word, words, n=1, cutoff=0.6)
     return close[0] if close else None
 

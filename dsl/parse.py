@@ -14,7 +14,6 @@ from isoloss.dsl.build import Builder
 from isoloss.dsl.diagnostics import Span
 from isoloss.dsl.lalr import Node, Parser, Token, UnexpectedCharacterError, UnexpectedInputError
 from isoloss.dsl.report import Report
-from isoloss.dsl.syntax_errors import report_syntax_error
 from isoloss.dsl.units import UNITS
 
 #: Deeper expressions are refused: nobody writes them, and the checks walk them recursively.
@@ -41,7 +40,7 @@ def parse_study(text: str, file: str, report: Report) -> ast.StudyAst | None:
             tree = parser().parse(remaining, start="start")
         except UnexpectedInputError as error:
             failed = True
-            report_syntax_error(error, text, file, report)
+            _report(error, text, file, report)
             blanked = _without_block_at(remaining, error.start_pos)
             if blanked is None:
                 return None
@@ -61,7 +60,7 @@ def parse_value(text: str, file: str, report: Report) -> ast.Expression | None:
     try:
         tree = parser().parse(text, start="_value")
     except UnexpectedInputError as error:
-        report_syntax_error(error, text, file, report)
+        _report(error, text, file, report)
         return None
     if _report_deep_tree(tree, file, report):
         return None
@@ -70,6 +69,13 @@ def parse_value(text: str, file: str, report: Report) -> ast.Expression | None:
         report.add("S105", "an expression is nested too deeply", node.span, f"deeper than {MAX_DEPTH} levels")
         return None
     return node
+
+
+def _report(error: UnexpectedInputError, text: str, file: str, report: Report) -> None:
+    # Only a text that is wrong pays for its import.
+    from isoloss.dsl.syntax_errors import report_syntax_error
+
+    report_syntax_error(error, text, file, report)
 
 
 def tokens(text: str) -> Iterator[Token]:

@@ -4,12 +4,12 @@ Dimensions are checked as for constants; `generator == edm5` compares names, `mo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from fractions import Fraction
 
 from isoloss.dsl import ast, units
 from isoloss.dsl.amounts import combine, describe, literal, report_mixed
 from isoloss.dsl.calls import check_call
+from isoloss.dsl.frozen import dataclass
 from isoloss.dsl.names import did_you_mean
 from isoloss.dsl.scope import BAD, Bad, Scope
 from isoloss.dsl.study import Conditional, Const, Expr, Operation, Quantity

@@ -5,6 +5,7 @@ from __future__ import annotations
 from isoloss.dsl.diagnostics import Span
 from isoloss.dsl.lalr import Token, UnexpectedCharacterError, UnexpectedInputError, UnexpectedTokenError
 from isoloss.dsl.names import did_you_mean
+from isoloss.dsl.parse import tokens
 from isoloss.dsl.report import Report
 from isoloss.dsl.units import UNITS
 
@@ -138,9 +139,6 @@ def _token(error: UnexpectedTokenError, text: str, file: str, report: Report) ->
 
 def _unit_like(text: str, token: Token) -> Token | None:
     """The word before `token`, if it follows a number on its line: `12 hours` was meant to have a unit."""
-    # Late: parse.py imports this module.
-    from isoloss.dsl.parse import tokens
-
     if token.type in ("EQUAL", "IN", "LE", "LBRACE", "DOT", "LPAR"):
         return None
     before: list[Token] = []
@@ -198,9 +196,6 @@ def _unclosed(text: str, file: str, until: Token | None) -> tuple[str, Span] | N
 
     That is the innermost open one; but at the end of the text every later brace has closed one block too far
     in, so the first block whose braces don't stand in line is the better guess."""
-    # Late: parse.py imports this module.
-    from isoloss.dsl.parse import tokens
-
     open_: list[tuple[str, Span]] = []
     crooked: tuple[str, Span] | None = None
     lines = text.split("\n")
@@ -235,8 +230,6 @@ def _report_unclosed(unclosed: tuple[str, Span], report: Report) -> None:
 
 
 def _has_study(text: str) -> bool:
-    from isoloss.dsl.parse import tokens
-
     return any(token.type == "STUDY" for token in tokens(text))
 
 

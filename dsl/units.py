@@ -5,8 +5,9 @@ money in its currency; percent is a fraction of one."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from fractions import Fraction
+
+from isoloss.dsl.frozen import dataclass
 
 #: unit word -> (dimension, factor to the canonical unit). Storage counts in powers of 1000.
 UNITS: dict[str, tuple[str, Fraction]] = {

@@ -102,11 +102,33 @@ def show(diagnostics: object, parsed: argparse.Namespace) -> None:
         print(render(items, colour=colour), file=sys.stderr)
 
 
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """argparse makes one for every argument, and measures the terminal with a module that takes as long to import
+    as itself."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=_columns() - 2)
+
+
+def _columns() -> int:
+    """The width of the terminal, as `shutil.get_terminal_size` finds it."""
+    given = os.environ.get("COLUMNS", "")
+    if given.isdecimal() and int(given):
+        return int(given)
+    try:
+        return os.get_terminal_size(sys.__stdout__.fileno()).columns or 80  # type: ignore[union-attr]
+    except (AttributeError, ValueError, OSError):
+        return 80
+
+
 def _parser(chosen: str | None, alone: bool) -> argparse.ArgumentParser:
     """Only the chosen command's module is imported: start-up stays at what the command needs. `alone`: the
     line begins with the command, so that no help on the others can be asked for."""
     parser = argparse.ArgumentParser(
-        prog="isoloss", description="Studies of adversarial robustness: write, plan, run.", allow_abbrev=False
+        prog="isoloss",
+        description="Studies of adversarial robustness: write, plan, run.",
+        allow_abbrev=False,
+        formatter_class=_Formatter,
     )
     parser.add_argument("--version", action="version", version="%(prog)s 0.1.0")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND")
@@ -118,7 +140,7 @@ def _parser(chosen: str | None, alone: bool) -> argparse.ArgumentParser:
             help=summary,
             description=summary,
             allow_abbrev=False,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=_Formatter,
         )
         if name == chosen:
             module = import_module(f"isoloss.commands.{name.replace('import', 'import_')}")

@@ -5,7 +5,7 @@ FlopCounterMode and of DeepSpeed's profiler; batch norm, activations and pooling
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from isoloss.dsl.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

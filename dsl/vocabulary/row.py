@@ -4,7 +4,8 @@ third parties' descriptors all read it."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from isoloss.dsl.frozen import dataclass
 
 
 @dataclass(frozen=True)
