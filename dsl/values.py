@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
 from isoloss.dsl import ast, units
 from isoloss.dsl.amounts import describe, evaluate_amount, show
 from isoloss.dsl.calls import check_call
+from isoloss.dsl.frozen import replace
 from isoloss.dsl.names import did_you_mean
 from isoloss.dsl.rules import check_condition, check_rule
 from isoloss.dsl.scope import BAD, Bad, Scope
