@@ -141,7 +141,11 @@ def _table() -> dict[tuple[str, str], Any]:
 def _storage(data: bytes) -> Tensor:
     """A tensor's numbers, flat: torch saved them as a file within the file, which torch's own guarded reader
     opens."""
-    stored = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    try:
+        stored = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        # torch's own words advise to load it with its code.
+        raise _RefusedError("a tensor in it holds more than numbers, or is damaged") from None
     return torch.empty(0, dtype=stored.dtype).set_(stored)
 
 

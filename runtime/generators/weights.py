@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import orjson
 import torch
+from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 from isoloss.compiler.plan import Component
@@ -29,7 +31,6 @@ _BROKEN = (
     TypeError,
     EOFError,
     AttributeError,
-    pickle.UnpicklingError,
 )
 
 
@@ -61,24 +62,26 @@ def load_network(
     """The network of a file, in eval mode, on the CPU, its weights fixed. Raises JobError R510: missing, damaged, or
     of another network than `asked` or for other images than `shape`."""
     saved = _read(path)
-    about = orjson.loads(saved["network"])
-    theirs, ours = [{name: _plain(each[name]) for name in _AGREED} for each in (about, asked)]
+    theirs, ours = ({name: _plain(each[name]) for name in _AGREED} for each in (asdict(saved.network), asked))
     if theirs != ours:
         said = ", ".join(f"{name} = {_words(theirs[name])}" for name in _AGREED if theirs[name] != ours[name])
         raise JobError("R510", f"the network in {path.name} has {said}", f"write so in the study: `{said}`")
-    if saved["shape"] != [shape.channels, shape.height, shape.width, shape.classes]:
-        channels, height, width, classes = saved["shape"]
+    channels, height, width, classes = saved.shape
+    if Shape(channels, height, width, classes) != shape:
         raise JobError(
             "R510",
             f"the network in {path.name} is for images {height}x{width}x{channels} of {classes} classes",
             f"the dataset has {shape.height}x{shape.width}x{shape.channels} and {shape.classes}",
         )
     with torch.random.fork_rng(devices=[]):
-        network = make(about, shape)
+        network = make({**asked, "condition": saved.network.condition}, shape)
     try:
-        network.load_state_dict(saved["weights"])
+        network.load_state_dict(saved.weights)
     except RuntimeError as error:
         raise _unusable(path, str(error).splitlines()[0]) from error
+    for name, tensor in network.state_dict().items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise _unusable(path, f"`{name}` holds numbers that are not finite")
     return network.requires_grad_(False).eval()
 
 
@@ -90,17 +93,45 @@ def check_digest(path: Path, sha256: str | None) -> None:
         )
 
 
-def _read(path: Path) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class _Network:
+    channels: int
+    multipliers: list[int]
+    blocks: int
+    attention: list[int] | None
+    form: str
+    condition: Literal[0, 9]  # geometry.CONDITION
+
+
+@dataclass(frozen=True, slots=True)
+class _Saved:
+    """What a file must hold."""
+
+    __pydantic_config__: ClassVar = {"arbitrary_types_allowed": True}
+    weights: dict[str, Tensor]
+    network: _Network
+    shape: tuple[int, int, int, int]
+
+
+def _read(path: Path) -> _Saved:
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
-        if saved["format"] != FORMAT:
+        if not isinstance(saved, dict) or saved.get("format") != FORMAT:
             raise ValueError(f"its format is not {FORMAT}")
-        orjson.loads(saved["network"])
-        return dict(saved)
+        return TypeAdapter(_Saved).validate_python({**saved, "network": orjson.loads(saved["network"])})
+    except ValidationError as error:
+        fault = error.errors()[0]
+        place = ".".join(str(part) for part in fault["loc"])
+        raise _unusable(path, f"`{place}`: {fault['msg']}") from error
     except FileNotFoundError:
         raise JobError(
             "R510", f"no weights at {path}", "`isoloss import WEIGHTS.pkl -o FILE` makes them"
         ) from None
+    except pickle.UnpicklingError as error:
+        # torch's own words advise to load it with its code.
+        raise _unusable(
+            path, "it holds more than tensors and words, or is damaged; nothing was run"
+        ) from error
     except _BROKEN as error:
         raise _unusable(path, str(error).splitlines()[0] if str(error) else type(error).__name__) from error
 

@@ -195,7 +195,7 @@ def test_code_inside_a_tensors_own_file_is_refused(tmp_path: Path) -> None:
     torch.save(Runs(os.system, f"touch {tmp_path / 'ran'}"), inner, _use_new_zipfile_serialization=False)
     path = tmp_path / "nested.pkl"
     path.write_bytes(pickle.dumps({"ema": Runs(torch.storage._load_from_bytes, inner.getvalue())}))
-    refused(path, "R511")
+    assert "more than numbers" in refused(path, "R511").message
     assert not (tmp_path / "ran").exists()
 
 

@@ -152,6 +152,32 @@ def test_missing_or_foreign_weights_are_refused(inputs: dict[str, Path], tmp_pat
     refused("R501", sampler=no_judge, inputs=inputs)
 
 
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        ({"format": "other/1"}, "its format is not"),
+        ({"network": "{}"}, "`network.channels`"),
+        ({"network": "[]"}, "`network`"),
+        ({"network": 5}, "can't be used"),
+        ({"weights": [1]}, "`weights`"),
+        ({"weights": {}}, "can't be used"),
+        ({"shape": None}, "`shape`"),
+        ({"weights": "not finite"}, "not finite"),
+        ({"weights": Path()}, "nothing was run"),
+    ],
+)
+def test_a_file_that_is_no_network_is_told(
+    part: dict[str, object], said: str, inputs: dict[str, Path], tmp_path: Path
+) -> None:
+    saved = torch.load(inputs[UNTRAINED] / "denoiser.pt", weights_only=True)
+    if part.get("weights") == "not finite":
+        part = {"weights": {name: tensor / 0.0 for name, tensor in saved["weights"].items()}}
+    torch.save({**saved, **part}, tmp_path / "denoiser.pt")
+    message = refused("R510", inputs={UNTRAINED: tmp_path}).message
+    assert said in message
+    assert "trust" not in message
+
+
 def test_a_file_below_the_data_root_is_followed(inputs: dict[str, Path], tmp_path: Path) -> None:
     from isoloss.runtime import disk
 
