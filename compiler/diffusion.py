@@ -12,7 +12,7 @@ from typing import Any
 from isoloss.compiler.architectures.unet import CONDITION, NETWORK, network_of
 from isoloss.compiler.components import component
 from isoloss.compiler.plan import Component, DenoiserSpec, DiscriminatorSpec, GenerateSpec, Spec
-from isoloss.compiler.shards import FIRST
+from isoloss.compiler.shards import first
 from isoloss.dsl.study import Generator
 
 #: Images are the study's data, not its randomness: one seed for all, so that seeds of a grid share them.
@@ -45,7 +45,7 @@ class Diffusion:
         self._known: dict[str, Followed] = {}
         # Equal Components are one object: prices are looked up by it.
         self._denoisers: dict[tuple[int, str], Made] = {}
-        self._samplers: dict[tuple[int, int], Made] = {}
+        self._samplers: dict[tuple[int, int, int], Made] = {}
 
     def of(self, generator: Generator) -> Followed:
         known = self._known.get(generator.name)
@@ -61,7 +61,8 @@ class Diffusion:
         denoiser, trained = self._denoiser(component(generator.denoiser), kernel_of(sampler), name)
         if sampler["kind"] != "dg":
             return Followed(sampler, denoiser, trained)
-        guided, judged = self._guided(sampler, denoiser, trained, name)
+        images = first(generator.images)
+        guided, judged = self._guided(sampler, denoiser, images, trained, name)
         return Followed(guided, denoiser, (*trained, *judged))
 
     def _denoiser(self, asked: Component, kernel: Component, name: str) -> Made:
@@ -84,22 +85,26 @@ class Diffusion:
         id = self._make(spec, (), f"{name}/denoiser")
         return {"kind": "unet", "job": id, "network": network}, (id,)
 
-    def _guided(self, sampler: Component, denoiser: Component, trained: tuple[str, ...], name: str) -> Made:
-        key = id(sampler), id(denoiser)
+    def _guided(
+        self, sampler: Component, denoiser: Component, images: int, trained: tuple[str, ...], name: str
+    ) -> Made:
+        key = id(sampler), id(denoiser), images
         if key not in self._samplers:
-            self._samplers[key] = self._judged(sampler, denoiser, trained, name)
+            self._samplers[key] = self._judged(sampler, denoiser, images, trained, name)
         return self._samplers[key]
 
-    def _judged(self, sampler: Component, denoiser: Component, trained: tuple[str, ...], name: str) -> Made:
+    def _judged(
+        self, sampler: Component, denoiser: Component, images: int, trained: tuple[str, ...], name: str
+    ) -> Made:
         """The sampler with its discriminator, which learns from the first shard of the unguided one."""
         asked = sampler["discriminator"]
-        spec = GenerateSpec(self.dataset, unguided(sampler), denoiser, 0, FIRST, GENERATION_SEED)
+        spec = GenerateSpec(self.dataset, unguided(sampler), denoiser, 0, images, GENERATION_SEED)
         base = self._make(spec, trained, f"{name}/unguided")
         network = network_of(asked, "encoder", 0)
         recipe = rest_of(asked)
         steps = max(1, round(recipe.pop("images") / recipe["batch"]))
         seed = recipe.pop("seed")
-        judge = DiscriminatorSpec(self.dataset, network, (base,), FIRST, recipe, steps, seed, NUMERICS)
+        judge = DiscriminatorSpec(self.dataset, network, (base,), images, recipe, steps, seed, NUMERICS)
         id = self._make(judge, (base,), f"{name}/discriminator")
         return {**sampler, "discriminator": {"kind": "encoder", "job": id, "network": network}}, (id,)
 

@@ -26,7 +26,7 @@ from isoloss.compiler.plan import (
     TrainSpec,
 )
 from isoloss.compiler.price import Pricer
-from isoloss.compiler.shards import FIRST, shards
+from isoloss.compiler.shards import first, shards
 from isoloss.dsl.frozen import maker
 from isoloss.dsl.study import Evaluation, Generator, Grid, Origin, Recipe, Study
 
@@ -159,7 +159,7 @@ class Workshop:
         declared = self.generators[generator]
         if declared.fid is not None:
             return None
-        images = min(FIRST, declared.images) if declared.images is not None else FIRST
+        images = first(declared.images)
         ids = tuple(self.shard(generator, *bounds).id for bounds in shards(images, declared.images))
         features = shape(self.dataset).features
         spec = FidSpec(self.dataset, features, ids, images, GENERATION_SEED)

@@ -12,6 +12,11 @@ FIRST = 10_000
 LARGEST = 1_000_000
 
 
+def first(limit: int | None) -> int:
+    """Images of the first shard: those that quality is measured on and discriminators learn from."""
+    return FIRST if limit is None else min(FIRST, limit)
+
+
 def shards(images: int, limit: int | None) -> Iterator[tuple[int, int]]:
     """The (start, stop) pairs that hold the first `images` images. Requires images <= limit where there is
     one."""

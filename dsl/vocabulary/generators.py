@@ -189,7 +189,7 @@ DISCRIMINATORS = (
         "encoder",
         "discriminator",
         "The encoder of a small U-Net with a head, told noise level and class, trained on real images and the first "
-        "10,000 that `edm` makes. (The published one reads the features of a frozen ImageNet classifier.)",
+        "shard of what `edm` makes, 10,000. (The published one reads the features of a frozen ImageNet classifier.)",
         "encoder(channels = 16, images = 200k)",
         (
             *_network_slots(

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
-from doc_commands import run_markdown
+import orjson
+import pytest
+from doc_commands import run_commands, run_markdown
 
 from isoloss.compiler.shards import shards
 from isoloss.dsl.vocabulary import terms
 
-PAGE = Path(__file__).parents[2] / "docs" / "generators.md"
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "generators.md"
 
 
 def test_every_command_of_the_generators_page_runs(tmp_path: Path) -> None:
@@ -33,3 +37,16 @@ def test_it_names_every_sampler_and_denoiser() -> None:
 def test_its_numbers_hold() -> None:
     text = PAGE.read_text(encoding="utf-8")
     assert f"100 M images are {len(list(shards(100_000_000, None)))} jobs" in text
+
+
+@pytest.mark.parametrize(("profile", "dataset"), [("", "digits"), ("--profile fashion", "fashion_mnist")])
+def test_the_example_is_priced_whole_on_both_its_datasets(profile: str, dataset: str, tmp_path: Path) -> None:
+    """Whether Fashion-MNIST is there or not."""
+    [ran] = run_commands([f"isoloss plan {ROOT}/examples/generators.study {profile} --json"], tmp_path)
+    assert ran.code == 0, ran.err
+    plan = orjson.loads(ran.out)
+    assert {job["spec"]["dataset"]["kind"] for job in plan["jobs"]} == {dataset}
+    assert all(job["cost"]["flops"] for job in plan["jobs"])
+    kinds = Counter(job["kind"] for job in plan["jobs"])
+    assert (kinds["denoiser"], kinds["discriminator"]) == (2, 1)
+    assert kinds["generate"] == 6, "the discriminator learns from images that are made anyway"

@@ -90,6 +90,17 @@ def test_a_guided_generator_of_its_own_brings_what_it_needs(tmp_path: Path) -> N
     assert all(job.origin.line for job in plan.jobs)
 
 
+def test_a_discriminator_learns_from_no_more_images_than_its_generator_has(tmp_path: Path) -> None:
+    plan = generators(
+        tmp_path,
+        f"generator guided {{ sampler = dg(steps = 5) denoiser = {NET} images = 4k }}",
+        f"generator plain {{ sampler = edm(steps = 5) denoiser = {NET} images = 4k }}",
+    )
+    (judge,) = kinds(plan, "discriminator")
+    assert judge.spec.images == 4000  # type: ignore[union-attr]
+    assert len(kinds(plan, "generate")) == 2, "the plain generator's shard is what it learns from"
+
+
 def test_the_unguided_sampler_is_what_the_language_calls_edm(tmp_path: Path) -> None:
     """Else the two would never share images."""
     lines = (
