@@ -18,6 +18,7 @@ from isoloss.compiler.components import call_text, component
 from isoloss.compiler.datasets import SHAPES, DatasetShape, shape
 from isoloss.compiler.networks import bad_networks
 from isoloss.compiler.rules import Known, Rule
+from isoloss.compiler.spaces import check_conditions
 from isoloss.dsl.diagnostics import Diagnostic, Span
 from isoloss.dsl.frozen import dataclass, field, maker
 from isoloss.dsl.study import Axis, Call, Generator, Grid, Origin, Recipe, Study, Value
@@ -93,9 +94,9 @@ def expand(study: Study, fids: Mapping[str, float] | None = None) -> tuple[list[
     generator has, G105 a rule that waits for an unmeasured FID, G106 a batch or learning rate that none can
     be,
     G107 a model that the dataset or family doesn't allow, G111 a generator's network that the images don't
-    allow."""
+    allow, G112 a condition on FIDs of different feature spaces."""
     cells: list[Cell] = []
-    problems: list[Diagnostic] = []
+    problems: list[Diagnostic] = list(check_conditions(study))
     if study.dataset.kind not in SHAPES:
         return [], [_dataset_unknown(study)]
     for origin, headline in bad_networks(study):

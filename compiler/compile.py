@@ -18,7 +18,7 @@ from isoloss.compiler.datasets import shape
 from isoloss.compiler.design import Candidate, Choice, ComputeBudget, choose
 from isoloss.compiler.design.choice import total_flops
 from isoloss.compiler.devices import Timing, refine
-from isoloss.compiler.fits import Fitted, fit_all, fit_answer, select, settle
+from isoloss.compiler.fits import Fitted, check_questions, fit_all, fit_answer, select, settle
 from isoloss.compiler.jobs import RunJobs, Setup, Source, Workshop
 from isoloss.compiler.plan import (
     FORMAT,
@@ -39,6 +39,7 @@ from isoloss.compiler.plan import (
 from isoloss.compiler.price import Pricer, launches
 from isoloss.compiler.questions import JobRequest, Questions
 from isoloss.compiler.runs import Knowledge, Run, measured_fids
+from isoloss.compiler.spaces import spaces_of
 from isoloss.compiler.totals import account, bill_flops, totals
 from isoloss.compiler.words import flop_text
 from isoloss.dsl.diagnostics import Diagnostic
@@ -96,10 +97,12 @@ class _Compilation:
             self._add(candidates[index], choice.reasons[index])
         # Laws, answers, and the runs they ask for.
         runs = [_as_run(candidates[index]) for index in choice.chosen]
+        spaces = spaces_of(study)
         fitted, found = fit_all(
-            study.fits, runs, self.knowledge, shape(component(study.dataset)), self.digest
+            study.fits, runs, self.knowledge, shape(component(study.dataset)), self.digest, spaces
         )
         self.problems.extend(found)
+        self.problems.extend(check_questions(study, fitted, spaces))
         if self._failed():
             return None, self.problems
         questions = Questions(study, fitted, cells, self.knowledge, self.shop)
@@ -255,8 +258,9 @@ class _Compilation:
             source = self.shop.fid(generator) if generator else None
             if source is not None:
                 why = f"the fid of `{generator}` is not stated"
-                origin = self.shop.generators[generator or ""].origin
-                self._put_other(source, f"{generator}/fid", why, "ready", origin, Facts(generator=generator))
+                declared = self.shop.generators[generator or ""]
+                facts = Facts(generator=generator, features=declared.features.kind)
+                self._put_other(source, f"{generator}/fid", why, "ready", declared.origin, facts)
         users: dict[str, int] = {}
         wanted: set[str] = set()
         for job in list(self.jobs.values()):

@@ -6,13 +6,13 @@ weights is one more each. An observation's `flops` is this rule count, whatever 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import singledispatch
 
 from isoloss.compiler.architectures import count
 from isoloss.compiler.architectures.unet import count_unet
 from isoloss.compiler.datasets import shape
+from isoloss.compiler.features import FEATURES, dimensions
 from isoloss.compiler.passes import NO_PERTURB, attack_passes, passes
 from isoloss.compiler.plan import (
     Component,
@@ -33,9 +33,8 @@ AUTOATTACK_PASSES = 200 + 1800 + 2700 + 5000
 #: training.
 ASSUMED_SURVIVORS = 0.7
 
-#: Forward FLOPs per image of feature networks. Inception-v3 at 299x299: 5.71 GMAC as published (assumed);
-#: the CIFAR ResNet-18: 0.556 GMAC.
-FEATURE_FLOPS: Mapping[str, float] = {"pixels": 0.0, "inception": 11.42e9, "resnet18": 1.112e9}
+#: Images of each set that measures of pairs look at, at most (the runtime's; a test holds them equal).
+PAIRWISE_IMAGES = 10_000
 
 #: Forward-equivalents of a training step on one image: forward, backward to weights, backward to activations.
 TRAINING_PASSES = 3
@@ -200,16 +199,30 @@ def _training_of(spec: DenoiserSpec | DiscriminatorSpec, what: str) -> tuple[Par
 
 @parts.register
 def _(spec: FidSpec) -> tuple[Part, ...]:
-    kind = spec.features["kind"]
-    if kind not in FEATURE_FLOPS:
+    kind, size = spec.features["kind"], dimensions(spec.features, spec.dataset)
+    if size is None:
         return (Part("features", None, f"features `{kind}` have no cost rule"),)
-    pixels = shape(spec.dataset)
-    size = {"pixels": pixels.channels * pixels.height * pixels.width, "inception": 2048}.get(kind, 512)
-    features = Part(
-        "features",
-        spec.images * FEATURE_FLOPS[kind],
-        f"{spec.images:,} images x {FEATURE_FLOPS[kind]:.4g} FLOP",
-    )
-    # Covariance of n vectors is n d^2 multiply-adds; the matrix root about 25 d^3 (eigenvalues, dense).
-    moments = 2.0 * spec.images * size**2 + 25.0 * size**3
-    return features, Part("moments", moments, f"covariance of {spec.images:,} x {size}, one matrix root")
+    pixels, each = shape(spec.dataset), FEATURES[kind].forward_flops
+    # Features of real images are kept: later jobs of the same space find them made.
+    images = spec.images + spec.real
+    some = min(images, PAIRWISE_IMAGES)
+    real, held_out = pixels.epoch_images, min(pixels.test_images, some)
+    seen = images + real + held_out
+    parts = [Part("features", seen * each, f"{seen:,} images x {each:.4g} FLOP, real ones included")]
+    # A covariance of n vectors is n d^2 multiply-adds, made twice of the generated ones; a symmetric matrix's
+    # eigenvalues about 4/3 d^3 flops and the two products before them 4 d^3, 21 times (20 jackknife groups);
+    # singular values and roots once, about 25 d^3.
+    moments = 2.0 * (2 * images + real) * size**2 + (21 * 16 / 3 + 25) * size**3
+    parts.append(Part("moments", moments, f"covariances of {images:,} and {real:,} x {size}, 21 distances"))
+    # Each pair is 2 d flops: nearest training images; three manifolds' distances; kernels of ten blocks, of the
+    # real images, and across.
+    theirs = min(real, some)
+    pairs = float(some + held_out) * real + 3 * theirs**2
+    pairs += some**2 / 10 + theirs**2 + some * theirs
+    parts.append(Part("pairs", 2.0 * size * pairs, f"{pairs:.4g} pairs x {2 * size} FLOP"))
+    if spec.dataset["kind"] == "cifar10":
+        judged = FEATURES["resnet18"].forward_flops
+        parts.append(
+            Part("classes", (some + held_out) * judged, f"{some + held_out:,} images x {judged:.4g} FLOP")
+        )
+    return tuple(parts)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class DatasetShape:
     """`epoch_images` is E, the declared epoch size by which images drawn are counted (ARCHITECTURE.md);
-    `test_images` is the size of the split that evaluations use; `features` is the space of its FID."""
+    `test_images` is the size of the split that evaluations use."""
 
     channels: int
     height: int
@@ -24,7 +24,6 @@ class DatasetShape:
     classes: int
     epoch_images: int
     test_images: int
-    features: Component
 
     @property
     def image_bytes(self) -> int:
@@ -33,15 +32,14 @@ class DatasetShape:
 
 
 #: digits: scikit-learn's UCI digits, 897 images for generators, 900 for tests; its epoch of 1,000 is our
-#: convention. The others: the published splits, an epoch being the training split. FID of colour images in
-#: Inception features, as the papers measure it; of small grey ones on the pixels.
+#: convention. The others: the published splits, an epoch being the training split.
 SHAPES: Mapping[str, DatasetShape] = {
-    "digits": DatasetShape(1, 8, 8, 10, 1_000, 900, {"kind": "pixels"}),
-    "cifar10": DatasetShape(3, 32, 32, 10, 50_000, 10_000, {"kind": "inception"}),
-    "cifar100": DatasetShape(3, 32, 32, 100, 50_000, 10_000, {"kind": "inception"}),
-    "svhn": DatasetShape(3, 32, 32, 10, 73_257, 26_032, {"kind": "inception"}),
-    "mnist": DatasetShape(1, 28, 28, 10, 60_000, 10_000, {"kind": "pixels"}),
-    "fashion_mnist": DatasetShape(1, 28, 28, 10, 60_000, 10_000, {"kind": "pixels"}),
+    "digits": DatasetShape(1, 8, 8, 10, 1_000, 900),
+    "cifar10": DatasetShape(3, 32, 32, 10, 50_000, 10_000),
+    "cifar100": DatasetShape(3, 32, 32, 100, 50_000, 10_000),
+    "svhn": DatasetShape(3, 32, 32, 10, 73_257, 26_032),
+    "mnist": DatasetShape(1, 28, 28, 10, 60_000, 10_000),
+    "fashion_mnist": DatasetShape(1, 28, 28, 10, 60_000, 10_000),
 }
 
 

@@ -52,6 +52,11 @@ def fit_law(law: str | Law, points: Points, options: FitOptions | None = None) -
     form = LAWS[law] if isinstance(law, str) else law
     options = options or FitOptions()
     _check(options)
+    fit = _fit(form, points, options)
+    return replace(fit, features=options.features) if form.uses_fid else fit
+
+
+def _fit(form: Law, points: Points, options: FitOptions) -> LawFit:
     if not form.pointwise:
         return cast(FitsItself, form).fit(points, options)
     chosen, notes = select(form, points, options)

@@ -17,11 +17,13 @@ from isoloss.compiler.datasets import DatasetShape
 from isoloss.compiler.fit import FitOptions, fit_law
 from isoloss.compiler.laws.fitted import LawFit
 from isoloss.compiler.laws.points import Points
+from isoloss.compiler.laws.registry import LAWS
 from isoloss.compiler.plan import Answer, Range
 from isoloss.compiler.rules import Rule
 from isoloss.compiler.runs import Knowledge, Run, points
+from isoloss.compiler.spaces import check_fit, check_question
 from isoloss.dsl.diagnostics import Diagnostic
-from isoloss.dsl.study import Fit, RunSet
+from isoloss.dsl.study import Allocate, Fit, Forecast, RunSet, Study
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +42,18 @@ class Fitted:
     complete: bool
     metric: str | None
     points: Points | None
+    features: str | None = None  # the space of its runs' FIDs, where its law uses them
 
 
 def fit_all(
-    fits: Sequence[Fit], runs: Sequence[Run], knowledge: Knowledge, shape: DatasetShape, digest: str
+    fits: Sequence[Fit],
+    runs: Sequence[Run],
+    knowledge: Knowledge,
+    shape: DatasetShape,
+    digest: str,
+    spaces: Mapping[str, str | None],
 ) -> tuple[list[Fitted], list[Diagnostic]]:
-    """Every declared fit, once per generator where it says so."""
+    """Every declared fit, once per generator where it says so. `spaces`: of each generator's FID."""
     made: list[Fitted] = []
     problems: list[Diagnostic] = []
     by_grid: dict[str, list[Run]] = {}
@@ -60,8 +68,28 @@ def fit_all(
             groups = [(name, [r for r in mine if r.cell.generator == name]) for name in names]
         parts = _parts(declared, by_grid)
         for generator, group in groups:
-            made.append(_fit(declared, generator, group, waiting, knowledge, shape, digest, parts))
+            of = dict.fromkeys(run.cell.generator for run in group) if uses_fid(declared.law) else {}
+            problems.extend(check_fit(declared, of, spaces))
+            space = next((spaces[name] for name in of if spaces.get(name) is not None), None)
+            made.append(_fit(declared, generator, group, waiting, knowledge, shape, digest, parts, space))
     return made, problems
+
+
+def uses_fid(law: str) -> bool:
+    """Whether a law's form has quality in it."""
+    return law in LAWS and LAWS[law].uses_fid
+
+
+def check_questions(
+    study: Study, fitted: Sequence[Fitted], spaces: Mapping[str, str | None]
+) -> list[Diagnostic]:
+    """Questions that ask a law for a quality of another feature space than its runs'."""
+    problems: list[Diagnostic] = []
+    questions: tuple[Forecast | Allocate, ...] = (*study.forecasts, *study.allocations)
+    for question in questions:
+        laws = [f.features for f in fitted if f.declared.name in question.laws]
+        problems.extend(check_question(question, laws, spaces))
+    return problems
 
 
 def members(declared: Fit, by_grid: Mapping[str, Sequence[Run]]) -> tuple[list[Run], bool]:
@@ -131,6 +159,7 @@ def _fit(
     shape: DatasetShape,
     digest: str,
     parts: tuple[frozenset[str] | None, frozenset[str] | None],
+    space: str | None,
 ) -> Fitted:
     finished = [run for run in group if knowledge.complete(run)]
     known = points(knowledge, finished, declared.metric)
@@ -148,6 +177,7 @@ def _fit(
             joint=declared.base is None,
             base_runs=parts[0],
             quality_runs=parts[1],
+            features=space,
         )
         fit = _fit_once(declared.law, known, options)
         if declared.metric == "loss":
@@ -166,6 +196,7 @@ def _fit(
         complete=bool(group) and not waiting and len(finished) == len(group),
         metric=metric,
         points=known,
+        features=space,
     )
 
 

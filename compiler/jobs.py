@@ -12,7 +12,6 @@ from isoloss.compiler.architectures.unet import count_unet
 from isoloss.compiler.cells import Cell
 from isoloss.compiler.components import call_text, component, metric_name
 from isoloss.compiler.cost import TRAINING_PASSES
-from isoloss.compiler.datasets import shape
 from isoloss.compiler.diffusion import GENERATION_SEED, Diffusion
 from isoloss.compiler.identity import Identity, Mould
 from isoloss.compiler.plan import (
@@ -26,7 +25,7 @@ from isoloss.compiler.plan import (
     TrainSpec,
 )
 from isoloss.compiler.price import Pricer
-from isoloss.compiler.shards import first, shards
+from isoloss.compiler.shards import FIRST, shards
 from isoloss.dsl.frozen import maker
 from isoloss.dsl.study import Evaluation, Generator, Grid, Origin, Recipe, Study
 
@@ -159,9 +158,10 @@ class Workshop:
         declared = self.generators[generator]
         if declared.fid is not None:
             return None
-        images = first(declared.images)
+        features = component(declared.features)
+        wanted = int(features.get("images", FIRST))
+        images = wanted if declared.images is None else min(wanted, declared.images)
         ids = tuple(self.shard(generator, *bounds).id for bounds in shards(images, declared.images))
-        features = shape(self.dataset).features
         spec = FidSpec(self.dataset, features, ids, images, GENERATION_SEED)
         return self._source(spec, ids, f"{generator}/fid")
 
@@ -198,7 +198,8 @@ class Workshop:
             kit = self._kits[key] = self._kit(cell)
         data, needs = self.data(cell.generator, cell.drawn)
         (before, after), make = kit.name, maker(Facts)
-        run = cell.params, cell.drawn, cell.flops_per_image, cell.generator, cell.fid, cell.grid, None
+        space = self.generators[cell.generator].features.kind
+        run = cell.params, cell.drawn, cell.flops_per_image, cell.generator, cell.fid, space, cell.grid, None
         return maker(Setup)(
             kit,
             f"{before}/{cell.generator}/{short(cell.images)}{after}",
@@ -271,6 +272,7 @@ class Workshop:
             flops_per_image=cell.flops_per_image,
             generator=cell.generator,
             fid=cell.fid,
+            features=self.generators[cell.generator].features.kind,
             grid=None if allocation else cell.grid,
             allocation=allocation,
             evaluation=evaluation.name if evaluation else None,

@@ -115,13 +115,16 @@ class DiscriminatorSpec:
 
 @dataclass(frozen=True, slots=True)
 class FidSpec:
-    """Fréchet distance of generated images to the dataset's training split, in the space of `features`."""
+    """Distance of images to the dataset's training split, and what else is measured in the space of `features`
+    (a Component of the feature spaces): kernel distance, precision, recall, memorisation, agreement. Of the
+    first `images` of `samples` together with the first `real` training images."""
 
     dataset: Component
     features: Component
     samples: tuple[str, ...]  # ids of generate jobs, in order
-    images: int  # the first so many of them
+    images: int
     seed: int
+    real: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +184,7 @@ KINDS: Mapping[str, KindRow] = {
     "denoiser": KindRow(DenoiserSpec, 1, "train denoisers"),
     "discriminator": KindRow(DiscriminatorSpec, 1, "train discriminators"),
     "generate": KindRow(GenerateSpec, 1, "make images"),
-    "fid": KindRow(FidSpec, 1, "measure quality"),
+    "fid": KindRow(FidSpec, 2, "measure quality"),
     "train": KindRow(TrainSpec, 1, "train", shared=True),
     "evaluate": KindRow(EvaluateSpec, 1, "evaluate"),
 }
@@ -210,6 +213,7 @@ class Facts:
     flops_per_image: float | None = None  # the rule count: passes x forward FLOPs
     generator: str | None = None
     fid: float | None = None  # stated, or measured before this plan was made; None: unknown
+    features: str | None = None  # the feature space that `fid` is a distance in
     grid: str | None = None  # the grid this run belongs to; None for runs of an `allocate`
     allocation: str | None = None
     evaluation: str | None = None  # name of the evaluation an `evaluate` job performs
@@ -310,8 +314,8 @@ class Observation:
     """One measured point of one job. `value` has the 95 % interval [low, high] where one is known.
 
     `metric` is typed: "loss trades(5) @ pgd(40, cw, linf, 8/255)", "accuracy @ clean",
-    "accuracy @ autoattack(linf, 8/255)", "fid @ pixels", "images". `run` is the train job the point belongs to
-    (its own id for train jobs, None for generate and fid jobs)."""
+    "accuracy @ autoattack(linf, 8/255)", "fid @ pixels", "precision @ pixels", "images". `run` is the train job
+    the point belongs to (its own id for train jobs, None for generate and fid jobs)."""
 
     job: str
     kind: Kind
@@ -330,6 +334,27 @@ class Observation:
     seconds: float | None = None  # wall seconds of the job so far
     device: str | None = None
     flags: tuple[str, ...] = ()
+
+
+#: Spaces whose Fréchet distance is called FID: Inception's, which the name says, and plain pixels. In the features
+#: of another network it is an FD.
+_FID_SPACES = ("inception", "pixels")
+
+
+def frechet_metric(space: str) -> str:
+    """The typed name of a Fréchet distance: `fid @ inception`, `fd @ resnet18`."""
+    return f"{'fid' if space in _FID_SPACES else 'fd'} @ {space}"
+
+
+def kernel_metric(space: str) -> str:
+    """The typed name of a kernel distance: `kid @ inception`, `kd @ resnet18`."""
+    return f"{'kid' if space in _FID_SPACES else 'kd'} @ {space}"
+
+
+def frechet_space(metric: str) -> str | None:
+    """The feature space of a Fréchet distance's typed name; None for every other measure."""
+    space = metric.partition(" @ ")[2]
+    return space if space and frechet_metric(space) == metric else None
 
 
 def plan_to_json(plan: Plan) -> bytes:

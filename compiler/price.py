@@ -174,7 +174,8 @@ def storage_bytes(spec: Spec) -> float:
     if isinstance(spec, EvaluateSpec):
         # 16 samples, clean and attacked, as float32.
         return 2.0 * 16 * 4 * pixels.channels * pixels.height * pixels.width
-    return 1024.0
+    # 26 samples and their nearest, and as much again as a picture.
+    return 1024.0 + 4.0 * 26 * pixels.image_bytes
 
 
 def _meaning(spec: Spec) -> tuple[object, ...]:
@@ -190,4 +191,4 @@ def _meaning(spec: Spec) -> tuple[object, ...]:
         return ("generate", id(spec.sampler), id(spec.denoiser), id(spec.dataset), spec.stop - spec.start)
     if isinstance(spec, DenoiserSpec | DiscriminatorSpec):
         return (kind_of(spec), id(spec))
-    return ("fid", id(spec.dataset), id(spec.features), spec.images)
+    return ("fid", id(spec.dataset), id(spec.features), spec.images, spec.real)

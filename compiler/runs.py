@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from isoloss.compiler.cells import Cell
 from isoloss.compiler.laws.points import Points
-from isoloss.compiler.plan import Observation
+from isoloss.compiler.plan import Observation, frechet_space
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Knowledge:
 
     def fid(self, job: str) -> float | None:
         """The value a fid job measured; None: not yet."""
-        return next((o.value for o in self.of_job(job) if o.kind == "fid"), None)
+        return next((o.value for o in self.of_job(job) if frechet_space(o.metric) is not None), None)
 
     def complete(self, run: Run) -> bool:
         """Trained and evaluated."""

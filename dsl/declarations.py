@@ -192,6 +192,7 @@ def declare_forecast(block: MergedBlock, scope: Scope) -> Forecast | Bad:
         block.name,
         values["law"],
         values["fid"],
+        values["features"],
         values["generator"],
         values["compute"],
         values["within"],

@@ -55,6 +55,8 @@ def check_settings(block: MergedBlock, scope: Scope) -> dict[str, Any]:
         if slot.name in ("loss", "law"):
             kind = found.kind if isinstance(found, Call) else found if isinstance(found, str) else ""
             scope = scope.within(**{slot.name: kind})
+        if slot.name == "fid":
+            scope = scope.within(measured=scope.context.get("dataset", "") if found is None else "")
     return values
 
 

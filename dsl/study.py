@@ -85,12 +85,14 @@ Expr = Const | Quantity | Operation | Conditional
 
 @dataclass(frozen=True)
 class Generator:
-    """A source of training images. `fid` None: measured by a job. `images` None: unlimited unique images."""
+    """A source of training images. `fid` None: measured by a job; `features`: the space it is a distance in.
+    `images` None: unlimited unique images."""
 
     name: str
     sampler: Call
     denoiser: Call | None
     fid: float | None
+    features: Call
     images: int | None
     origin: Origin = _origin()
 
@@ -209,6 +211,7 @@ class Forecast:
     name: str
     laws: tuple[str, ...]  # names of fits
     fid: float | None  # None with `generator`: that generator's fid
+    features: Call  # the space that a stated fid is in
     generator: str | None
     compute_flops: float
     within: float | None  # wanted half-width, relative

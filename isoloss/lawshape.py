@@ -76,6 +76,7 @@ class _Fit(_Shape):
     r2: Number | None
     held_out: dict[str, Number | None] | None
     provenance: str = ""
+    features: str | None = None
     state: _State
     accuracy: _Accuracy | None = None
     flops_rule: _Rule | None = None

@@ -125,7 +125,7 @@ def _table_observations(
     if matched.unmatched:
         names = ", ".join(f"`{name}`" for name in matched.unmatched[:5])
         headline = f"{len(matched.unmatched)} runs of `{runs}` are no cell of the study: {names}"
-        helps = ("a run is found by its params, its images and its fid",)
+        helps = ("a run is found by its params, its images and its fid, in the generator's `features`",)
         notes.append(Diagnostic("L505", headline, None, help=helps, severity="warning"))
     return matched.observations, notes
 

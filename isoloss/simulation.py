@@ -18,6 +18,7 @@ from isoloss.compiler.plan import (
     Job,
     Observation,
     TrainSpec,
+    frechet_metric,
 )
 from isoloss.errors import WRONG_USAGE, fault
 from isoloss.runtime.errors import JobError
@@ -57,7 +58,8 @@ class Truth:
                 raise JobError(
                     "R211", f"nothing tells the quality that {job.name} would find", "state its `fid`"
                 )
-            return (Observation(job.id, "fid", f"fid @ {features}", value, count=job.spec.images),)
+            metric = frechet_metric(features)
+            return (Observation(job.id, "fid", metric, value, count=job.spec.images, fid=value),)
         if isinstance(job.spec, TrainSpec):
             fid = _fid_of(known) if job.facts.fid is None else job.facts.fid
             return tuple(self._curve(job, job.spec, fid))

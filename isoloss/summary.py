@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from isoloss.commands.numbers import NOT_ESTIMATED, digits, interval, magnitude
-from isoloss.compiler.plan import Answer, Range
+from isoloss.compiler.plan import Answer, Range, frechet_space
 from isoloss.loop import Ended
 from isoloss.progress import duration
 from isoloss.runtime.result import Result
@@ -51,7 +51,7 @@ def as_data(ended: Ended, report: str | None, tracking: str) -> dict[str, Any]:
             for id, (job, f) in ended.failed.items()
         ],
         "skipped": ended.skipped,
-        "fids": dict(_fids(ended, results)),
+        "fids": {name: value for name, _, value in _fids(ended, results)},
         "laws": {name: {k: v for k, v in law.items() if k != "state"} for name, law in plan.laws.items()},
         "answers": [asdict(answer) for answer in plan.answers],
         "checks": [asdict(score) for score in ended.scores],
@@ -79,18 +79,20 @@ def _state(ended: Ended) -> Iterator[str]:
         yield f"done: {ended.ran} jobs run, {jobs} of {jobs} have a result"
 
 
-def _fids(ended: Ended, results: Mapping[str, Result]) -> Iterator[tuple[str, float]]:
+def _fids(ended: Ended, results: Mapping[str, Result]) -> Iterator[tuple[str, str, float]]:
+    """Generator, typed name and value of every measured distance."""
     for job in ended.plan.jobs:
         if job.kind == "fid" and job.id in results:
             for seen in results[job.id].observations:
-                yield job.facts.generator or job.name, seen.value
+                if frechet_space(seen.metric) is not None:
+                    yield job.facts.generator or job.name, seen.metric, seen.value
 
 
 def _qualities(ended: Ended, results: Mapping[str, Result]) -> Iterator[str]:
     found = list(_fids(ended, results))
     if found:
-        yield "measured quality (FID, lower is better)"
-        yield from (f"  {name:<12} {digits(value)}" for name, value in found)
+        yield f"measured quality ({', '.join(sorted({metric for _, metric, _ in found}))}; lower is better)"
+        yield from (f"  {name:<12} {digits(value)}" for name, _, value in found)
 
 
 def _laws(ended: Ended) -> Iterator[str]:

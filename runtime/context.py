@@ -39,6 +39,8 @@ class JobContext:
     progress: Callable[[float], None]  # fraction of the job done, in [0, 1]
     rank: int = 0
     world_size: int = 1
+    # Where features of real images are kept by content, for every job of the store; None: nowhere.
+    cache: Path | None = None
     # Asked to stop (Ctrl-C, walltime)? Then save a checkpoint and raise errors.Stopped. `progress` raises it
     # too: a job without state to save needs nothing else.
     stopping: Callable[[], bool] = lambda: False

@@ -6,6 +6,7 @@ In: a finished job's folder and observations. Out: the same, later, or the news 
     work/<job id>/  checkpoints of a job in progress
     tmp/            results being written; renamed to <job id>/ once they are on the disk
     damaged/        results whose checksums failed, set aside
+    cache/          features of real images by content, made once; may be removed
     isoloss.json    says that this is a store, which, and whether its results are measured or simulated
 
 Loads neither torch nor mlflow; pydantic only when results are read."""

@@ -173,6 +173,7 @@ class _Attempt:
             device=task.device,
             threads=task.threads,
             data_root=task.data_root,
+            cache=self.store.path / "cache",
             log=log,
             # Ranks agree on a step to stop at (`stopping`): one that left alone would leave the others waiting.
             progress=_Progress(self.tell, self.stop if task.world_size == 1 else StopFlag(), pulse),

@@ -36,6 +36,7 @@ def fit_to_json(fit: LawFit) -> dict[str, Any]:
         "runs": fit.runs,
         "warnings": list(fit.warnings),
         "provenance": fit.provenance,
+        "features": fit.features,
         "state": {
             "theta": [_number(v) for v in fit.theta],
             "samples": pack(fit.samples - fit.theta),
@@ -88,6 +89,7 @@ def _read(data: Mapping[str, Any]) -> LawFit:
         seed=int(state["seed"]),
         settings=dict(state["settings"]),
         provenance=str(data.get("provenance", "")),
+        features=data.get("features"),
     )
 
 

@@ -98,6 +98,7 @@ class LawFit:
     seed: int = 0
     settings: Mapping[str, Any] = field(default_factory=dict)
     provenance: str = ""
+    features: str | None = None  # space of the FIDs it was fitted to; None: not known, or it uses none
 
     @property
     def usable(self) -> bool:

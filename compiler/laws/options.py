@@ -29,7 +29,8 @@ class FitOptions:
     term. `rolling`: score the law on held-out largest-compute runs, which also sizes the misfit term.
     `joint`: fit quality terms of approach2 with the rest, not after it; where not, the first stage takes
     the runs named `base_runs` (None: the rows of `base_fid`, itself None: of the lowest fid) and the second
-    those named `quality_runs` (None: the others)."""
+    those named `quality_runs` (None: the others). `features`: the space that the points' FIDs are distances
+    in; None: not known, or the law has no use for them."""
 
     delta: float = 1e-3
     resamples: int = 1000
@@ -43,4 +44,5 @@ class FitOptions:
     base_fid: float | None = None
     base_runs: frozenset[str] | None = None
     quality_runs: frozenset[str] | None = None
+    features: str | None = None
     max_starts: int = 24

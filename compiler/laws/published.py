@@ -78,6 +78,8 @@ _NOTES: Mapping[str, tuple[Note, ...]] = {
         Note("stuck_at_start", "B = 7000 is exactly a starting value: the solver never moved it", ("B",)),
     ),
 }
+#: The FIDs of all of them are Inception's.
+FEATURES = "inception"
 PUBLISHED: tuple[str, ...] = tuple(_TABLE)
 
 
@@ -96,4 +98,5 @@ def published(name: str) -> LawFit:
         domain=domain,
         notes=notes,
         provenance=provenance,
+        features=FEATURES if law.uses_fid else None,
     )

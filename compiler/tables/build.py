@@ -135,6 +135,8 @@ def _finish(sheet: Sheet, mapped: Mapped, cells: _Cells) -> tuple[RunTable | Non
         for name, index in mapped.texts.items()
         if name != "run"
     }
+    if "features" not in texts and mapped.layout is not None and mapped.layout.features:
+        texts["features"] = Labels(np.zeros(int(keep.sum()), dtype=np.int64), (mapped.layout.features,))
     run, names, run_notes = _runs(mapped, cells, keep, values, texts)
     _derive(values, run, mapped)
     table = RunTable(
@@ -145,7 +147,7 @@ def _finish(sheet: Sheet, mapped: Mapped, cells: _Cells) -> tuple[RunTable | Non
         run_names=names,
         line=lines[keep],
         texts=texts,
-        layout=mapped.layout,
+        layout=mapped.layout.name if mapped.layout else None,
         notes=(*notes, *run_notes),
     )
     return checks.check_repeats(view, table)

@@ -14,7 +14,7 @@ from isoloss.dsl.diagnostics import Diagnostic
 
 #: Quantities with numbers, in the canonical order of a table (design §4), then what only filters use.
 NUMBERS = ("params", "images", "fid", "flops", "fraction", "loss", "accuracy", "planned")
-TEXTS = ("run", "model", "generator")
+TEXTS = ("run", "model", "generator", "features")
 CANONICAL = ("run", "params", "images", "fid", "flops", "fraction", "loss", "accuracy")
 
 #: Names that mean the same thing everywhere we looked; used only when the canonical name is absent.
@@ -34,13 +34,15 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """A published table: recognised when the header has all of `needs`. `keys` together tell runs apart."""
+    """A published table: recognised when the header has all of `needs`. `keys` together tell runs apart;
+    `features` is the space of its FIDs."""
 
     name: str
     needs: frozenset[str]
     formulas: Mapping[str, str]
     keys: tuple[str, ...]
     note: str
+    features: str = ""
 
 
 LAYOUTS = (
@@ -63,6 +65,7 @@ LAYOUTS = (
         },
         ("config", "model", "data", "data_source"),
         "columns of Bartoldson et al. (2024): millions; images = data_precise x train_fraction",
+        "inception",
     ),
     # svg_extracted_data.csv of the Chinchilla replication (arXiv:2404.10102): tokens = FLOP / (6 N).
     Layout(
@@ -97,7 +100,7 @@ class Mapped:
     formulas: Mapping[str, Formula]
     texts: Mapping[str, int]
     keys: tuple[int, ...]
-    layout: str | None
+    layout: Layout | None
     notes: tuple[str, ...]
 
 
@@ -137,7 +140,7 @@ def map_columns(
     if "run" in texts:
         keys = (texts["run"],)
     problems += _missing(formulas, header, file) if not problems else []
-    return Mapped(formulas, texts, keys, layout.name if layout else None, tuple(notes)), tuple(problems)
+    return Mapped(formulas, texts, keys, layout, tuple(notes)), tuple(problems)
 
 
 def _by_name(quantity: str, header: tuple[str, ...]) -> str | None:
@@ -172,7 +175,7 @@ def _parse_stated(stated: str | None, file: str, problems: list[Diagnostic]) -> 
         elif target not in (*NUMBERS, *TEXTS):
             near = difflib.get_close_matches(target, CANONICAL, 1, 0.6)
             help = f"`{near[0]}` is close; " if near else ""
-            listed = ", ".join((*CANONICAL, "model", "generator"))
+            listed = ", ".join((*CANONICAL, *TEXTS[1:]))
             problems.append(
                 problem("L110", file, f"unknown quantity `{target}` in --columns", f"{help}of: {listed}")
             )

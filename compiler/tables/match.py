@@ -2,7 +2,8 @@
 
 In: a RunTable, a Plan of the study with nothing known. Out: observations, and what of the table was of no
 use. A
-row belongs to the run with its N (within 1 %), its planned D (within 3 %: nominal or drawn) and its FID. The
+row belongs to the run with its N (within 1 %), its planned D (within 3 %: nominal or drawn) and its FID, in the
+same feature space where the table says one. The
 table's measure is taken for the run's own: it names no type. Pure."""
 
 from __future__ import annotations
@@ -57,8 +58,17 @@ def _job_of(table: RunTable, row: int, jobs: Sequence[Job]) -> Job | None:
             continue
         if facts.fid is not None and not abs(fid - facts.fid) <= FID_WITHIN * (1 + facts.fid):
             continue
+        if facts.fid and not _same_space(table, row, facts.features):
+            continue
         return job
     return None
+
+
+def _same_space(table: RunTable, row: int, features: str | None) -> bool:
+    """False only where both are known, and differ."""
+    labels = table.texts.get("features")
+    theirs = labels.names[int(labels.codes[row])] if labels is not None else ""
+    return not theirs or features is None or theirs == features
 
 
 def _observations(table: RunTable, rows: np.ndarray, train: Job, test: Job) -> list[Observation]:

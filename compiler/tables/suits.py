@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from isoloss.compiler.laws.law import Law
+from isoloss.compiler.plan import frechet_metric
 from isoloss.compiler.tables.problems import problem
 from isoloss.compiler.tables.table import RunTable
 from isoloss.dsl.diagnostics import Diagnostic
@@ -33,6 +34,8 @@ def check_suits(table: RunTable, law: Law, floor: float) -> list[Diagnostic]:
     if law.uses_fid and np.isnan(table.fid).all():
         help = ("add a column `fid` (0 for real data)", "or fit a law without it: `--law chinchilla`")
         found.append(problem("L205", table.source, f"law `{law.name}` needs `fid`, which no row has", *help))
+    if law.uses_fid:
+        found += one_space(table, f"law `{law.name}`")
     if not law.pointwise and np.isnan(table.flops).any():
         found.append(
             problem(
@@ -43,6 +46,20 @@ def check_suits(table: RunTable, law: Law, floor: float) -> list[Diagnostic]:
             )
         )
     return found
+
+
+def one_space(table: RunTable, reader: str, option: str = "--where") -> list[Diagnostic]:
+    """An error where `reader` would use FIDs that are distances in different feature spaces."""
+    spaces = table.spaces
+    if len(spaces) < 2:
+        return []
+    listed = ", ".join(f"`{frechet_metric(space)}`" for space in spaces)
+    headline = f"{reader} would mix FIDs of different feature spaces: {listed}"
+    helps = (
+        f"keep the runs of one space: `{option} 'generator in [...]'`, or a table each",
+        "a FID means nothing in another space than its own",
+    )
+    return [problem("L217", table.source, headline, *helps)]
 
 
 def _check_variation(table: RunTable, law: Law) -> Iterator[Diagnostic]:

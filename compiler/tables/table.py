@@ -28,7 +28,8 @@ class Labels:
 class RunTable:
     """n observations. Positive and finite: params, images, planned, fraction. nan where unknown: fid, flops,
     loss, accuracy (one of the last two is known everywhere). `run` groups the rows of one training run, ids
-    from 0 in order of appearance; `line` is the row's place in the file. `texts`: `model`, `generator`."""
+    from 0 in order of appearance; `line` is the row's place in the file. `texts`: `model`, `generator`, and
+    `features`, the space that a row's fid is a distance in (empty: not known)."""
 
     source: str
     word: str  # what `line` counts: "line" of a CSV, "row" of a Parquet file
@@ -53,6 +54,15 @@ class RunTable:
     @property
     def num_runs(self) -> int:
         return len(np.unique(self.run))
+
+    @property
+    def spaces(self) -> tuple[str, ...]:
+        """The feature spaces that its FIDs are known to be of; a FID of 0 is real data in every space."""
+        labels = self.texts.get("features")
+        if labels is None:
+            return ()
+        used = np.unique(labels.codes[np.isfinite(self.fid) & (self.fid != 0)])
+        return tuple(name for name in (labels.names[int(code)] for code in used) if name)
 
     @property
     def has_loss(self) -> bool:

@@ -10,6 +10,7 @@ import math
 import numpy as np
 
 from isoloss.compiler.tables.problems import problem
+from isoloss.compiler.tables.suits import one_space
 from isoloss.compiler.tables.table import RunTable
 from isoloss.dsl.diagnostics import Diagnostic, Span
 from isoloss.dsl.expression import Gap, Unknown, evaluate
@@ -26,6 +27,8 @@ def rows_where(table: RunTable, text: str, option: str = PLACE) -> tuple[RunTabl
     condition, diagnostics = read_condition(text, _names(table, "generator"), option)
     if condition is None:
         return None, diagnostics
+    if "fid" in _quantities(condition) and (mixed := one_space(table, f"`{option} {text}`", option)):
+        return None, mixed
     decided: dict[tuple[object, ...], object] = {}
     keep = np.zeros(len(table), dtype=bool)
     for row in range(len(table)):

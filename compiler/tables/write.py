@@ -12,9 +12,9 @@ from isoloss.compiler.tables.table import RunTable
 
 
 def table_to_csv(table: RunTable) -> str:
-    """Header `run, params, images, fid, flops, fraction, loss, accuracy`, then `model`, `generator` where the
-    source had them. Unknown values are empty cells; counts without a fraction are written as integers."""
-    texts = [name for name in ("model", "generator") if name in table.texts]
+    """Header `run, params, images, fid, flops, fraction, loss, accuracy`, then `model`, `generator`, `features` where
+    the source had them. Unknown values are empty cells; counts without a fraction are written as integers."""
+    texts = [name for name in ("model", "generator", "features") if name in table.texts]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([*CANONICAL, *texts])

@@ -16,6 +16,8 @@ def _study(grid: str, batch: str = "64", generator: str = "", dataset: str = "di
 
 
 _CELL = "model = cnn(2) generator = g"
+#: Closes the block of `g`, whose fid is measured, and opens one whose fid is stated.
+_PAPER = "} generator paper { sampler = edm(steps = 5) fid = 1.65"
 
 CODES: tuple[Code, ...] = (
     Code(
@@ -83,5 +85,17 @@ CODES: tuple[Code, ...] = (
         "group normalisation needs channels that equal groups of at least four divide.",
         _study(f"{_CELL} images = 4k", generator="denoiser = unet(multipliers = [1, 1, 2, 2, 2])"),
         _study(f"{_CELL} images = 4k", generator="denoiser = unet(multipliers = [1, 2, 2])"),
+    ),
+    Code(
+        "G112",
+        "a condition on fids of different feature spaces",
+        "A filter or rule compares FIDs, and the grid's generators have them in different spaces: 2 may be poor in one "
+        "and excellent in another. A stated `fid` is Inception's unless `features` says otherwise; a measured one is of "
+        "the generator's `features`.",
+        _study("model = cnn(2) generator in [g, paper] images in [4k, 8k] where fid < 2", generator=_PAPER),
+        _study(
+            "model = cnn(2) generator in [g, paper] images in [4k, 8k] where generator != paper",
+            generator=_PAPER,
+        ),
     ),
 )

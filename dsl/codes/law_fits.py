@@ -1,4 +1,4 @@
-"""Diagnostic codes of fits and questions to laws, L201 to L216."""
+"""Diagnostic codes of fits and questions to laws, L201 to L218."""
 
 from __future__ import annotations
 
@@ -34,6 +34,19 @@ def mixed(command: str) -> str:
         for n, d, loss in rows
     ]
     return table("params,images,fid,loss", *cells, command=command)
+
+
+def spaces(command: str) -> str:
+    """The good table twice, at two qualities measured in pixels; then one run of a paper's."""
+    rows = [row.split(",") for row in GOOD_ROWS[1:]]
+    cells = [
+        f"{n},{d},{fid},pixels,ours,{float(loss) * worse:.4f}"
+        for fid, worse in ((0.1, 1.0), (0.5, 1.05))
+        for n, d, loss in rows
+    ]
+    n, d, loss = rows[0]
+    cells.append(f"{n},{d},1.65,inception,paper,{loss}")
+    return table("params,images,fid,features,generator,loss", *cells, command=command)
 
 
 def failed_fit() -> str:
@@ -168,5 +181,22 @@ CODES: tuple[Code, ...] = (
         " different FID, their parameters describe none of them. A warning.",
         mixed(_FIT + "chinchilla"),
         mixed(_FIT + "chinchilla --where 'fid == 1'"),
+    ),
+    Code(
+        "L217",
+        "fids of different feature spaces in one table",
+        "The column `features` says what space a row's `fid` is a distance in: a FID of 2 may be poor in one and"
+        " excellent in another. A law of quality, or a filter that reads `fid`, needs one space. Rows of fid 0 are real"
+        " data in every space; rows without an entry are taken as they are.",
+        spaces(_FIT + "approach2"),
+        spaces(_FIT + "approach2 --where 'generator != paper'"),
+    ),
+    Code(
+        "L218",
+        "a quality in another feature space than the law's",
+        "A law's constants hold for FIDs of the space it was fitted in. `--fid` means Inception's, the papers', unless"
+        " it names another: `--fid '0.2 @ pixels'`. Laws of different spaces can't be asked together.",
+        _LAW + "1e21 --fid '0.2 @ pixels'",
+        _LAW + "1e21 --fid 1.65",
     ),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Diagnostic codes of a study's fits and answers, L501 to L504: what its laws can't be asked."""
+"""Diagnostic codes of a study's fits and answers, L501 to L507: what its laws can't be asked."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ _TWO = (
     "recipe r { loss = trades(beta = 5) attack = pgd(eps = 0.15) batch = 64 lr = 0.1 evaluate = robust at every 50% }\n"
     "  recipe q { loss = trades(beta = 6) attack = pgd(eps = 0.15) batch = 64 lr = 0.1 evaluate = robust at every 50% }"
 )
+_MEASURED = "generator coarse { sampler = edm(steps = 5) } generator fine { sampler = edm(steps = 9) }"
+_MIXED = _MEASURED + "\n  generator paper { sampler = edm(steps = 7) fid = 1.65 }"
+_THREE = "grid runs { model in [cnn(2), cnn(4)] generator in [coarse, fine, paper] images in [4k, 8k] }"
+_OF_TWO = _THREE.replace(", paper", "")
+_LAW2 = "fit f { law = approach2 }"
 _BOTH = "grid runs { model in [cnn(2), cnn(4)] generator = g images in [4k, 8k] recipe in [r, q] }"
 
 CODES: tuple[Code, ...] = (
@@ -50,5 +55,27 @@ CODES: tuple[Code, ...] = (
         "fid. Other rows teach this study nothing.",
         "",
         planned(_FIT),
+    ),
+    Code(
+        "L506",
+        "a fit over qualities of different feature spaces",
+        "A FID is a distance in one space of features: pixels, a CIFAR-10 network's, Inception's. Its numbers, and the "
+        "constants of laws fitted to them, mean nothing in another space. A stated `fid` is Inception's unless "
+        "`features` says otherwise; a measured one is of the generator's `features`. 0 is real data in every space.",
+        planned(_LAW2, data=_MIXED, grid=_THREE),
+        planned("fit f { law = approach2 to = (runs where generator != paper) }", data=_MIXED, grid=_THREE),
+    ),
+    Code(
+        "L507",
+        "a question in another feature space than its law's",
+        "The law is fitted to FIDs of one space, the question states a quality of another, or names a generator that "
+        "is measured in another.",
+        planned(_LAW2, "forecast c { law = f fid = 0.5 compute = 1 TFLOP }", data=_MEASURED, grid=_OF_TWO),
+        planned(
+            _LAW2,
+            "forecast c { law = f fid = 0.5 features = pixels compute = 1 TFLOP }",
+            data=_MEASURED,
+            grid=_OF_TWO,
+        ),
     ),
 )

@@ -120,8 +120,8 @@ QUALITY: tuple[Code, ...] = (
     Code(
         "R502",
         "a feature space that can't be computed",
-        "FID is a distance in the space of some network's features. This one's weights aren't at hand; a distance in "
-        "another space is another measure, so none is put in its place.",
+        "FID is a distance in the space of some network's features. This one can't be computed here, or not on images of "
+        "this size; a distance in another space is another measure, so none is put in its place.",
         "$ isoloss run limits.study",
         "$ isoloss run limits.study --set generator.edm5.fid=35.54",
     ),
@@ -147,6 +147,33 @@ QUALITY: tuple[Code, ...] = (
         "is not robustness. The evaluation is refused.",
         _RUN,
         _RUN,
+    ),
+    Code(
+        "R521",
+        "a file that isn't the weights of Inception-v3",
+        "FID needs the network of 2015 in its PyTorch port, a file below the data root. This file can't be read as "
+        "tensors, lacks some of the network's or has others, holds values that are no numbers, or isn't the one whose "
+        "SHA-256 the study states. Each tensor is used exactly once or the file is refused; nothing in it is run.",
+        "$ cp inception_v3_google-0cc3c7bd.pth /data/pt_inception-2015-12-05-6726825d.pth\n"
+        "$ isoloss run limits.study --data /data",
+        "$ isoloss run limits.study --data /data",
+    ),
+    Code(
+        "R522",
+        "moments that are none, or of another feature space",
+        "`reference` names a `.npz` with the mean `mu` and covariance `sigma` of real images' features. The arrays are "
+        "missing, have another size than the space has features, or are no covariance. Without `reference` they are "
+        "measured on the training split.",
+        '$ isoloss run limits.study --data /data   # features = pixels(reference = "inception_stats.npz")',
+        '$ isoloss run limits.study --data /data   # features = inception(reference = "inception_stats.npz")',
+    ),
+    Code(
+        "R523",
+        "features that are not numbers",
+        "A network gave an infinity or no number for some image, and with it every distance would be none. Images are "
+        "integers, so the weights or the device are at fault.",
+        "$ isoloss run limits.study --data /data/broken",
+        "$ isoloss run limits.study --data /data",
     ),
 )
 

@@ -17,6 +17,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "isoloss.models": ("model",),
     "isoloss.losses": ("loss",),
     "isoloss.generators": ("sampler", "denoiser", "discriminator"),
+    "isoloss.features": ("feature space",),
     "isoloss.datasets": ("dataset",),
     "isoloss.laws": ("law",),
 }

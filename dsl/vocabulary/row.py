@@ -11,7 +11,7 @@ from isoloss.dsl.frozen import dataclass
 @dataclass(frozen=True)
 class By:
     """A default that depends on where it is needed. `key` is one of: dataset, loss (of the recipe around it,
-    or `evaluate` outside a recipe), law; `table` maps its value to study text, `*` for the others."""
+    or `evaluate` outside a recipe), law, measured (the dataset, for a generator whose fid is measured); `table` maps its value to study text, `*` for the others."""
 
     key: str
     table: Mapping[str, str]

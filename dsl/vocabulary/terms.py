@@ -3,6 +3,7 @@ recipes.py's all that we have."""
 
 from __future__ import annotations
 
+from isoloss.dsl.vocabulary.features import FEATURES
 from isoloss.dsl.vocabulary.generators import DENOISERS, DISCRIMINATORS, SAMPLERS
 from isoloss.dsl.vocabulary.recipes import (
     ATTACKS,
@@ -105,5 +106,6 @@ BUILT_IN: tuple[Term, ...] = (
     *SAMPLERS,
     *DENOISERS,
     *DISCRIMINATORS,
+    *FEATURES,
     *DATASETS,
 )

@@ -34,6 +34,11 @@ class LawAnswer:
     rule: Callable[[Any], Any] | None
     warnings: tuple[Diagnostic, ...]
 
+    @property
+    def features(self) -> str | None:
+        """The space that `fid` is a distance in; None: not known, or no law uses it."""
+        return next((law.fit.features for law in self.laws if law.fit.features is not None), None)
+
     def to_json(self) -> dict[str, Any]:
         """The contract of `optimum --json`; intervals are null where none was estimated."""
         ranges = {
@@ -48,6 +53,7 @@ class LawAnswer:
             "intervals": {name: ends(value) for name, value in ranges.items()},
             "laws": [law.name for law in self.laws],
             "fid": self.fid,
+            "features": self.features,
             "exponents": {name: value.mid for name, value in self.optimum.exponents.items()},
             "asymptote": {
                 "loss": _mid(self.asymptote),
@@ -65,7 +71,8 @@ class LawAnswer:
         """The answer with intervals, one quantity a line."""
         names = " + ".join(law.name for law in self.laws)
         first = self.laws[0]
-        quality = f", FID {self.fid:g}" if any(law.fit.law.uses_fid for law in self.laws) else ""
+        other = f" @ {self.features}" if self.features not in (None, "inception") else ""
+        quality = f", FID {self.fid:g}{other}" if any(law.fit.law.uses_fid for law in self.laws) else ""
         lines = [
             f"{names} at {self.flops:.4g} FLOP{quality}",
             f"  {first.flops_constant:.4g} FLOP per parameter and image ({first.constant_source})",
@@ -139,11 +146,32 @@ def answer(laws: Sequence[NamedLaw], flops: float, fid: float) -> LawAnswer:
 
 
 def fid_for(laws: Sequence[NamedLaw], stated: str | None) -> float:
-    """The FID a question is about: as stated; else the only one a law was fitted at; else 0, real data."""
-    from isoloss.commands.arguments import fid_value
+    """The FID a question is about: as stated; else the only one a law was fitted at; else 0, real data.
 
+    Raises UserError L218 where it is a distance in another feature space than a law was fitted in, or the laws
+    are of different spaces themselves."""
+    from isoloss.commands.arguments import fid_value
+    from isoloss.compiler.plan import frechet_metric
+
+    spaces = dict.fromkeys(law.fit.features for law in laws if law.fit.features is not None)
+    if len(spaces) > 1:
+        listed = ", ".join(
+            f"{law.name}: `{frechet_metric(law.fit.features)}`" for law in laws if law.fit.features
+        )
+        help = "one quality has another number in each: ask each law by itself"
+        raise fault("L218", f"the laws are fitted in different feature spaces: {listed}", help)
     if stated is not None:
-        return fid_value(stated)
+        value, space = fid_value(stated)
+        other = next((law for law in laws if law.fit.features not in (None, space)), None)
+        if value and other is not None and other.fit.features is not None:
+            theirs = frechet_metric(other.fit.features)
+            raise fault(
+                "L218",
+                f"`--fid {stated}` is a `{frechet_metric(space)}`, {other.name} is fitted to `{theirs}`",
+                f"state the quality in the law's space: `--fid '… @ {other.fit.features}'`",
+                "`--fid 0` is real data in every space",
+            )
+        return value
     for law in laws:
         low, high = law.fit.domain.fid
         if law.fit.law.uses_fid and "epsilon" in law.fit.unidentified and low == high:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from isoloss.errors import WRONG_USAGE, UserError, fault
 
 COMPUTE_HELP = "write it as `1e21`, `1e21 FLOP` or `1 ZFLOP`"
@@ -15,12 +17,24 @@ def compute_flops(text: str) -> float:
     return value
 
 
-def fid_value(text: str) -> float:
-    """A FID, 0 or above. Raises UserError (L211, exit code 2)."""
-    value = _number(text, ("plain",))
-    if value is None or not 0 <= value < 1e6:
-        raise _wrong(f"`--fid {text}` is not a FID", "a number, 0 or above; 0 is real data")
-    return value
+FID_HELP = (
+    "quality of the training data, 0 = real; another space than Inception is named: '0.2 @ pixels'; "
+    "default 0, or the fit's only FID"
+)
+_SPACE = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,40}")
+
+
+def fid_value(text: str) -> tuple[float, str]:
+    """`1.65`, `0.2 @ pixels` -> a FID, 0 or above, and the feature space it is a distance in: the papers',
+    Inception's, where none is named. Raises UserError (L211, exit code 2)."""
+    number, named, space = (part.strip() for part in text.partition("@"))
+    value = _number(number, ("plain",))
+    if value is None or not 0 <= value < 1e6 or (named and not _SPACE.fullmatch(space)):
+        raise _wrong(
+            f"`--fid {text}` is not a FID",
+            "a number, 0 or above; 0 is real data; `0.2 @ pixels` names its space",
+        )
+    return value, space or "inception"
 
 
 def _number(text: str, dimensions: tuple[str, ...]) -> float | None:

@@ -149,6 +149,7 @@ def _fit(
         joint=arguments.base is None,
         base_runs=_runs_where(kept, arguments.base, "--base"),
         quality_runs=_runs_where(kept, arguments.quality, "--quality"),
+        features=next(iter(kept.spaces), None),
     )
     points = kept.to_points()
     fit = fit_law(law, points, options)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from isoloss.commands.numbers import digits, interval
+from isoloss.compiler.plan import frechet_metric
 
 if TYPE_CHECKING:
     from isoloss.compiler.laws.fitted import LawFit
@@ -33,6 +34,8 @@ def fit_screen(fit: LawFit, table: RunTable, data: Mapping[str, Any]) -> str:
     if "base" in protocol:
         rest = f"where {protocol['quality']}" if protocol["quality"] else "all others"
         lines.append(f"  stages: base, where {protocol['base']}; then zeta and epsilon, {rest}")
+    if fit.features is not None:
+        lines.append(f"  quality: {frechet_metric(fit.features)}")
     lines += [f"  note: {note}" for note in table.notes]
     lines += ["", f"  {'':<12} {'estimate':>12}   95% interval"]
     rows = {name: (value, data["intervals"].get(name)) for name, value in data["parameters"].items()}

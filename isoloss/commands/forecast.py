@@ -7,6 +7,8 @@ from __future__ import annotations
 import argparse
 import sys
 
+from isoloss.commands.arguments import FID_HELP
+
 EXAMPLE = """
 examples:
   isoloss forecast fit2.json fit3.json --compute 1e22 --fid 1.65
@@ -18,9 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLE
     parser.add_argument("laws", metavar="LAW", nargs="+", help="fits' JSON or published laws")
     parser.add_argument("--compute", required=True, metavar="C", help="training budget: 1e21, '1 ZFLOP'")
-    parser.add_argument(
-        "--fid", help="quality of the training data, 0 = real; default 0, or the fit's only FID"
-    )
+    parser.add_argument("--fid", metavar="FID", help=FID_HELP)
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 

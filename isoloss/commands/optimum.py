@@ -6,6 +6,8 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
+from isoloss.commands.arguments import FID_HELP
+
 if TYPE_CHECKING:
     from isoloss.compiler.laws.fitted import Optimum, Tradeoff
 
@@ -25,9 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "law", metavar="LAW", help="a fit's JSON, or a published law: bartoldson2024.approach2"
     )
     parser.add_argument("--compute", required=True, metavar="C", help="training budget: 1e21, '1 ZFLOP'")
-    parser.add_argument(
-        "--fid", help="quality of the training data, 0 = real; default 0, or the fit's only FID"
-    )
+    parser.add_argument("--fid", metavar="FID", help=FID_HELP)
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 

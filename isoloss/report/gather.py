@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from isoloss.compiler.plan import Facts, Job, Observation, Plan, Range
+from isoloss.compiler.plan import Facts, Job, Observation, Plan, Range, frechet_metric, frechet_space
 from isoloss.report.plans import Plans, read_plans
 from isoloss.runtime import journal
 from isoloss.runtime.result import Result
@@ -129,11 +129,33 @@ class Material:
             for j in self.jobs.values()
             if j.facts.generator and j.facts.fid is not None
         }
+        for generator, measured in self.measures.items():
+            for o in measured.values():
+                if frechet_space(o.metric) is not None:
+                    found[generator] = o.value
+        return {k: v for k, v in found.items() if k is not None and v is not None}
+
+    @cached_property
+    def measures(self) -> Mapping[str, Mapping[str, Observation]]:
+        """generator -> what its fid job measured, by typed name."""
+        found: dict[str, dict[str, Observation]] = {}
         for o in self.observations:
             job = self.jobs.get(o.job)
-            if o.metric.startswith("fid ") and job is not None and job.facts.generator:
-                found[job.facts.generator] = o.value
-        return {k: v for k, v in found.items() if k is not None and v is not None}
+            if o.kind == "fid" and job is not None and job.facts.generator:
+                found.setdefault(job.facts.generator, {})[o.metric] = o
+        return found
+
+    def quality_name(self, generator: str | None) -> str:
+        """What a generator's quality is called: FID for the papers', else with the space it is measured in."""
+        space = next(
+            (
+                j.facts.features
+                for j in self.jobs.values()
+                if j.facts.generator == generator and j.facts.features
+            ),
+            None,
+        )
+        return quality_name(space)
 
     def seconds(self, job: str) -> float | None:
         """Wall seconds a finished job took; None for unfinished jobs, and for simulated ones."""
@@ -151,6 +173,17 @@ class Material:
         if job.id in self.failures:
             return "failed"
         return job.state if job.state != "done" else "ready"
+
+
+def quality_name(space: str | None) -> str:
+    """`FID` for Inception's (and where nothing is said), `FID @ pixels`, `FD @ resnet18`."""
+    return distance_name(frechet_metric(space or "inception"))
+
+
+def distance_name(metric: str) -> str:
+    """A typed name of a distance for people: `fid @ inception` is FID, `kd @ resnet18` KD @ resnet18."""
+    word, _, space = metric.partition(" @ ")
+    return word.upper() if space == "inception" else f"{word.upper()} @ {space}"
 
 
 def gather(path: Path) -> Material:

@@ -12,11 +12,13 @@ from isoloss.report.gather import Material, gather
 from isoloss.report.html import text
 from isoloss.report.sections.answers import answers
 from isoloss.report.sections.cost import cost
-from isoloss.report.sections.fits import fits, quality
+from isoloss.report.sections.fits import fits
 from isoloss.report.sections.forecasts import forecasts
 from isoloss.report.sections.frontier import frontier
+from isoloss.report.sections.generators import generators
 from isoloss.report.sections.jobs import jobs, provenance, recipe
 from isoloss.report.sections.method import method
+from isoloss.report.sections.quality import quality
 from isoloss.report.sections.samples import samples
 from isoloss.report.sections.scaling import scaling
 from isoloss.report.style import CSS
@@ -30,6 +32,7 @@ _NAVIGATION = (
     ("scaling", "Scaling"),
     ("frontier", "Best use of compute"),
     ("laws", "Laws"),
+    ("generators", "Generators"),
     ("quality", "Quality"),
     ("forecasts", "Forecasts"),
     ("cost", "Cost"),
@@ -69,7 +72,8 @@ def render(material: Material) -> str:
         scaling(material, laws),
         frontier(material, laws),
         fits(material, laws),
-        quality(material),
+        generators(material),
+        quality(material, laws),
         forecasts(material),
         cost(material),
         samples(material),

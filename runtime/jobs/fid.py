@@ -1,70 +1,179 @@
-"""The `fid` job: distance of generated images to the real training split, in a declared feature space.
+"""The `fid` job: how good a generator's images are, in a declared feature space, against the real training split.
 
-In: FidSpec and the shards it names. Out: `quality.json`; observes `fid @ pixels`, `fd @ resnet18`, …"""
+In: FidSpec and the shards it names. Out: `quality.json`, `samples.npz`, `samples.png`; observes `fid @ pixels`,
+`fd @ resnet18`, …, and in the same space `kid`, `precision`, `recall`, `memorisation`, `agreement`. Resumes where a
+network's features stopped."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
-from isoloss.compiler.plan import FidSpec, Observation
+from isoloss.compiler.plan import FidSpec, Observation, frechet_space
 from isoloss.runtime.context import JobContext
-from isoloss.runtime.data import load
+from isoloss.runtime.data import ImageSet, load
 from isoloss.runtime.data.shards import open_shards
 from isoloss.runtime.errors import JobError
-from isoloss.runtime.quality.features import build
-from isoloss.runtime.quality.frechet import estimate, moments
+from isoloss.runtime.quality import measures
+from isoloss.runtime.quality import reference as references
+from isoloss.runtime.quality.agreement import Agreement, agree
+from isoloss.runtime.quality.evidence import save_samples
+from isoloss.runtime.quality.features import Space, build
+from isoloss.runtime.quality.frechet import GROUPS
+from isoloss.runtime.quality.kernel import BLOCKS
+from isoloss.runtime.quality.measures import PAIRWISE, Compared, Measure
+from isoloss.runtime.quality.sets import PIECE, Pictures, cached, kept
 
 #: Below this share of images per feature a covariance is singular and the distance mostly noise.
 LEAST_IMAGES_PER_FEATURE = 2
 
 
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The images of a measurement: those that are measured, those that generators learn from, and real ones they
+    never saw. `looked`: positions of the measured ones that pairs are made of, in KID's blocks."""
+
+    measured: Pictures
+    looked: NDArray[np.int64]
+    train: ImageSet
+    held_out: ImageSet
+
+
 def run(context: JobContext) -> tuple[Observation, ...]:
-    """Measure. Raises JobError R502 (no such features here), R503 (too few images), R401-R406 (shards)."""
+    """Measure. Raises JobError R401, R521 (weights), R502 (no such features here), R503 (too few images), R522
+    (moments of another space), R523 (features that are no numbers), R401-R406 (data and shards)."""
     spec = context.job.spec
     assert isinstance(spec, FidSpec)
+    rng = np.random.default_rng(spec.seed)
     space = build(spec.features, context.data_root, context.device)
-    real = load(spec.dataset, "train", context.data_root)
-    shards = open_shards([context.inputs[id] for id in spec.samples], spec.images, real.classes)
-    if shards.parts[0][0].shape[1:] != real.images.shape[1:]:
+    subject = _subject(context, spec, rng)
+    size, moments = _size(space, subject), spec.features.get("reference")
+    given = moments and references.from_file(moments, context.data_root, size, space.name)
+    # Features. A network's take most of the time; all other steps are quick.
+    measured, unseen = subject.measured, Pictures.of(subject.held_out)
+    part = _parts(context, (len(subject.train), measured.count, unseen.count))
+    real = cached(space, subject.train, context.cache, context.work / "reference", part[0])
+    ours = kept(space, measured, context.work / "measured", part[1])
+    held_out = kept(space, unseen, context.work / "held_out", part[2])
+    # Measures.
+    reference = given or references.measured(real)
+    found = [measures.distance(space.name, ours, measured.spread(GROUPS), reference)]
+    compared = measures.compare(ours, subject.looked, real, held_out, rng)
+    found += measures.pairs(space.name, compared, rng)
+    found.append(measures.agreed(_agreement(context, spec, space, subject, compared)))
+    # Evidence.
+    save_samples(context.output, measured, subject.looked, subject.train, compared.nearest)
+    _save_numbers(context, spec, space, subject, found)
+    return tuple(_observation(context, spec, space, each) for each in found)
+
+
+def _subject(context: JobContext, spec: FidSpec, rng: np.random.Generator) -> Subject:
+    train = load(spec.dataset, "train", context.data_root)
+    test = load(spec.dataset, "test", context.data_root)
+    measured = _measured(context, spec, train)
+    looked = np.concatenate(measured.spread(BLOCKS, PAIRWISE))
+    return Subject(measured, looked, train, test.take(measures.subset(len(test), measured.count, rng)))
+
+
+def _measured(context: JobContext, spec: FidSpec, train: ImageSet) -> Pictures:
+    """Made images, then real ones."""
+    if not 0 <= spec.real <= len(train):
+        raise JobError("R405", f"{spec.real:,} real images are needed, there are {len(train):,}")
+    real = Pictures.of(train.take(slice(0, spec.real)))
+    if not spec.images:
+        return real
+    shards = open_shards([context.inputs[id] for id in spec.samples], spec.images, train.classes)
+    if shards.parts[0][0].shape[1:] != train.images.shape[1:]:
         raise JobError("R404", "generated and real images have different shapes")
-    reference = space.extract(real.images)
-    context.progress(0.1)
-    generated = space.extract(shards.first(spec.images)[0])
-    context.progress(0.5)
-    least = LEAST_IMAGES_PER_FEATURE * generated.shape[1]
-    if min(len(generated), len(reference)) < least:
+    made = Pictures.of(shards)
+    return made.and_then(real) if spec.real else made
+
+
+def _parts(context: JobContext, images: Sequence[int]) -> list[Callable[[float], None]]:
+    """Progress of steps that take time in proportion to `images`, together nine tenths of the job."""
+    ends = 0.9 * np.cumsum([0, *images]) / sum(images)
+
+    def telling(start: float, stop: float) -> Callable[[float], None]:
+        return lambda done: context.progress(start + done * (stop - start))
+
+    return [telling(float(a), float(b)) for a, b in pairwise(ends)]
+
+
+def _size(space: Space, subject: Subject) -> int:
+    """Features of an image, once it is sure that there are images enough for a covariance of so many."""
+    size = space.extract(subject.train.images[:1]).shape[1]
+    least = round(LEAST_IMAGES_PER_FEATURE * size)
+    most = min(subject.measured.count, len(subject.train))
+    if most < least:
         raise JobError(
             "R503",
-            f"{min(len(generated), len(reference)):,} images are too few for a distance over "
-            f"{generated.shape[1]} features; at least {least:,} are needed",
+            f"{most:,} images are too few for a distance over {size} features; at least {least:,} are needed",
             "give the generator more images, or state its `fid`",
         )
-    found = estimate(generated, moments(reference), np.random.default_rng(spec.seed))
-    result = {
-        "metric": space.metric,
+    return size
+
+
+def _agreement(
+    context: JobContext, spec: FidSpec, space: Space, subject: Subject, compared: Compared
+) -> Agreement:
+    """CIFAR-10 has a classifier that nothing here was trained with; others have their nearest neighbours."""
+    labels, unseen = subject.measured.take(subject.looked)[1], subject.held_out.labels
+    if spec.dataset["kind"] != "cifar10":
+        return measures.by_neighbours(space.name, compared, labels, subject.train.labels, unseen)
+    from isoloss.runtime.quality.resnet18 import Resnet18
+
+    network = Resnet18(context.device)
+
+    def classes(pictures: Pictures, index: NDArray[np.int64]) -> NDArray[np.int64]:
+        said = []
+        for start in range(0, len(index), PIECE):
+            images = pictures.read(index[start : start + PIECE])
+            said.append(network.classes(network.features(images)))
+            context.progress(0.9)
+        return np.concatenate(said)
+
+    ours = classes(subject.measured, subject.looked)
+    theirs = classes(Pictures.of(subject.held_out), np.arange(len(unseen)))
+    return agree("resnet18", (ours, labels), (theirs, unseen))
+
+
+def _save_numbers(
+    context: JobContext, spec: FidSpec, space: Space, subject: Subject, found: Sequence[Measure]
+) -> None:
+    record = {
+        "space": space.name,
         "features": dict(spec.features),
         "dataset": dict(spec.dataset),
-        "reference_split": "train",
-        "reference_images": len(reference),
-        **asdict(found),
+        "generated_images": spec.images,
+        "real_images": spec.real,
+        "reference": spec.features.get("reference") or "training split",
+        "training_images": len(subject.train),
+        "notes": list(space.notes),
+        "measures": {
+            each.metric: {**asdict(each.measured), "bias": each.bias, **each.details} for each in found
+        },
     }
     options = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS
-    (context.output / "quality.json").write_bytes(orjson.dumps(result, option=options))
-    note = f"biased upwards at n = {found.count}: {found.limit:.4g} when extrapolated to n = infinity"
-    return (
-        Observation(
-            context.job.id,
-            "fid",
-            space.metric,
-            found.value,
-            found.low,
-            found.high,
-            count=found.count,
-            fid=found.value,
-            seed=spec.seed,
-            flags=(note,),
-        ),
+    (context.output / "quality.json").write_bytes(orjson.dumps(record, option=options))
+
+
+def _observation(context: JobContext, spec: FidSpec, space: Space, each: Measure) -> Observation:
+    main = frechet_space(each.metric) is not None
+    bias = (f"biased at n = {each.measured.count}: {each.bias}",) if main else ()
+    return Observation(
+        job=context.job.id,
+        kind="fid",
+        metric=each.metric,
+        value=each.measured.value,
+        low=each.measured.low,
+        high=each.measured.high,
+        count=each.measured.count,
+        fid=each.measured.value if main else None,
+        seed=spec.seed,
+        flags=(*bias, *space.notes),
     )

@@ -42,7 +42,7 @@ ASK = (
 BUDGET = "budget {{ compute = {} devices = 2 of cpu choose = {} }}"
 
 
-def small(folder: Path, compute: str = "400 GFLOP", choose: str = "design", **parts: str) -> Study:
+def small(folder: Path, compute: str = "440 GFLOP", choose: str = "design", **parts: str) -> Study:
     return study(folder, **{"fits": FITS, "ask": ASK, "budget": BUDGET.format(compute, choose), **parts})
 
 

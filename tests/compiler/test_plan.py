@@ -276,6 +276,8 @@ def test_removing_a_seed_removes_exactly_its_jobs(tmp_path: Path) -> None:
         ("seed in [0, 1]", "seed in 0..1"),
         ("32 if images <= 8k else 64", "64 if images > 8k else 32"),
         ("lr = 0.1", "lr = 0.1 if images > 1 else 7"),
+        ("edm(steps = 3)", "edm(steps = 3) features = pixels"),
+        ("edm(steps = 3)", "edm(steps = 3) features = pixels(images = 10k, reference = none)"),
     ],
 )
 def test_cosmetic_edits_change_no_id(tmp_path: Path, old: str, new: str) -> None:
@@ -298,6 +300,10 @@ def test_cosmetic_edits_change_no_id(tmp_path: Path, old: str, new: str) -> None
         ("lr = 0.1", "lr = 0.1 clip = 1", {"train", "evaluate"}),
         ("lr = 0.1", "lr = 0.1 precision = bf16", {"train", "evaluate"}),
         ("lr = 0.1", "lr = 0.1 average = none", {"train", "evaluate"}),
+        ("images = 100k", "images = 100k features = resnet18", {"fid"}),
+        ("images = 100k", "images = 100k features = pixels(images = 9k)", {"fid"}),
+        ("images = 100k", 'images = 100k features = pixels(reference = "m.npz")', {"fid"}),
+        ("images = 100k", 'images = 100k features = inception(weights = "w.pth", images = 10k)', {"fid"}),
         ("steps = 20", "steps = 19", {"generate", "fid", "train", "evaluate"}),
         ("components = 4", "components = 3", {"generate", "fid", "train", "evaluate"}),
     ],
@@ -305,7 +311,8 @@ def test_cosmetic_edits_change_no_id(tmp_path: Path, old: str, new: str) -> None
 def test_semantic_edits_change_what_depends_on_them(
     tmp_path: Path, old: str, new: str, kinds: set[str]
 ) -> None:
-    before, after = plan_of(study(tmp_path)), plan_of(study_of_text(tmp_path, text().replace(old, new)))
+    ample = text(budget=BASE["budget"].replace("5 TFLOP", "5 EFLOP"))
+    before, after = (plan_of(study_of_text(tmp_path, t)) for t in (ample, ample.replace(old, new)))
     changed = {job.kind for job in after.jobs if job.id not in ids(before)}
     assert changed == kinds
     same = [job for job in after.jobs if job.id in ids(before)]

@@ -9,6 +9,7 @@ import pytest
 from isoloss.compiler.architectures import FAMILIES as COUNTED
 from isoloss.compiler.datasets import SHAPES
 from isoloss.compiler.devices import BUILT_IN as DEVICE_PROFILES
+from isoloss.compiler.features import FEATURES
 from isoloss.dsl import docs, vocabulary
 from isoloss.dsl.calls import default_text
 from isoloss.dsl.codes import codes
@@ -69,6 +70,7 @@ def test_the_rooms_agree() -> None:
     assert set(DEVICES) == set(DEVICE_PROFILES)
     assert {t.name for t in terms("model")} == set(COUNTED)
     assert {t.name for t in terms("dataset")} == set(SHAPES)
+    assert {t.name for t in terms("feature space")} == set(FEATURES)
 
 
 def test_pages_are_current() -> None:
@@ -99,7 +101,7 @@ def test_the_surface_is_frozen() -> None:
         "batchnorm batchnorm", "sampler edm", "sampler pfgmpp", "sampler dg", "denoiser mixture",
             "denoiser unet", "denoiser pretrained", "discriminator encoder",
         "dataset digits", "dataset cifar10", "dataset cifar100", "dataset svhn", "dataset mnist",
-        "dataset fashion_mnist",
+        "dataset fashion_mnist", "feature space pixels", "feature space resnet18", "feature space inception",
     }  # fmt: skip
     assert set(QUANTITIES) == {
         "params", "images", "fid", "flops", "epochs", "seed", "model", "generator", "generator.images",
@@ -111,7 +113,7 @@ def test_the_surface_is_frozen() -> None:
         "N": range(101, 114),
         "U": range(101, 107),
         "V": range(101, 112),
-        "G": [*range(101, 109), 111],
+        "G": [*range(101, 109), 111, 112],
     }
     assert ours == [f"{stage}{number}" for stage, all_ in numbers.items() for number in all_]
 

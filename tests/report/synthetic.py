@@ -45,6 +45,11 @@ MODELS = {
     (82, 16): 316_356_058,
 }
 GENERATORS = {"edm5": 35.54, "edm10": 2.48, "dg": 1.65}
+SAMPLERS: dict[str, dict[str, Any]] = {
+    "edm5": {"kind": "edm", "steps": 5},
+    "edm10": {"kind": "edm", "steps": 10},
+    "dg": {"kind": "dg", "steps": 20},
+}
 IMAGES = (5_017_600, 10_035_200, 30_720_000, 102_400_000)
 FLOPS_PER_IMAGE = 7822.0  # times N
 ATTACK = "pgd(40, cw, linf, 8/255)"
@@ -215,21 +220,35 @@ def _train(
     yield Made(evaluation, point(1.0, evaluation), 30 + flops / 2e17)
 
 
+def _measured(job: Job, fid: float) -> Iterator[Observation]:
+    """A distance, and what else a fid job measures beside it."""
+    values = {
+        "fid @ inception": fid,
+        "kid @ inception": fid / 1000,
+        "precision @ inception": 0.8 - fid / 100,
+        "recall @ inception": 0.6,
+        "memorisation @ inception": 0.05,
+        "agreement @ resnet18": 0.9 - fid / 100,
+    }
+    for metric, value in values.items():
+        known = fid if metric.startswith("fid") else None
+        yield Observation(job.id, "fid", metric, value, 0.97 * value, 1.03 * value, 10_000, fid=known)
+
+
 def make(runs: int | None = None) -> list[Made]:
     """Jobs of the whole study in the order of needs; `runs` limits the trainings."""
     rng = np.random.default_rng(5)
     made: list[Made] = []
     shards: dict[str, str] = {}
     for generator, fid in GENERATORS.items():
-        shard = GenerateSpec(CIFAR, {"kind": generator}, {"kind": "none"}, 0, 10_000, 7)
-        facts = Facts(generator=generator, fid=fid)
+        shard = GenerateSpec(CIFAR, SAMPLERS[generator], {"kind": "none"}, 0, 10_000, 7)
+        facts = Facts(generator=generator, fid=fid, features="inception")
         job = _job("generate", f"generate/{generator}/0-10k", shard, (), facts, 1e15, 11)
         made.append(Made(job, (Observation(job.id, "generate", "images", 10_000.0),), 21.0))
         shards[generator] = job.id
         quality = FidSpec(CIFAR, {"kind": "inception"}, (job.id,), 10_000, 7)
         fid_job = _job("fid", f"fid/{generator}", quality, (job.id,), facts, 1e14, 11)
-        seen = Observation(fid_job.id, "fid", "fid @ inception", fid, 0.97 * fid, 1.03 * fid, 10_000)
-        made.append(Made(fid_job, (seen,), 22.0))
+        made.append(Made(fid_job, tuple(_measured(fid_job, fid)), 22.0))
     cells = [(m, g, d) for g in GENERATORS for m in MODELS for d in IMAGES]
     for model, generator, images in cells[:runs]:
         made += _train(model, generator, images, shards[generator], None, rng)
@@ -339,6 +358,22 @@ def samples_file(path: Path, images: int = NUM_SAMPLES) -> None:
     )
 
 
+def neighbours_file(path: Path, images: int = 12, suspects: int = 2) -> None:
+    """Blobs beside blobs, in the format fid jobs write."""
+    rng = np.random.default_rng(2)
+    np.savez_compressed(
+        path,
+        generated=rng.integers(0, 256, (images, 32, 32, 3), dtype=np.uint8),
+        nearest=rng.integers(0, 256, (images, 32, 32, 3), dtype=np.uint8),
+        labels=np.arange(images) % 10,
+        nearest_labels=np.arange(images) % 7,
+        index=np.arange(images),
+        nearest_index=np.arange(images),
+        distance=rng.random(images) + 1,
+        suspects=np.int64(suspects),
+    )
+
+
 def write_store(path: Path, made: list[Made], plan: Plan | None) -> Path:
     """Commit everything the way the runtime does."""
     store = Store(path)
@@ -347,6 +382,8 @@ def write_store(path: Path, made: list[Made], plan: Plan | None) -> Path:
         draft = store.begin(m.job.id)
         if m.job.kind == "evaluate" and "dg" in m.job.name:
             samples_file(draft / "samples.npz")
+        if m.job.kind == "fid" and "dg" in m.job.name:
+            neighbours_file(draft / "samples.npz")
         run = Run(
             m.seconds,
             0.0,

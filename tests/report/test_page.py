@@ -8,6 +8,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from isoloss.cli import main
@@ -22,6 +23,7 @@ SECTIONS = [
     "scaling",
     "frontier",
     "laws",
+    "generators",
     "quality",
     "forecasts",
     "cost",
@@ -165,6 +167,9 @@ def test_figures_are_all_there(html: str) -> None:
         "Residuals of bottleneck",
         "Robust accuracy against loss",
         "FID of each generator",
+        "FID against network evaluations",
+        "KID against network evaluations",
+        "Loss against FID",
         "Forecast and measured loss",
         "Seconds planned against seconds measured",
     ):
@@ -307,3 +312,85 @@ def test_mistakes_get_a_code_and_no_traceback(
     told = capsys.readouterr().err
     assert f"error[{code}]" in told
     assert "Traceback" not in told
+
+
+# Generators.
+
+
+def section_of(html: str, anchor: str) -> str:
+    begin = html.index(f'<section id="{anchor}"')
+    return html[begin : html.index("</section>", begin)]
+
+
+def test_every_measure_of_a_generator_is_shown_with_its_interval(html: str) -> None:
+    part = Page(section_of(html, "generators") + "</section>")
+    for fid in synthetic.GENERATORS.values():
+        for value in (fid, fid / 1000, 0.8 - fid / 100, 0.9 - fid / 100):
+            assert {value, 0.97 * value, 1.03 * value} <= set(part.values)
+    for word in ("FID", "KID", "precision", "recall", "memorised", "agreement", "agreement @ resnet18"):
+        assert word in part.text
+
+
+def test_samples_stand_beside_their_nearest_training_images(html: str) -> None:
+    part = section_of(html, "generators")
+    # Ten of the first, two suspects; each with its neighbour.
+    assert part.count("<img ") == 2 * (10 + 2)
+    assert part.count('alt="nearest training image, class') == 12
+    assert "Nearest to training images" in part
+
+
+def test_a_simulated_store_has_numbers_and_no_images(tmp_path: Path) -> None:
+    made = synthetic.make(runs=2)
+    few = [replace(m, observations=m.observations[:1]) if m.job.kind == "fid" else m for m in made]
+    renamed = [replace(m, job=replace(m.job, name=m.job.name.replace("dg", "gd"))) for m in few]
+    path = synthetic.write_store(tmp_path / "store", renamed, synthetic.make_plan(renamed))
+    html = write_report(path).read_text()
+    part = section_of(html, "generators")
+    assert "<img " not in part
+    assert "not estimated" not in part, "a measure that no job made is no gap"
+    assert 'aria-label="FID against network evaluations' in html
+    assert "KID against network evaluations" not in html
+
+
+def test_spaces_are_drawn_apart(tmp_path: Path) -> None:
+    made = synthetic.make(runs=2)
+
+    def move(m: synthetic.Made) -> synthetic.Made:
+        """The same, measured in a CIFAR network: an FD."""
+        facts = replace(m.job.facts, features="resnet18")
+        seen = tuple(
+            replace(o, metric=o.metric.replace("fid @ inception", "fd @ resnet18")) for o in m.observations
+        )
+        return replace(m, job=replace(m.job, facts=facts), observations=seen)
+
+    moved = [move(m) if m.job.facts.generator == "edm5" else m for m in made]
+    html = write_report(
+        synthetic.write_store(tmp_path / "store", moved, synthetic.make_plan(moved))
+    ).read_text()
+    assert 'aria-label="FD @ resnet18 of each generator' in html
+    assert 'aria-label="FID of each generator' in html
+    # One generator each way is no curve, and edm5's runs are on another axis than the others'.
+    assert 'aria-label="FD @ resnet18 against' not in html
+    assert "edm5 (FD @ resnet18 35.5)" in html
+
+
+@pytest.mark.parametrize("kind", ["text", "shapes", "pickle", "float"])
+def test_a_samples_file_that_is_none_is_left_out(kind: str, tmp_path: Path) -> None:
+    from isoloss.report.sections.generators import load
+
+    path = tmp_path / "samples.npz"
+    synthetic.neighbours_file(path)
+    assert load(path) is not None
+    with np.load(path) as file:
+        arrays = dict(file)
+    if kind == "text":
+        path.write_text("none")
+    else:
+        if kind == "shapes":
+            arrays["nearest"] = arrays["nearest"][:3]
+        elif kind == "pickle":
+            arrays["labels"] = np.array([object()] * 12)
+        else:
+            arrays["generated"] = arrays["generated"] / 255.0
+        np.savez(path, **arrays)
+    assert load(path) is None

@@ -7,15 +7,20 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from isoloss.compiler import components
+from isoloss.compiler import cost as cost_of_quality
 from isoloss.compiler import passes as cost_rule
 from isoloss.compiler.architectures import FAMILIES, count
 from isoloss.compiler.datasets import SHAPES
 from isoloss.compiler.devices import BUILT_IN
+from isoloss.compiler.features import FEATURES, dimensions
 from isoloss.dsl.vocabulary import DEVICES, terms
 from isoloss.runtime import losses, metrics
 from isoloss.runtime.attacks import ATTACKS
 from isoloss.runtime.data import DATASETS
 from isoloss.runtime.models import build
+from isoloss.runtime.quality import features as spaces
+from isoloss.runtime.quality.measures import PAIRWISE
+from isoloss.runtime.quality.resnet18 import Resnet18
 from isoloss.runtime.training.engine import OPTIMIZERS
 from isoloss.runtime.training.perturb import PERTURBS
 from isoloss.runtime.training.schedule import SCHEDULES
@@ -60,6 +65,8 @@ def test_tables_have_the_same_rows() -> None:
     assert {term.name for term in terms("schedule")} == set(SCHEDULES)
     assert {term.name for term in terms("perturb")} == set(PERTURBS) == set(cost_rule.PERTURBS)
     assert {term.name for term in terms("dataset")} <= set(SHAPES)
+    assert {term.name for term in terms("feature space")} == set(FEATURES) == set(spaces.FEATURES)
+    assert cost_of_quality.PAIRWISE_IMAGES == PAIRWISE
     assert set(DEVICES) == set(BUILT_IN)
 
 
@@ -68,6 +75,17 @@ def test_shapes_are_those_of_the_readers(name: str) -> None:
     row, shape = DATASETS[name], SHAPES[name]
     assert row.shape == (shape.height, shape.width, shape.channels)
     assert row.classes == shape.classes
+
+
+def test_feature_spaces_are_as_large_and_as_dear_as_the_table_says() -> None:
+    """Inception's row is counted beside its network, in test_inception.py."""
+    images = torch.zeros((1, 32, 32, 3), dtype=torch.uint8).numpy()
+    with FlopCounterMode(display=False) as counter:
+        found = Resnet18().features(images)
+    assert counter.get_total_flops() == FEATURES["resnet18"].forward_flops
+    assert found.shape[1] == FEATURES["resnet18"].dimensions
+    assert dimensions({"kind": "pixels"}, {"kind": "cifar10"}) == spaces.pixels(images).shape[1] == 3072
+    assert dimensions({"kind": "clip"}, {"kind": "cifar10"}) is None
 
 
 PGD = {"kind": "pgd", "restarts": 1, "start": "uniform"}

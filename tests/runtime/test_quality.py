@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,28 +13,37 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isoloss.compiler.plan import Cost, FidSpec, Job, Origin
+from isoloss.compiler.plan import Cost, FidSpec, Job, Observation, Origin
 from isoloss.runtime.context import JobContext
 from isoloss.runtime.data import load
 from isoloss.runtime.errors import JobError
 from isoloss.runtime.jobs.fid import run
 from isoloss.runtime.quality.features import build, pixels
 from isoloss.runtime.quality.frechet import (
+    GROUPS,
     Moments,
+    Reference,
+    Scatter,
     estimate,
-    extrapolate,
     frechet_distance,
     moments,
-    weighted_moments,
+    scatter,
 )
-from isoloss.runtime.quality.neighbours import kernel_distance, nearest_distance, precision_recall
+from isoloss.runtime.quality.kernel import block_estimate, kernel_distance
+from isoloss.runtime.quality.neighbours import NEAR, memorised, nearest, precision_recall
 
 DIGITS = {"kind": "digits"}
+PIXELS = {"kind": "pixels", "images": 10_000, "reference": None}
 
 
 def sample(n: int, f: int, seed: int, shift: float = 0.0) -> np.ndarray:
     rng = np.random.default_rng(seed)
     return rng.standard_normal((n, f)) @ rng.standard_normal((f, f)) + shift
+
+
+def grouped(x: np.ndarray) -> list[Callable[[], Iterator[np.ndarray]]]:
+    """A sample as the jackknife wants it, each group in two pieces."""
+    return [partial(lambda g: iter(np.array_split(g, 2)), group) for group in np.array_split(x, GROUPS)]
 
 
 def by_matrix_root(a: np.ndarray, b: np.ndarray) -> float:
@@ -46,16 +57,44 @@ def by_matrix_root(a: np.ndarray, b: np.ndarray) -> float:
     return float(((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(sa + sb - 2 * np.real(root)))
 
 
+def by_singular_values(a: np.ndarray, b: np.ndarray) -> float:
+    """Without any covariance or root: Tr (S_a S_b)^(1/2) is the sum of singular values of A B^T, A and B the
+    centred images over root n - 1."""
+    left, right = ((x - x.mean(0)) / np.sqrt(len(x) - 1) for x in (a, b))
+    root = np.linalg.svd(left @ right.T, compute_uv=False).sum()
+    return float(((a.mean(0) - b.mean(0)) ** 2).sum() + (left**2).sum() + (right**2).sum() - 2 * root)
+
+
+# The Fréchet distance.
+
+
 @pytest.mark.parametrize(("n", "f"), [(200, 3), (500, 40), (300, 120)])
 def test_the_distance_is_the_published_one_to_six_digits(n: int, f: int) -> None:
     a, b = sample(n, f, 0), sample(n + 50, f, 1, shift=0.3)
-    assert frechet_distance(moments(a), moments(b)) == pytest.approx(by_matrix_root(a, b), rel=1e-6)
+    found = frechet_distance(moments(a), moments(b))
+    assert found == pytest.approx(by_matrix_root(a, b), rel=1e-7)
+    assert found == pytest.approx(by_singular_values(a, b), rel=1e-8)
 
 
-def test_of_real_digits_too() -> None:
+def test_of_real_digits_too_whose_covariance_is_singular() -> None:
     a, b = (pixels(load(DIGITS, split).images) for split in ("train", "test"))
-    # 6 of the 64 pixels hardly vary: the matrix root is singular there, the eigenvalues are not.
-    assert frechet_distance(moments(a), moments(b)) == pytest.approx(by_matrix_root(a, b), rel=1e-5)
+    found = frechet_distance(moments(a), moments(b))
+    assert found == pytest.approx(by_singular_values(a, b), rel=1e-8)
+    assert found == pytest.approx(by_matrix_root(a, b), rel=1e-6)
+
+
+def test_of_resnet18_features_too() -> None:
+    """Few images, so covariances of far less than full rank: the roughest case for a root."""
+    import torch
+
+    torch.set_num_threads(1)
+    space = build({"kind": "resnet18"})
+    digits = [load(DIGITS, split).images[:40].repeat(4, 1).repeat(4, 2) for split in ("train", "test")]
+    a, b = (space.extract(images) for images in digits)
+    found = frechet_distance(moments(a), moments(b))
+    assert found == pytest.approx(by_singular_values(a, b), rel=1e-6)
+    quick = Reference(moments(b)).quick_distance(moments(a))
+    assert quick == pytest.approx(found, rel=1e-4), "rounding of roots, here of 470 empty dimensions"
 
 
 @settings(max_examples=30, deadline=None)
@@ -70,14 +109,20 @@ def test_one_gaussian_moved_and_scaled_has_a_closed_form(seed: int, shift: float
     assert abs(frechet_distance(base, base)) < 1e-6
 
 
-def test_moments_are_numpys_and_weights_are_repetitions() -> None:
-    x, repeats = sample(50, 3, 0), np.random.default_rng(1).integers(0, 4, 50)
-    np.testing.assert_allclose(moments(x).covariance, np.cov(x, rowvar=False))
-    written_out = moments(np.repeat(x, repeats, axis=0))
-    weighted = weighted_moments(x, repeats.astype(float))
-    np.testing.assert_allclose(weighted.covariance, written_out.covariance)
-    np.testing.assert_allclose(weighted.mean, written_out.mean)
-    assert weighted.count == written_out.count
+@pytest.mark.parametrize("offset", [0.0, 1e6])
+def test_moments_add_up_over_pieces_and_pieces_can_be_taken_away(offset: float) -> None:
+    """Also far from the origin, where sums of squares would have lost every digit."""
+    x = sample(50, 3, 0) + offset
+    np.testing.assert_allclose(moments(x).covariance, np.cov(x, rowvar=False), rtol=1e-7)
+    parts = [Scatter.of(part) for part in np.array_split(x, 4)]
+    together = scatter(np.array_split(x, 4))
+    np.testing.assert_allclose(together.moments().covariance, np.cov(x, rowvar=False), rtol=1e-7)
+    np.testing.assert_allclose(together.moments().mean, x.mean(0))
+    rest = np.concatenate(np.array_split(x, 4)[1:])
+    left = together.without(parts[0]).moments()
+    np.testing.assert_allclose(left.covariance, np.cov(rest, rowvar=False), rtol=1e-6)
+    np.testing.assert_allclose(left.mean, rest.mean(0))
+    assert left.count == len(rest)
     with pytest.raises(ValueError, match="at least 2"):
         moments(x[:1])
 
@@ -85,29 +130,53 @@ def test_moments_are_numpys_and_weights_are_repetitions() -> None:
 def test_the_interval_covers_redrawn_images_and_the_limit_removes_the_bias() -> None:
     """Generated = real in distribution, so the distance without bias is known: that to the exact moments."""
     truth = Moments(np.zeros(8), np.eye(8), 0)
-    reference = Moments(np.full(8, 0.3), np.eye(8) * 1.2, 0)
-    exact = frechet_distance(truth, reference)
-    values, limits, widths = [], [], []
-    for seed in range(40):
-        x = np.random.default_rng(seed).standard_normal((400, 8))
-        found = estimate(x, reference, np.random.default_rng(seed), resamples=40)
-        values.append(found.value)
-        limits.append(extrapolate(x, reference, np.random.default_rng(seed)))
-        widths.append(found.high - found.low)
-        assert found.low <= found.value <= found.high
-    assert np.mean(widths) / (2 * 1.96) == pytest.approx(np.std(values), rel=0.35)
-    assert np.mean(values) - exact > 3 * abs(np.mean(limits) - exact)
+    reference = Reference(Moments(np.full(8, 0.3), np.eye(8) * 1.2, 0))
+    exact = reference.distance(truth)
+    found = [
+        estimate(grouped(np.random.default_rng(seed).standard_normal((400, 8))), reference)
+        for seed in range(100)
+    ]
+    values, limits = np.array([e.value for e in found]), np.array([e.limit for e in found])
+    widths = np.array([e.high - e.low for e in found])
+    assert all(e.low <= e.value <= e.high and e.count == 400 for e in found)
+    # 95 % of the time the interval, less the bias it doesn't claim to hold, is around the exact distance.
+    inside = np.abs(limits - exact) <= widths / 2
+    assert 0.88 <= inside.mean() <= 0.99
+    assert values.mean() - exact > 5 * abs(limits.mean() - exact)
+
+
+# Kernel distance.
+
+
+def straight_kernel_distance(a: np.ndarray, b: np.ndarray) -> float:
+    kernel = lambda x, y: (x @ y / a.shape[1] + 1) ** 3  # noqa: E731
+    xx = np.mean([kernel(x, y) for i, x in enumerate(a) for j, y in enumerate(a) if i != j])
+    yy = np.mean([kernel(x, y) for i, x in enumerate(b) for j, y in enumerate(b) if i != j])
+    return float(xx + yy - 2 * np.mean([kernel(x, y) for x in a for y in b]))
 
 
 def test_kernel_distance_is_the_published_sum() -> None:
     a, b = sample(30, 5, 0), sample(25, 5, 1, shift=0.5)
-    kernel = lambda x, y: (x @ y / 5 + 1) ** 3  # noqa: E731
-    xx = np.mean([kernel(x, y) for i, x in enumerate(a) for j, y in enumerate(a) if i != j])
-    yy = np.mean([kernel(x, y) for i, x in enumerate(b) for j, y in enumerate(b) if i != j])
-    xy = np.mean([kernel(x, y) for x in a for y in b])
-    assert kernel_distance(a, b) == pytest.approx(xx + yy - 2 * xy, rel=1e-9)
+    assert kernel_distance(a, b) == pytest.approx(straight_kernel_distance(a, b), rel=1e-9)
+    blocks = [straight_kernel_distance(a[i * 3 : i * 3 + 3], b) for i in range(10)]
+    found = block_estimate(a, b)
+    assert found.value == pytest.approx(np.mean(blocks), rel=1e-9)
+    assert found.count == 30
     same = [kernel_distance(*np.random.default_rng(seed).random((2, 80, 4))) for seed in range(60)]
     assert abs(np.mean(same)) < 3 * np.std(same) / np.sqrt(60), "biased: equal distributions are not at 0"
+
+
+def test_the_block_interval_covers_redrawn_images() -> None:
+    """To one fixed reference, whose distance from the exact distribution many images tell."""
+    real = np.random.default_rng(7).standard_normal((300, 4)) + 0.2
+    draw = lambda seed, n: np.random.default_rng(seed).standard_normal((n, 4))  # noqa: E731
+    exact = kernel_distance(draw(99, 12_000), real)
+    found = [block_estimate(draw(seed, 200), real) for seed in range(100)]
+    inside = [m.low <= exact <= m.high for m in found]
+    assert 0.88 <= np.mean(inside) <= 1.0
+
+
+# Neighbours.
 
 
 def test_precision_and_recall_are_the_published_counts() -> None:
@@ -122,76 +191,224 @@ def test_precision_and_recall_are_the_published_counts() -> None:
         )
 
     found = precision_recall(generated, real)
-    assert found.precision == share(generated, real)
-    assert found.recall == share(real, generated)
+    assert found.precision.value == share(generated, real)
+    assert found.recall.value == share(real, generated)
+    assert found.precision.low < found.precision.value < found.precision.high
+    assert (found.precision.count, found.recall.count) == (50, 60)
     # One image again and again is faithful and covers nothing.
     collapsed = precision_recall(real[:1] + 1e-6 * sample(50, 3, 2), real)
-    assert collapsed.precision == 1.0
-    assert collapsed.recall == pytest.approx(1 / 60, abs=0.02)
+    assert collapsed.precision.value == 1.0
+    assert collapsed.recall.value == pytest.approx(1 / 60, abs=0.02)
 
 
-def test_a_copy_is_found_by_its_nearest_neighbour() -> None:
+@pytest.mark.parametrize("size", [300, 1500])
+def test_the_nearest_is_found_across_pieces_and_a_copy_is_at_zero(size: int) -> None:
     real, generated = sample(1500, 4, 0), sample(1200, 4, 1)
     generated[7] = real[900]
-    distance = nearest_distance(generated, real)
-    assert distance[7] < 1e-6
-    assert distance[100] == pytest.approx(np.linalg.norm(real - generated[100], axis=1).min())
+    found = nearest(generated, (real[i : i + size] for i in range(0, 1500, size)))
+    assert (found.distance[7], found.index[7]) == (0.0, 900)
+    straight = np.linalg.norm(real - generated[100], axis=1)
+    assert found.distance[100] == pytest.approx(straight.min())
+    assert found.index[100] == straight.argmin()
 
 
-def test_feature_spaces_name_their_metric_and_refuse_what_they_cannot_see() -> None:
-    assert build({"kind": "pixels"}).metric == "fid @ pixels"
-    small = np.zeros((2, 8, 8, 1), np.uint8)
-    for features in ({"kind": "inception"}, {"kind": "clip"}):
-        with pytest.raises(JobError) as refused:
-            build(features)
-        assert refused.value.code == "R502"
+def test_copies_are_told_from_new_images() -> None:
+    """Half of the images copied: half are near. None copied: the share that held-out images have, and its
+    interval says so in about 95 of 100 draws."""
+    inside = []
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        train, held_out, new = (rng.standard_normal((n, 5)) for n in (400, 300, 500))
+        unseen, drawn = (nearest(x, [train]).distance for x in (held_out, new))
+        found = memorised(drawn, unseen, rng)
+        inside.append(found.share.low <= NEAR <= found.share.high)
+        assert found.share.low <= found.share.value <= found.share.high
+    assert 0.88 <= np.mean(inside) <= 1.0
+    copied = np.concatenate([train[:250] + 1e-4, new[:250]])
+    found = memorised(nearest(copied, [train]).distance, unseen, rng)
+    assert 0.49 < found.share.value < 0.6
+    assert found.share.low > 4 * NEAR
+
+
+# Spaces.
+
+
+def test_feature_spaces_refuse_what_they_cannot_see() -> None:
+    assert build(PIXELS).name == "pixels"
     with pytest.raises(JobError) as refused:
-        build({"kind": "resnet18"}).extract(small)
+        build({"kind": "clip"})
+    assert refused.value.code == "R502"
+    with pytest.raises(JobError) as refused:
+        build({"kind": "resnet18"}).extract(np.zeros((2, 8, 8, 1), np.uint8))
     assert refused.value.code == "R502"
 
 
 def test_resnet18_features_are_those_before_the_linear_layer() -> None:
     import torch
-    from pyautoattack.examples.resnet import ResNet18
 
-    from isoloss.runtime.quality.resnet18 import _network
+    from isoloss.runtime.quality.resnet18 import Resnet18
 
     torch.set_num_threads(1)
     space = build({"kind": "resnet18"})
-    assert space.metric == "fd @ resnet18", "never FID"
     images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
     features = space.extract(images)
     assert features.shape == (3, 512)
-    assert isinstance(_network(), ResNet18().__class__)
-    logits = _network()(torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255).detach()
-    head = _network().linear
+    assert len(space.identity or "") > 64, "its features are kept under the name of its weights"
+    ours = Resnet18()
+    logits = ours.network(torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255).detach()
+    head = ours.network.linear
     again = torch.from_numpy(features).float() @ head.weight.T + head.bias
     torch.testing.assert_close(again, logits, rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(ours.classes(features), logits.argmax(1).numpy())
 
 
-def fid_job(tmp_path: Path, images: np.ndarray, labels: np.ndarray, count: int):  # type: ignore[no-untyped-def]
-    shard, output = tmp_path / "shard", tmp_path / "out"
-    shard.mkdir()
+# The job.
+
+
+def fid_job(
+    folder: Path,
+    images: np.ndarray,
+    labels: np.ndarray,
+    count: int,
+    features: dict[str, object] = PIXELS,
+    dataset: dict[str, object] = DIGITS,
+    cache: Path | None = None,
+    real: int = 0,
+) -> tuple[dict[str, Observation], Path]:
+    shard, output = folder / "shard", folder / "out"
+    shard.mkdir(parents=True)
     output.mkdir()
     np.save(shard / "images.npy", images)
     np.save(shard / "labels.npy", labels)
-    spec = FidSpec(DIGITS, {"kind": "pixels"}, ("s",), count, 0)
+    spec = FidSpec(dataset, features, ("s",), count, 0, real)
     job = Job("f" * 20, "fid", "f", ("s",), spec, Origin(), Cost(), "ready", "")
     noop = lambda *_: None  # noqa: E731
-    return run(JobContext(job, output, tmp_path, {"s": shard}, "cpu", 1, None, noop, noop)), output  # type: ignore[arg-type]
+    context = JobContext(job, output, folder, {"s": shard}, "cpu", 1, None, noop, noop, cache=cache)  # type: ignore[arg-type]
+    return {o.metric: o for o in run(context)}, output
 
 
-def test_the_job_measures_real_images_against_real_ones(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def real_digits(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Observation], Path]:
     test = load(DIGITS, "test")
-    (seen,), output = fid_job(tmp_path, test.images, test.labels, 900)
-    reference = pixels(load(DIGITS, "train").images)
-    assert seen.metric == "fid @ pixels"
-    assert seen.value == seen.fid == pytest.approx(by_matrix_root(pixels(test.images), reference), rel=1e-5)
-    assert seen.low < seen.value < seen.high
-    assert seen.count == 900
+    return fid_job(tmp_path_factory.mktemp("real"), test.images, test.labels, 900)
+
+
+def test_the_job_measures_real_images_against_real_ones(
+    real_digits: tuple[dict[str, Observation], Path],
+) -> None:
+    seen, output = real_digits
+    assert list(seen) == [
+        "fid @ pixels", "kid @ pixels", "precision @ pixels", "recall @ pixels", "memorisation @ pixels",
+        "agreement @ knn(1, pixels)",
+    ]  # fmt: skip
+    test, reference = pixels(load(DIGITS, "test").images), pixels(load(DIGITS, "train").images)
+    fid = seen["fid @ pixels"]
+    assert fid.value == fid.fid == pytest.approx(by_singular_values(test, reference), rel=1e-8)
+    assert [o.metric for o in seen.values() if o.fid is not None] == ["fid @ pixels"]
+    for o in seen.values():
+        assert o.low is not None
+        assert o.high is not None
+        assert o.low <= o.value <= o.high
+        assert o.count in (897, 900)
+    # The held-out images themselves: near as often as held-out images are, by definition.
+    assert seen["memorisation @ pixels"].value == pytest.approx(NEAR, abs=0.002)
+    found = precision_recall(test[:897], reference)
+    assert seen["precision @ pixels"].value == pytest.approx(found.precision.value, abs=0.01)
+    record = orjson.loads((output / "quality.json").read_bytes())["measures"]
+    assert record["fid @ pixels"]["limit"] < fid.value, "at finite n the distance is biased upwards"
+    assert record["agreement @ knn(1, pixels)"]["held_out"] == seen["agreement @ knn(1, pixels)"].value
+    assert all(each["bias"] for each in record.values())
+    assert "n = 900" in fid.flags[0]
+
+
+def test_the_job_leaves_images_beside_their_nearest(
+    real_digits: tuple[dict[str, Observation], Path],
+) -> None:
+    _, output = real_digits
+    with np.load(output / "samples.npz", allow_pickle=False) as file:
+        found = {name: file[name] for name in file.files}
+    train, test = load(DIGITS, "train"), load(DIGITS, "test")
+    np.testing.assert_array_equal(found["generated"], test.images[found["index"]])
+    np.testing.assert_array_equal(found["nearest"], train.images[found["nearest_index"]])
+    np.testing.assert_array_equal(found["index"][:20], np.arange(20))
+    away = np.linalg.norm(pixels(found["generated"]) - pixels(found["nearest"]), axis=1)
+    np.testing.assert_allclose(found["distance"], away)
+    suspects = found["distance"][-int(found["suspects"]) :]
+    assert suspects.max() <= found["distance"][:20].min() + 1e-9
+    assert (output / "samples.png").read_bytes().startswith(b"\x89PNG")
+    assert sum(path.stat().st_size for path in output.iterdir()) < 100_000
+
+
+def test_cifar10_is_judged_by_a_network_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its images are not at hand: digits drawn four times as large in colour stand for them."""
+    import torch
+
+    from isoloss.runtime.data import ImageSet
+    from isoloss.runtime.jobs import fid as module
+    from isoloss.runtime.quality.resnet18 import Resnet18
+
+    torch.set_num_threads(1)
+
+    def enlarged(dataset: object, split: str, root: object) -> ImageSet:
+        images = load(DIGITS, split).take(slice(0, 80 if split == "train" else 40))
+        large = images.images.repeat(4, 1).repeat(4, 2).repeat(3, 3)
+        return ImageSet(large, images.labels, 10)
+
+    monkeypatch.setattr(module, "load", enlarged)
+    monkeypatch.setattr(module, "LEAST_IMAGES_PER_FEATURE", 0.05)
+    made = enlarged(None, "test", None)
+    names = []
+    for number in range(2):
+        folder = tmp_path / str(number)
+        seen, _ = fid_job(folder, made.images, made.labels, 40, {"kind": "resnet18"}, {"kind": "cifar10"},
+                          tmp_path / "cache")  # fmt: skip
+        names.append((list(seen), seen["agreement @ resnet18"].value, seen["fd @ resnet18"].value))
+        # The first made the real images' features and put them there, the second found them.
+        assert not (folder / "reference").exists()
+        assert len(list((tmp_path / "cache").iterdir())) == 1
+    assert names[0] == names[1]
+    assert names[0][0][:3] == ["fd @ resnet18", "kd @ resnet18", "precision @ resnet18"]
+    network = Resnet18()
+    said = network.classes(network.features(made.images))
+    assert names[0][1] == np.mean(said == made.labels)
+
+
+def test_the_job_measures_a_mix_in_its_ratio(tmp_path: Path) -> None:
+    """The first 420 made ones and the first 60 to train on, 7 to 1: an eighth lies at the training images."""
+    test, train = load(DIGITS, "test"), load(DIGITS, "train")
+    seen, output = fid_job(tmp_path, test.images, test.labels, 420, real=60)
+    mixed = pixels(np.concatenate([test.images[:420], train.images[:60]]))
+    expected = by_singular_values(mixed, pixels(train.images))
+    assert seen["fid @ pixels"].value == pytest.approx(expected, rel=1e-8)
+    assert {seen[m].count for m in ("fid @ pixels", "kid @ pixels", "memorisation @ pixels")} == {480}
+    assert 1 / 8 < seen["memorisation @ pixels"].value < 1 / 8 + 2 * NEAR
     record = orjson.loads((output / "quality.json").read_bytes())
-    assert record["limit"] < seen.value, "at finite n the distance is biased upwards"
-    assert "n = 900" in seen.flags[0]
+    assert (record["generated_images"], record["real_images"]) == (420, 60)
+
+
+def test_real_images_alone_are_at_no_distance_from_themselves(tmp_path: Path) -> None:
+    test = load(DIGITS, "test")
+    seen, _ = fid_job(tmp_path, test.images, test.labels, 0, real=897)
+    assert seen["fid @ pixels"].value == pytest.approx(0, abs=1e-9)
+    with pytest.raises(JobError) as refused:
+        fid_job(tmp_path / "more", test.images, test.labels, 0, real=898)
+    assert refused.value.code == "R405"
+
+
+def test_a_generator_of_copies_is_caught(tmp_path: Path) -> None:
+    """Its distance is the best there is; its memorisation isn't."""
+    train = load(DIGITS, "train")
+    seen, _ = fid_job(tmp_path, train.images, train.labels, 897)
+    assert seen["fid @ pixels"].value == pytest.approx(0.0, abs=1e-9)
+    assert seen["precision @ pixels"].value == seen["recall @ pixels"].value == 1.0
+    assert seen["memorisation @ pixels"].value == 1.0
+    assert seen["memorisation @ pixels"].low > 0.9
+
+
+def test_wrong_labels_are_caught(tmp_path: Path) -> None:
+    test = load(DIGITS, "test")
+    seen, _ = fid_job(tmp_path, test.images, (test.labels + 1) % 10, 900)
+    assert seen["agreement @ knn(1, pixels)"].value < 0.05
 
 
 def test_too_few_images_are_refused(tmp_path: Path) -> None:
@@ -199,3 +416,19 @@ def test_too_few_images_are_refused(tmp_path: Path) -> None:
     with pytest.raises(JobError) as refused:
         fid_job(tmp_path, test.images, test.labels, 100)
     assert refused.value.code == "R503"
+
+
+@pytest.mark.parametrize("kind", ["shape", "dtype", "class"])
+def test_wrong_images_are_refused(kind: str, tmp_path: Path) -> None:
+    test = load(DIGITS, "test")
+    images: np.ndarray = test.images
+    labels = test.labels
+    if kind == "shape":
+        images = np.zeros((900, 9, 8, 1), np.uint8)
+    elif kind == "dtype":
+        images = images.astype(np.float32)
+    else:
+        labels = labels + 1
+    with pytest.raises(JobError) as refused:
+        fid_job(tmp_path, images, labels, 900)
+    assert refused.value.code == "R404"

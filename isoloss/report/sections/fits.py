@@ -1,4 +1,4 @@
-"""Fitted laws: parameters with intervals, status, residuals; loss -> accuracy; measured quality."""
+"""Fitted laws: parameters with intervals, status, residuals; loss -> accuracy."""
 
 from __future__ import annotations
 
@@ -32,68 +32,6 @@ def fits(material: Material, laws: Views) -> str:
     return section(
         "laws", "Fitted laws", f'<div class="cards">{cards}</div>', lost, figures(d for d in drawn if d)
     )
-
-
-def quality(material: Material) -> str:
-    """FID per generator: a dot each, with its interval where a job measured one."""
-    rows = []
-    for job in material.jobs.values():
-        if job.kind == "fid" and job.id in material.results and job.facts.generator:
-            rows += [
-                (job.facts.generator, o)
-                for o in material.results[job.id].observations
-                if o.metric.startswith("fid ")
-            ]
-    measured = dict(rows)
-    names = sorted(material.quality, key=lambda g: material.quality[g])
-    if not names:
-        return section(
-            "quality", "Quality of training images", "<p>No generator's FID is stated or measured yet.</p>"
-        )
-    log = all(material.quality[n] > 0 for n in names)
-    plot = Figure(
-        "FID of each generator",
-        Axis("FID (lower is better)", "log" if log else "linear"),
-        Axis(
-            "",
-            "linear",
-            lambda v: names[round(v)],
-            low=-0.6,
-            high=len(names) - 0.4,
-            marks=tuple(range(len(names))),
-        ),
-        height=74 + 30 * len(names),
-    )
-    for i, name in enumerate(names):
-        found = measured.get(name)
-        if found is not None and found.low is not None and found.high is not None:
-            plot.line([found.low, found.high], [i, i], category(0))
-        hollow = found is None
-        plot.points(
-            [material.quality[name]],
-            [i],
-            category(0),
-            hollow=hollow,
-            tips=[f"{name}: {material.quality[name]:.4g}"],
-        )
-    spaces = sorted({o.metric.partition("@")[2].strip() for o in measured.values()})
-    counts = sorted({o.count for o in measured.values() if o.count is not None})
-    how = (
-        f"Measured in the space of {text(', '.join(spaces))}"
-        if spaces
-        else "Stated in the study, not measured here"
-    )
-    how += f" on {', '.join(write.count(c) for c in counts)} images." if counts else "."
-    some = len(measured) < len(names) and measured
-    how += " Hollow: stated in the study, not measured." if some else ""
-    listed = facts((name, _quality_value(measured.get(name), material.quality[name])) for name in names)
-    return section("quality", "Quality of training images", figures([figure(plot.render(), how)]), listed)
-
-
-def _quality_value(found: object, stated: float) -> str:
-    if found is None:
-        return write.data(stated, "fid") + ' <span class="none">(stated)</span>'
-    return write.span(found.value, found.low, found.high, "fid")  # type: ignore[attr-defined]
 
 
 def _card(material: Material, view: View) -> str:

@@ -49,7 +49,10 @@ def frontier(material: Material, laws: Views) -> str:
     ]
     asked = f", as <em>{text(about.question)}</em> asks" if about.question else ""
     made = f" (generator {text(about.generator)})" if about.generator else ""
-    said = note(f"All at FID {write.data(about.fid, 'fid')}{made}{asked}. Shaded bands are 95 % intervals.")
+    name = text(material.quality_name(about.generator))
+    said = note(
+        f"All at {name} {write.data(about.fid, 'fid')}{made}{asked}. Shaded bands are 95 % intervals."
+    )
     return section(
         "frontier",
         "Where compute is best spent",

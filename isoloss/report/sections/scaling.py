@@ -74,7 +74,8 @@ def source(material: Material, generator: str | None) -> str:
     if generator is None:
         return "no generator"
     fid = material.quality.get(generator)
-    return f"{generator} (FID {'not known' if fid is None else write.significant(fid)})"
+    name = material.quality_name(generator)
+    return f"{generator} ({name} {'not known' if fid is None else write.significant(fid)})"
 
 
 def _images_panel(material: Material, metric: str, generator: str | None, laws: Views) -> str:
