@@ -33,7 +33,7 @@ test-faults: $(READY)    ## the long fault-injection runs: 100 kills
 bench: $(READY)          ## every benchmark, with its peers, figures to stdout
 	for b in benchmarks/*.py; do echo "== $$b"; $(BIN)/python $$b || exit 1; done
 
-docs: $(READY)           ## regenerate the generated pages
+docs: $(READY)           ## regenerate the generated pages and the parser's tables
 	$(BIN)/python -m isoloss.dsl.docs
 
 $(READY): pyproject.toml

@@ -1,9 +1,10 @@
 """How fast is planning: N cells expanded, priced, chosen, ordered, with ids and JSON, beside the peers.
 
-    python benchmarks/plan.py [N ...] [--peers]
+    python benchmarks/plan.py [N ...] [--repeats 3] [--peers PYTHON]
 
-Every size runs in a process of its own. CPU seconds beyond start-up (imports and a first small plan), peak memory of
-the whole process. N cells are N trainings and N evaluations, with the shards and FIDs of five generators:
+Every size runs in a process of its own, the repeats of all sizes in turn; the least counts. CPU seconds beyond
+start-up (imports and a first small plan), peak memory of the whole process. N cells are N trainings and N evaluations,
+with the shards and FIDs of five generators:
 
   seeds     five seeds of every setting of model, generator and images
   distinct  no two cells alike but in what they share by nature
@@ -11,9 +12,10 @@ the whole process. N cells are N trainings and N evaluations, with the shards an
 
 Goals: 10,000 cells in 0.5 s, 100,000 in 5 s and 1 GB, linear in cells; a CI machine may be half as fast as ours.
 
-`--peers` runs Snakemake's dry run of the same jobs (files that do not exist, nothing is executed) and Hydra's
-multirun of an empty task, both from `pip install -e '.[peers]'`; what is not installed is skipped and said so.
-Neither prices nor chooses; Hydra also runs its empty tasks, Snakemake looks for every file."""
+Peers: Snakemake's dry run of the same jobs (files that do not exist, nothing is executed) and Hydra's multirun of an
+empty task, from `pip install 'snakemake>=9' 'hydra-core>=1.3'` in the environment of this interpreter or of PYTHON;
+what is not installed is skipped and said so. Neither prices nor chooses; Hydra also runs its empty tasks, Snakemake
+looks for every file."""
 
 from __future__ import annotations
 
@@ -26,7 +28,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from isoloss.compiler.cells import expand
@@ -177,7 +179,7 @@ def show_peers(python: str, cells: int, ours: float) -> None:
     for name, module, run, number in rows:
         found = subprocess.run([python, "-c", f"import {module}"], capture_output=True, check=False)
         if found.returncode:
-            print(f"  {name:<10} not installed for {python}: skipped (pip install -e '.[peers]')")
+            print(f"  {name:<10} not installed for {python}: skipped")
             continue
         jobs, seconds = run(python, number)
         ratio = seconds / number / (ours / cells)
@@ -190,14 +192,31 @@ def show_peers(python: str, cells: int, ours: float) -> None:
 # The tables.
 
 
-def show(cells: int, shape: str) -> float:
-    """One line; CPU seconds of the whole process."""
+@dataclass(frozen=True)
+class Measured:
+    """What one process said of itself, and its CPU seconds from start to end."""
+
+    parts: dict[str, float]
+    whole: float
+
+    @property
+    def together(self) -> float:
+        return self.parts["plan"] + self.parts["json"]
+
+
+def process(cells: int, shape: str) -> Measured:
+    """One size and shape in a fresh interpreter."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     command = [sys.executable, __file__, "--one", shape, str(cells)]
     ran = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    found = json.loads(ran.stdout)
-    together = found["plan"] + found["json"]
+    whole = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Measured(json.loads(ran.stdout), whole)
+
+
+def show(cells: int, shape: str, best: Measured) -> None:
+    """One line of the table."""
+    found, together = best.parts, best.together
     seconds, mb = GOALS.get(cells, (None, None))
     goal = "" if seconds is None else f"; goal {seconds:g} s" + ("" if mb is None else f", {mb:,.0f} MB")
     print(
@@ -206,28 +225,31 @@ def show(cells: int, shape: str) -> float:
         f"({found['text_mb']:.0f} MB); together {together:.3f} s = {together / cells * 1e6:.1f} us a cell; "
         f"peak {found['peak_mb']:.0f} MB{goal}"
     )
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("cells", nargs="*", type=int, metavar="N", help="multiples of 25 (10000 100000)")
+    parser.add_argument("cells", nargs="*", type=int, metavar="N", help="multiples of 25 (1000 10000 100000)")
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument(
-        "--peers", nargs="?", const=sys.executable, metavar="PYTHON", help="run them too, in that interpreter"
+        "--peers", default=sys.executable, metavar="PYTHON", help="the interpreter that has them"
     )
     parser.add_argument("--one", choices=SHAPES, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
         print(json.dumps(measure(options.cells[0], options.one)))
         return
-    print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores, best of {options.repeats}")
     sizes = options.cells or [1_000, 10_000, 100_000]
-    whole = {(cells, shape): show(cells, shape) for shape in SHAPES for cells in sizes}
-    if options.peers:
-        cells = min(sizes, key=lambda size: abs(size - 10_000))
-        show_peers(options.peers, cells, whole[cells, "seeds"])
+    keys = [(cells, shape) for shape in SHAPES for cells in sizes]
+    rounds = [{key: process(*key) for key in keys} for _ in range(options.repeats)]
+    for key in keys:
+        show(*key, min((one[key] for one in rounds), key=lambda found: found.together))
+    cells = min(sizes, key=lambda size: abs(size - 10_000))
+    show_peers(options.peers, cells, min(one[cells, "seeds"].whole for one in rounds))
+    print(f"load average {os.getloadavg()[0]:.1f} at the end")
 
 
 if __name__ == "__main__":
