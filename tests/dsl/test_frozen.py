@@ -18,7 +18,7 @@ from isoloss.compiler.cells import Cell
 from isoloss.compiler.plan import Cost, Facts, Job, Origin
 from isoloss.dsl import frozen
 from isoloss.dsl.frozen import maker
-from isoloss.dsl.study import Call, Generator
+from isoloss.dsl.study import Axis, Call
 
 
 def kinds(module: Any) -> SimpleNamespace:
@@ -111,14 +111,15 @@ def test_equality_and_replace_are_the_standard_ones(x: int, y: int, u: int, v: i
 
 
 def test_the_languages_classes_are_dataclasses() -> None:
-    call = Call("cnn", (("width", 2),))
-    generator = Generator("a", call, None, None, None)
-    assert dataclasses.is_dataclass(generator)
-    assert [f.name for f in dataclasses.fields(generator)][:2] == ["name", "sampler"]
-    assert pickle.loads(pickle.dumps(generator)) == generator
-    match generator:
-        case Generator(name=name, sampler=Call(kind=kind)):
-            assert (name, kind) == ("a", "cnn")
+    axis = Axis(("model",), ((Call("cnn", (("width", 2),)),),))
+    assert dataclasses.is_dataclass(axis)
+    assert [f.name for f in dataclasses.fields(axis)][:2] == ["names", "values"]
+    assert pickle.loads(pickle.dumps(axis)) == axis
+    match axis:
+        case Axis(names=(name,), values=((Call(kind=kind),),)):
+            assert (name, kind) == ("model", "cnn")
+        case _:
+            raise AssertionError(axis)
 
 
 def test_a_check_imports_no_library_and_not_the_standard_dataclasses() -> None:
