@@ -16,6 +16,7 @@ from isoloss.compiler.architectures import FAMILIES, count
 from isoloss.compiler.combinations import Combinations
 from isoloss.compiler.components import call_text, component
 from isoloss.compiler.datasets import SHAPES, DatasetShape, shape
+from isoloss.compiler.groups import bad_group
 from isoloss.compiler.networks import bad_networks
 from isoloss.compiler.rules import Known, Rule
 from isoloss.compiler.spaces import check_conditions
@@ -94,7 +95,8 @@ def expand(study: Study, fids: Mapping[str, float] | None = None) -> tuple[list[
     generator has, G105 a rule that waits for an unmeasured FID, G106 a batch or learning rate that none can
     be,
     G107 a model that the dataset or family doesn't allow, G111 a generator's network that the images don't
-    allow, G112 a condition on FIDs of different feature spaces."""
+    allow, G112 a condition on FIDs of different feature spaces, G113 batch-norm groups that
+    don't divide the batch."""
     cells: list[Cell] = []
     problems: list[Diagnostic] = list(check_conditions(study))
     if study.dataset.kind not in SHAPES:
@@ -244,7 +246,20 @@ class _Expansion:
             verdicts = [
                 OUT if over else v for over, v in zip(self.known.column("over"), verdicts, strict=True)
             ]
+        self.known.derive(
+            "bad group", ["recipe", "batch"], lambda name, batch: bad_group(self.recipes[name], batch)
+        )
+        if any(self.known.values("bad group")):
+            verdicts = [
+                self._in_groups(*each) for each in zip(verdicts, self.known.column("bad group"), strict=True)
+            ]
         return verdicts
+
+    def _in_groups(self, verdict: int, bad: tuple[str, str] | None) -> int:
+        if bad is None or verdict == OUT:
+            return verdict
+        self._once("G113", *bad)
+        return OUT
 
     def _cells(self, verdicts: Sequence[int]) -> list[Cell]:
         names = (

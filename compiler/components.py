@@ -58,7 +58,7 @@ def call_text(call: Call) -> str:
 
 def component_text(item: Component) -> str:
     """The same for a Component."""
-    arguments = [_number(v) for name, v in item.items() if name != "kind"]
+    arguments = [_number(v) for name, v in item.items() if name != "kind" and v is not None]
     return f"{item['kind']}({', '.join(arguments)})" if arguments else str(item["kind"])
 
 

@@ -65,6 +65,7 @@ def paper_constant_applies(model: Component, dataset: Component, loss: Component
     pixels = shape(dataset)
     inside = model["kind"] == "wrn" and (pixels.height, pixels.width) == (32, 32)
     inside = inside and loss["kind"] == "trades" and attack["kind"] == "pgd" and attack_passes(attack) == 20
+    inside = inside and attack.get("loss", "kl") == "kl"
     return inside and count(model, dataset).params >= 1_000_000
 
 

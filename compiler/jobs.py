@@ -13,6 +13,7 @@ from isoloss.compiler.cells import Cell
 from isoloss.compiler.components import call_text, component, metric_name
 from isoloss.compiler.cost import TRAINING_PASSES
 from isoloss.compiler.diffusion import GENERATION_SEED, Diffusion
+from isoloss.compiler.groups import batchnorm_group
 from isoloss.compiler.identity import Identity, Mould
 from isoloss.compiler.plan import (
     Component,
@@ -97,7 +98,7 @@ class Workshop:
         self._data: dict[tuple[str, int], tuple[Component, tuple[str, ...]]] = {}
         self._recipes: dict[tuple[str, int, float], Component] = {}
         self._inside: dict[str, Component | None] = {}
-        self._numerics: dict[tuple[str, int], Component] = {}
+        self._numerics: dict[tuple[str, int, int], Component] = {}
         self.sources: dict[str, Source] = {}
         self.labels: dict[str, str] = {}
         self._fids: dict[str, Source | None] = {}
@@ -232,7 +233,7 @@ class Workshop:
             steps_per_epoch=cell.steps_per_epoch,
             evaluation=self._evaluation_inside(recipe),
             seed=cell.seed,
-            numerics=self._numeric(recipe.precision, cell.batch),
+            numerics=self._numeric(recipe, cell.batch),
         )
         return Mould(self.identity, first, ("data", "train_steps", "seed"))
 
@@ -313,7 +314,8 @@ class Workshop:
                 "average": component(recipe.average),
                 "augment": component(recipe.augment),
                 "normalize": component(recipe.normalize),
-                "batchnorm": component(recipe.batchnorm),
+                # Its group is among the numerics: `all` and the batch's own size are one job.
+                "batchnorm": {k: v for k, v in component(recipe.batchnorm).items() if k != "group"},
                 "batch": batch,
                 "lr": lr,
                 "clip": recipe.clip,
@@ -333,15 +335,16 @@ class Workshop:
                 }
         return self._inside[recipe.name]
 
-    def _numeric(self, precision: str, batch: int) -> Component:
-        # Batch-norm statistics span the whole batch on every topology: its size is part of what is computed.
-        key = (precision, batch)
+    def _numeric(self, recipe: Recipe, batch: int) -> Component:
+        # Images normalised together, on every layout: part of what is computed.
+        group = batchnorm_group(recipe) or batch
+        key = (recipe.precision, batch, group)
         if key not in self._numerics:
             self._numerics[key] = {
-                "dtype": precision,
-                "tf32": False,
+                "dtype": "bf16" if recipe.precision == "bf16" else "fp32",
+                "tf32": recipe.precision == "tf32",
                 "deterministic": True,
-                "batchnorm_group": batch,
+                "batchnorm_group": group,
             }
         return self._numerics[key]
 

@@ -127,7 +127,7 @@ def launches(spec: Spec) -> float:
 
 
 #: Losses whose gradient holds a clean and an adversarial pass at once.
-TWO_SIDED = ("trades", "mart")
+TWO_SIDED = ("trades", "mart", "lse")
 
 
 def memory_bytes(spec: Spec) -> float | None:

@@ -92,7 +92,7 @@ def _attack_fits(block: MergedBlock, values: dict[str, Any], scope: Scope) -> bo
             "write `attack = none`, or `loss = pgd_at()` to train on attacked images",
         )
         return False
-    if loss.kind in ("trades", "pgd_at", "mart", "half") and attack.kind == "none":
+    if loss.kind in ("trades", "pgd_at", "mart", "lse", "half") and attack.kind == "none":
         scope.report.add(
             "V110",
             f"`{loss.kind}` needs attacked images, and the attack is `none`",

@@ -122,7 +122,7 @@ class Recipe:
     normalize: Call
     batchnorm: Call  # attack mode (train | eval), momentum, group: see vocabulary
     clip: float | None  # gradient-norm bound; None: no clipping, as published
-    precision: str  # fp32 | bf16
+    precision: str  # fp32 | tf32 | bf16
     evaluate: Schedule | None
     origin: Origin = _origin()
 

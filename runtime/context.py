@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from isoloss.compiler.plan import Job, Observation
+from isoloss.runtime.placement import AS_IT_FITS, Placement
 
 
 class MetricLog(Protocol):
@@ -41,6 +42,7 @@ class JobContext:
     world_size: int = 1
     # Where features of real images are kept by content, for every job of the store; None: nowhere.
     cache: Path | None = None
+    placement: Placement = AS_IT_FITS
     # Asked to stop (Ctrl-C, walltime)? Then save a checkpoint and raise errors.Stopped. `progress` raises it
     # too: a job without state to save needs nothing else.
     stopping: Callable[[], bool] = lambda: False

@@ -10,12 +10,13 @@ LOST_PEER = "R212"
 
 
 class JobError(Exception):
-    """A job can't go on. `code` is an R code; `help` says what to do."""
+    """A job can't go on. `code` is an R code; `help` says what to do; `retry`: another attempt goes on."""
 
-    def __init__(self, code: str, message: str, *help: str) -> None:
+    def __init__(self, code: str, message: str, *help: str, retry: bool = False) -> None:
         self.code = code
         self.message = message
         self.help = help
+        self.retry = retry
         super().__init__(message)
 
 

@@ -198,6 +198,37 @@ class Mart(Loss):
         return 2 * attack_steps + 6
 
 
+class Lse(Loss):
+    """sum (p_clean - target)^2 + beta * max(sum (p_adversarial - p_clean)^2 - slack, 0), batch means; the target is
+    1 - s for the label and s / (K - 1) for the others (Pang et al. 2022, arXiv:2202.10103, published code)."""
+
+    def __init__(self, beta: float, label_smoothing: float, slack: float) -> None:
+        if beta < 0 or slack < 0 or not 0 <= label_smoothing <= 1:
+            raise ValueError(
+                f"lse needs beta, slack >= 0 and smoothing in [0, 1], got {beta}, {slack}, {label_smoothing}"
+            )
+        self.beta, self.label_smoothing, self.slack = beta, label_smoothing, slack
+
+    def training(self, network: Net, x_BCHW: Tensor, y_B: Tensor, adversary: Adversary) -> Tensor:
+        log_clean, log_adversarial = _both(network, x_BCHW, y_B, adversary)
+        return self._rows(log_clean, log_adversarial, y_B, self.label_smoothing, self.slack).mean()
+
+    def per_image(self, clean_BK: Tensor, adversarial_BK: Tensor, y_B: Tensor) -> Tensor:
+        return self._rows(_log_softmax(clean_BK), _log_softmax(adversarial_BK), y_B, 0.0, 0.0)
+
+    def _rows(
+        self, log_clean_BK: Tensor, log_adversarial_BK: Tensor, y_B: Tensor, smoothing: float, slack: float
+    ) -> Tensor:
+        clean_BK, classes = log_clean_BK.exp(), log_clean_BK.shape[1]
+        target = torch.full_like(clean_BK, smoothing / (classes - 1))
+        target.scatter_(1, y_B[:, None], 1 - smoothing)
+        apart = (log_adversarial_BK.exp() - clean_BK).square().sum(1)
+        return (clean_BK - target).square().sum(1) + self.beta * (apart - slack).clamp(min=0)
+
+    def passes(self, attack_steps: int) -> int:
+        return 2 * attack_steps + 7
+
+
 def _both(network: Net, x_BCHW: Tensor, y_B: Tensor, adversary: Adversary) -> tuple[Tensor, Tensor]:
     """Log-probabilities (B, K), clean and adversarial, of two separate passes in this order."""
     if adversary.shares_clean:
@@ -227,6 +258,9 @@ LOSSES: Mapping[str, Callable[[Component], Loss]] = {
     "trades": lambda loss: Trades(exact(loss["beta"]), _cross_entropy(loss), bool(loss.get("detach", False))),
     "pgd_at": lambda loss: PgdAt(_cross_entropy(loss)),
     "mart": lambda loss: Mart(exact(loss["beta"])),
+    "lse": lambda loss: Lse(
+        exact(loss["beta"]), exact(loss.get("label_smoothing", 0)), exact(loss.get("slack", 0))
+    ),
     "half": lambda loss: Half(exact(loss["weight"]), _cross_entropy(loss)),
     "noise": lambda loss: GaussianNoise(exact(loss["sigma"]), _cross_entropy(loss)),
     "natural": lambda loss: Natural(_cross_entropy(loss)),

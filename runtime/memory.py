@@ -11,7 +11,8 @@ def ran_out(error: BaseException) -> bool:
     """Did an allocation fail, on the device or on the host? Torch's CPU allocator raises a plain RuntimeError."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    words = "allocate memory", "not enough memory"
+    return isinstance(error, RuntimeError) and any(each in str(error) for each in words)
 
 
 def kernel_kills() -> int:

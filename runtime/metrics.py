@@ -27,7 +27,7 @@ def attack_name(attack: Component) -> str:
         return f"pgd({attack['steps']}, {attack['loss']}, {attack['norm']}, {_number(attack['eps'])})"
     if kind == "autoattack":
         return f"autoattack({attack['norm']}, {_number(attack['eps'])})"
-    arguments = [_number(value) for name, value in attack.items() if name != "kind"]
+    arguments = [_number(v) for name, v in attack.items() if name != "kind" and v is not None]
     return f"{kind}({', '.join(arguments)})" if arguments else str(kind)
 
 

@@ -58,5 +58,6 @@ def _context(task: Task, stop: StopFlag, store: Store, draft: Path) -> JobContex
         progress=lambda fraction: None,
         rank=task.rank,
         world_size=task.world_size,
+        placement=task.placement,
         stopping=lambda: stop.asked,
     )

@@ -30,6 +30,7 @@ from isoloss.runtime.journal import Journal, MetricBuffer
 from isoloss.runtime.leases import HEARTBEAT_SECONDS, Holder, Lease
 from isoloss.runtime.memory import ran_out
 from isoloss.runtime.notes import Note
+from isoloss.runtime.placement import AS_IT_FITS, Placement
 from isoloss.runtime.result import Run
 from isoloss.runtime.store import Store
 
@@ -40,8 +41,8 @@ _NOTE_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a job failed. `details` is the path of a traceback or log; `retry`: an input was damaged and set
-    aside, the plan that makes it again is worth another look."""
+    """Why a job failed. `details` is the path of a traceback or log; `retry`: another attempt is worth it: an
+    input was damaged and set aside, or a placement was found that fits."""
 
     code: str
     message: str
@@ -71,6 +72,7 @@ class Task:
     functions: Mapping[str, str] = field(default_factory=lambda: JOBS)
     world_size: int = 1
     rank: int = 0
+    placement: Placement = AS_IT_FITS
 
 
 class StopFlag:
@@ -178,6 +180,7 @@ class _Attempt:
             # Ranks agree on a step to stop at (`stopping`): one that left alone would leave the others waiting.
             progress=_Progress(self.tell, self.stop if task.world_size == 1 else StopFlag(), pulse),
             world_size=task.world_size,
+            placement=task.placement,
             stopping=lambda: self.stop.asked,
         )
         try:
@@ -332,9 +335,8 @@ def _completed(observations: tuple[Observation, ...], run: Run) -> tuple[Observa
 
 def _failure(error: JobError, details: str | None = None) -> Failure:
     # R107: an input was damaged. It is set aside, so a new plan makes it again.
-    return Failure(
-        error.code, error.message, tuple(error.help), details, retry=error.code in ("R107", "R207")
-    )
+    again = error.retry or error.code in ("R107", "R207")
+    return Failure(error.code, error.message, tuple(error.help), details, retry=again)
 
 
 def _set_threads(threads: int) -> None:

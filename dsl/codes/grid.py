@@ -5,13 +5,15 @@ from __future__ import annotations
 from isoloss.dsl.codes.row import Code
 
 _GENERATOR = "generator g {{ sampler = edm(steps = 7) {more} }}"
-_RECIPE = "recipe r {{ loss = trades() attack = pgd(eps = 0.15) batch = {batch} lr = 0.1 }}"
+_RECIPE = "recipe r {{ loss = trades() attack = pgd(eps = 0.15) batch = {batch} lr = 0.1 {more} }}"
 
 
-def _study(grid: str, batch: str = "64", generator: str = "", dataset: str = "digits") -> str:
+def _study(
+    grid: str, batch: str = "64", generator: str = "", dataset: str = "digits", recipe: str = ""
+) -> str:
     return (
         f"study tiny {{\n  dataset {dataset}\n  {_GENERATOR.format(more=generator)}\n"
-        f"  {_RECIPE.format(batch=batch)}\n  grid runs {{ {grid} }}\n}}"
+        f"  {_RECIPE.format(batch=batch, more=recipe)}\n  grid runs {{ {grid} }}\n}}"
     )
 
 
@@ -97,5 +99,14 @@ CODES: tuple[Code, ...] = (
             "model = cnn(2) generator in [g, paper] images in [4k, 8k] where generator != paper",
             generator=_PAPER,
         ),
+    ),
+    Code(
+        "G113",
+        "batch-norm groups that don't divide the batch",
+        "`batchnorm(group = N)` normalises N images together, and a batch is a whole number of such groups: what a "
+        "smaller last one would do to the statistics is nobody's recipe. With `half`, which attacks every second "
+        "image, a group is even.",
+        _study(f"{_CELL} images in [4k, 8k]", recipe="batchnorm = batchnorm(group = 48)"),
+        _study(f"{_CELL} images in [4k, 8k]", recipe="batchnorm = batchnorm(group = 32)"),
     ),
 )

@@ -36,8 +36,9 @@ TRAINING: tuple[Code, ...] = (
     Code(
         "R319",
         "a batch that can't be shared equally",
-        "With several processes each takes an equal part of every batch; anything else would change the batch-norm "
-        "statistics and with them the job.",
+        "With several processes each takes an equal part of every batch: whole batch-norm groups, or all an equal part "
+        "of one group. Anything else would change the statistics and with them the job. The numbers of processes that "
+        "can are listed.",
         "$ torchrun --nproc_per_node 3 train.py   # batch = 64",
         "$ torchrun --nproc_per_node 4 train.py   # batch = 64",
     ),
@@ -59,13 +60,41 @@ TRAINING: tuple[Code, ...] = (
     Code(
         "R322",
         "out of memory at a batch",
-        "The device can't hold the activations of one adversarial step at this batch. The message says which batch "
-        "would fit where that could be told. Splitting a batch changes batch-norm statistics, so it is never done in "
-        "silence.",
+        "The device can't hold the activations of one adversarial step of these images. Where batch-norm groups are "
+        "smaller than a device's part of the batch, fewer of them pass at a time, by itself: that changes nothing "
+        "but the order of sums, and the record of the run says so. Where a group is the whole part, splitting it would "
+        "change its statistics: more devices keep them; bf16 or a smaller group are other experiments. The message "
+        "says which batch would fit: measured on a GPU, estimated on a CPU.",
         "$ isoloss run limits.study --set recipe.trades.batch=8192",
         "$ isoloss run limits.study --set recipe.trades.batch=512",
     ),
     _unknown("R323", "a perturbation of the weights"),
+    Code(
+        "R324",
+        "a micro-batch that would change the maths",
+        "What passes at a time is a whole number of batch-norm groups, and divides a process's part of the batch. "
+        "Passing less would normalise fewer images together, and that is another experiment: its place is the study, "
+        "`batchnorm(group = N)`. The sizes that fit are listed.",
+        "$ isoloss run limits.study   # placed by hand: 16 images at a time, groups of 64",
+        "$ isoloss run limits.study --set 'recipe.trades.batchnorm=batchnorm(group = 16)'",
+    ),
+    Code(
+        "R325",
+        "a number format that the device doesn't have",
+        "`precision = bf16` and `tf32` are part of what a training means; computing in another format in their place "
+        "would be another job under their name. NVIDIA's GPUs have both from Ampere (A100) on. On a CPU tf32 is fp32.",
+        "$ isoloss run limits.study --set recipe.trades.precision=bf16   # on a T4",
+        "$ isoloss run limits.study --set recipe.trades.precision=fp32",
+    ),
+    Code(
+        "R326",
+        "a ZeRO stage that adversarial training can't use",
+        "Stage 3 takes weights apart between passes. Attacks, averages and perturbations of the weights read them "
+        "whole at times of their own; equal input gradients are proven for stages 0, 1 and 2 only. Little is lost: "
+        "of an adversarial step's memory weights are a few per cent, activations the rest.",
+        "$ isoloss run limits.study   # placed by hand: ZeRO stage 3",
+        "$ isoloss run limits.study",
+    ),
 )
 
 DATA: tuple[Code, ...] = (

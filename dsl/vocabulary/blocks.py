@@ -69,8 +69,9 @@ RECIPE = BlockRow(
               source=PUBLISHED),
         Slot("clip", "number", "Bound on the gradient's norm; `none`: no clipping.", "1", "none", low="0",
              exclusive=True, absent="none", source=PUBLISHED),
-        Slot("precision", "choice", "Number format of the forward and backward passes.", "fp32", "fp32",
-             choices=("fp32", "bf16"), source=PUBLISHED),
+        Slot("precision", "choice", "Number format of convolutions and products. tf32: their inputs keep 10 bits of "
+             "fraction on NVIDIA's GPUs; on a CPU it is fp32. bf16: 7 bits. Images, softmax, statistics, averages and "
+             "the optimizer stay fp32.", "bf16", "fp32", choices=("fp32", "tf32", "bf16"), source=PUBLISHED),
         Slot("evaluate", "periodic", "An evaluation repeated during training; the curves of approach 1.",
              "robust at every 2.5%", "none", absent="none"),
     ),

@@ -18,6 +18,7 @@ CUBUK = "Cubuk et al. 2017, arXiv:1711.02846"
 KURAKIN = "Kurakin et al. 2017, arXiv:1611.01236"
 MART = "Wang et al. 2020 (MART), published code"
 AWP = "Wu et al. 2020 (AWP), arXiv:2004.05884, published code"
+SCORE = "Pang et al. 2022 (SCORE), arXiv:2202.10103, published code"
 
 
 def _smoothing(default: str, source: str) -> Slot:
@@ -76,6 +77,19 @@ LOSSES = (
         MART,
     ),
     Term(
+        "lse",
+        "loss",
+        "Squared distances of probabilities in place of TRADES' logarithms: Σ(p_clean − label)² + beta · "
+        "max(Σ(p_adversarial − p_clean)² − slack, 0), batch means. Its attack climbs the same distance.",
+        "lse(beta = 4)",
+        (
+            Slot("beta", "number", "Weight of the robustness term.", "4", low="0"),
+            _smoothing("0.1", SCORE + ", where the share goes to the other classes only"),
+            Slot("slack", "number", "Distance that costs nothing.", "0.1", "0", low="0", high="2", source=SCORE),
+        ),
+        SCORE + "; also a flag of Wang et al.'s code",
+    ),
+    Term(
         "half",
         "loss",
         "Every second image of a batch is attacked, all pass together: (Σ CE(clean) + weight · Σ CE(adversarial)) / "
@@ -122,6 +136,7 @@ _EPS = Slot(
     high="1",
     exclusive=True,
 )
+CLIMBS = ("kl", "ce", "cw", "lse", "least")
 _NORM = Slot(
     "norm", "choice", "Norm that bounds the perturbation.", "linf", "linf", choices=("linf", "l2"),
     source="the papers' threat model",
@@ -152,10 +167,12 @@ ATTACKS = (
             Slot(
                 "loss",
                 "choice",
-                "What the steps ascend: KL to the clean prediction, cross-entropy, or the CW margin (kappa 0).",
+                "What the steps ascend: KL to the clean prediction, cross-entropy, the CW margin (kappa 0), the "
+                "squared distance to the clean probabilities, or minus the cross-entropy of the class that is least "
+                "likely on the clean image.",
                 "cw",
-                By("loss", {"trades": "kl", "evaluate": "cw", "*": "ce"}),
-                choices=("kl", "ce", "cw"),
+                By("loss", {"trades": "kl", "lse": "lse", "evaluate": "cw", "*": "ce"}),
+                choices=CLIMBS,
                 source="kl inside TRADES, ce inside PGD-AT, cw (CW-PGD-40) for evaluation: published code",
             ),
             Slot(
@@ -182,9 +199,13 @@ ATTACKS = (
         (
             _NORM,
             _EPS,
-            # KL to the clean prediction has no gradient at the clean image.
-            Slot("loss", "choice", "What the step ascends: cross-entropy, or the CW margin (kappa 0).", "ce", "ce",
-                 choices=("ce", "cw"), source="Goodfellow et al. 2015"),
+            # Distances to the clean prediction have no gradient at the clean image.
+            Slot("loss", "choice", "What the step ascends: cross-entropy, the CW margin (kappa 0), or `least`, which "
+                 "makes it step l.l. of Kurakin et al.", "least", "ce", choices=("ce", "cw", "least"),
+                 source="Goodfellow et al. 2015"),
+            Slot("sigma", "number", "Each image has an eps of its own, drawn from |N(0, sigma)| truncated at `eps`; "
+                 "`none`: all have `eps`.", "8/255", "none", dimension="pixels", low="0", high="1", exclusive=True,
+                 absent="none", source="Goodfellow et al. 2015; " + KURAKIN + ": 8/255, truncated at 16/255"),
         ),
         "Goodfellow et al. 2015, arXiv:1412.6572; l2: " + CUBUK,
     ),
@@ -198,7 +219,7 @@ ATTACKS = (
             _EPS,
             Slot("alpha", "number", "Length of the random step, at most eps.", "4/255", "eps / 2", dimension="pixels",
                  low="0", high="1", ceiling="eps", source="Tramèr et al. 2018: eps / 2"),
-            Slot("loss", "choice", "What the step ascends, as in pgd.", "ce", "ce", choices=("kl", "ce", "cw"),
+            Slot("loss", "choice", "What the step ascends, as in pgd.", "ce", "ce", choices=CLIMBS,
                  source="Tramèr et al. 2018"),
         ),
         "Tramèr et al. 2018, arXiv:1705.07204",
@@ -360,9 +381,21 @@ AVERAGES = (
     Term(
         "ema",
         "average",
-        "Exponential moving average of the weights, copied until the warm-up ends.",
+        "Exponential moving average of the weights. Running statistics of batch norm are the live network's own: "
+        "never averaged, never estimated again.",
         "ema(decay = 0.995)",
-        (_fraction("decay", "Decay per step.", "0.995", "0.995", PUBLISHED),),
+        (
+            _fraction(
+                "decay",
+                "Decay per step, reached in a ramp (1 + d) / (10 + d), d steps after the warm-up.",
+                "0.995",
+                "0.995",
+                PUBLISHED,
+            ),
+            _fraction(
+                "warmup", "Share of training during which the average is a copy.", "2.5%", "2.5%", PUBLISHED
+            ),
+        ),
         PUBLISHED,
     ),
     Term("none", "average", "No averaging: evaluations use the live weights.", "none"),
@@ -419,19 +452,35 @@ BATCHNORMS = (
     Term(
         "batchnorm",
         "batchnorm",
-        "How batch normalisation behaves in training.",
-        "batchnorm(attack = train, momentum = 0.01)",
+        "How batch normalisation behaves in training (its epsilon is 1e-5).",
+        "batchnorm(attack = train, momentum = 0.01, group = all)",
         (
             Slot(
                 "attack",
                 "choice",
-                "Mode of the network while it is attacked: train (batch statistics, running buffers frozen) or eval.",
+                "Mode of the network while it is attacked: train (batch statistics, running buffers frozen), eval, or "
+                "moving (train, and every pass of the attack moves the running buffers too).",
                 "train",
                 By("loss", {"mart": "eval", "*": "train"}),
-                choices=("train", "eval"),
-                source=PUBLISHED + "; eval in the code of TRADES, MART and AWP",
+                choices=("train", "eval", "moving"),
+                source=PUBLISHED + "; eval in the code of TRADES, MART and AWP, moving in Madry et al.'s for CIFAR-10",
             ),
             _fraction("momentum", "Weight of the newest batch in the running statistics.", "0.01", "0.01", PUBLISHED),
+            _fraction("first", "The same in the very first step: 100% starts them from data, not from 0 and 1. "
+                      "torch's own way is the momentum's value.", "10%", "100%", PUBLISHED),
+            Slot(
+                "group",
+                "integer",
+                "Images that are normalised together, in training and under its attack; it divides the batch. `all`: "
+                "the whole batch, over all devices. Identity: another group is another experiment.",
+                "64",
+                "all",
+                dimension="images",
+                low="2",
+                high="1e7",
+                absent="all",
+                source=PUBLISHED + ": statistics span the batch over all GPUs (SyncBN)",
+            ),
         ),
         PUBLISHED,
     ),

@@ -15,7 +15,8 @@ from isoloss.runtime.attacks.objectives import Objective
 from isoloss.runtime.models.network import Network
 from isoloss.runtime.noise import Noise, as_noise
 
-#: Anything that maps images to logits. One that brings its own `input_gradient` is asked for it.
+#: Anything that maps images to logits. One that brings its own `input_gradient(x, seed)` is asked for it: `seed`
+#: gives d loss / d logits from logits and the rows of the batch they are of (Objective.seed).
 NetworkLike = Callable[[Tensor], Tensor]
 
 

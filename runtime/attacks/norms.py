@@ -18,8 +18,8 @@ class Ball(Protocol):
         """x plus a draw from the ball, clipped to [0, 1]."""
         ...
 
-    def step(self, adversarial_BCHW: Tensor, gradient_BCHW: Tensor, step_size: float) -> Tensor:
-        """A steepest-ascent step of length `step_size`, unprojected."""
+    def step(self, adversarial_BCHW: Tensor, gradient_BCHW: Tensor, step_size: float | Tensor) -> Tensor:
+        """A steepest-ascent step of length `step_size` (or of one each, (B, 1, 1, 1)), unprojected."""
         ...
 
     def project(self, adversarial_BCHW: Tensor) -> Tensor:
@@ -38,8 +38,8 @@ class LinfBall:
         moved = noise.uniform(self._x).mul_(2 * self._epsilon).sub_(self._epsilon).add_(self._x)
         return self.project(moved)
 
-    def step(self, adversarial_BCHW: Tensor, gradient_BCHW: Tensor, step_size: float) -> Tensor:
-        return torch.add(adversarial_BCHW, gradient_BCHW.sign(), alpha=step_size)
+    def step(self, adversarial_BCHW: Tensor, gradient_BCHW: Tensor, step_size: float | Tensor) -> Tensor:
+        return _moved(adversarial_BCHW, gradient_BCHW.sign(), step_size)
 
     def project(self, adversarial_BCHW: Tensor) -> Tensor:
         return torch.clamp(adversarial_BCHW, self._low, self._high)
@@ -56,8 +56,8 @@ class L2Ball:
         radius = noise.uniform(self._x[:, :1, :1, :1]) ** (1.0 / self._x[0].numel())
         return (self._x + self._epsilon * radius * direction).clamp_(0, 1)
 
-    def step(self, adversarial_BCHW: Tensor, gradient_BCHW: Tensor, step_size: float) -> Tensor:
-        return torch.add(adversarial_BCHW, _unit(gradient_BCHW), alpha=step_size)
+    def step(self, adversarial_BCHW: Tensor, gradient_BCHW: Tensor, step_size: float | Tensor) -> Tensor:
+        return _moved(adversarial_BCHW, _unit(gradient_BCHW), step_size)
 
     def project(self, adversarial_BCHW: Tensor) -> Tensor:
         delta = adversarial_BCHW - self._x
@@ -67,6 +67,12 @@ class L2Ball:
 
 
 Norm = Callable[[Tensor, float], Ball]
+
+
+def _moved(x_BCHW: Tensor, direction_BCHW: Tensor, length: float | Tensor) -> Tensor:
+    if isinstance(length, Tensor):
+        return torch.addcmul(x_BCHW, direction_BCHW, length)
+    return torch.add(x_BCHW, direction_BCHW, alpha=length)
 
 
 def _unit(delta_BCHW: Tensor) -> Tensor:

@@ -48,7 +48,9 @@ def _pgd(attack: Component) -> Attack:
 
 
 def _fgsm(attack: Component) -> Attack:
-    return Fgsm(_norm(attack), exact(attack["eps"]), _objective(attack, "ce"))
+    sigma = attack.get("sigma")
+    own = None if sigma is None else exact(sigma)
+    return Fgsm(_norm(attack), exact(attack["eps"]), _objective(attack, "ce"), sigma=own)
 
 
 def _rfgsm(attack: Component) -> Attack:

@@ -18,7 +18,7 @@ from torch import Tensor
 from isoloss.compiler.plan import DenoiserSpec, exact
 from isoloss.runtime.data import ImageSet
 from isoloss.runtime.diffusion import geometry, kernel
-from isoloss.runtime.diffusion.stepper import Stepper, set_numerics
+from isoloss.runtime.diffusion.stepper import Stepper
 from isoloss.runtime.generators.denoiser import loss_weight, precondition, training_sigma
 from isoloss.runtime.generators.unet import UNet
 from isoloss.runtime.models.network import Shape
@@ -66,7 +66,6 @@ class Denoising(Stepper):
     ) -> None:
         recipe = spec.recipe
         self.spec, self.shape = spec, shape_of(fit)
-        set_numerics(spec.numerics)
         # Trainings that differ in their kernel alone share weights, order and noise at their start.
         parts = orjson.dumps(
             [spec.seed, spec.dataset, spec.network, spec.train_steps], option=orjson.OPT_SORT_KEYS

@@ -18,7 +18,7 @@ from torch import Tensor
 from isoloss.compiler.plan import DiscriminatorSpec, exact
 from isoloss.runtime.data import ImageSet
 from isoloss.runtime.diffusion.denoising import HELD_OUT_IMAGES, scattered, shape_of, signed
-from isoloss.runtime.diffusion.stepper import Stepper, set_numerics
+from isoloss.runtime.diffusion.stepper import Stepper
 from isoloss.runtime.generators.guidance import Discriminator
 from isoloss.runtime.generators.unet import Judge
 from isoloss.runtime.noise import key, noise_at
@@ -56,7 +56,6 @@ class Judging(Stepper):
     ) -> None:
         """`real`: to learn from, and held out."""
         self.spec, self.shape = spec, shape_of(real[0])
-        set_numerics(spec.numerics)
         parts = orjson.dumps(
             [spec.seed, spec.network, spec.generated, spec.train_steps], option=orjson.OPT_SORT_KEYS
         )

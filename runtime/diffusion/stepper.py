@@ -14,17 +14,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from isoloss.compiler.plan import Component
 from isoloss.runtime.errors import JobError
 from isoloss.runtime.noise import Noise, key, noise_at
+from isoloss.runtime.placement import AS_IT_FITS
 from isoloss.runtime.training.engine import Engine
-
-
-def set_numerics(numerics: Component) -> None:
-    """fp32 as a spec says: no TF32, and convolutions that add in the same order every time."""
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = bool(numerics["tf32"])
-    torch.backends.cudnn.deterministic = bool(numerics["deterministic"])
-    torch.backends.cudnn.benchmark = False
+from isoloss.runtime.training.layout import lay_out
 
 
 class Stepper:
@@ -42,23 +36,20 @@ class Stepper:
         rank: int,
         world_size: int,
     ) -> None:
-        if batch % world_size:
-            raise JobError(
-                "R319", f"a batch of {batch} can't be shared equally by {world_size} processes",
-                "choose a batch that is a multiple of the number of processes",
-            )  # fmt: skip
+        # These networks normalise each image by itself: groups of one lie on any number of processes.
+        layout = lay_out(batch, 1, rank, world_size, AS_IT_FITS)
         self.stream, self.train_steps, self.batch, self.device = stream, train_steps, batch, device
         self.position = 0  # steps done
         self.losses: list[list[float]] = []  # [step, value]
         self.held_out: list[list[float]] = []  # the same
-        self._rank, self._world_size, self._share = rank, world_size, batch // world_size
+        self._rank, self._world_size, self._share = rank, world_size, layout.share
         self._offset = rank * self._share
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(key(stream, "init"))
             self.network = make().to(device)
         self.network.train()
         self.optimizer = self.make_optimizer()
-        self.engine = Engine(self.network, self.optimizer, batch, None, device, rank, world_size)
+        self.engine = Engine(self.network, self.optimizer, layout, None, device)
 
     @abstractmethod
     def make_optimizer(self) -> torch.optim.Optimizer: ...

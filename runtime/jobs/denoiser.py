@@ -12,6 +12,7 @@ from isoloss.runtime.data import load
 from isoloss.runtime.diffusion.denoising import Denoising
 from isoloss.runtime.diffusion.loop import Names, drive
 from isoloss.runtime.generators.weights import DENOISER, save_network
+from isoloss.runtime.training import precision
 
 NAMES = Names("train denoising loss", "held-out denoising loss")
 
@@ -21,6 +22,7 @@ def run(context: JobContext) -> tuple[Observation, ...]:
     spec = context.job.spec
     assert isinstance(spec, DenoiserSpec)
     torch.set_num_threads(context.threads)
+    precision.set_rounding(spec.numerics)
     fit, held_out = (load(spec.dataset, split, context.data_root) for split in ("fit", "validation"))
     trainer = Denoising(spec, fit, held_out, context.device, context.rank, context.world_size)
     observations = drive(trainer, context, NAMES)

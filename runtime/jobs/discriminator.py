@@ -13,6 +13,7 @@ from isoloss.runtime.data.shards import open_shards
 from isoloss.runtime.diffusion.judging import Judging
 from isoloss.runtime.diffusion.loop import Names, drive
 from isoloss.runtime.generators.weights import DISCRIMINATOR, save_network
+from isoloss.runtime.training import precision
 
 NAMES = Names("train discrimination loss", "held-out discrimination loss")
 
@@ -22,6 +23,7 @@ def run(context: JobContext) -> tuple[Observation, ...]:
     spec = context.job.spec
     assert isinstance(spec, DiscriminatorSpec)
     torch.set_num_threads(context.threads)
+    precision.set_rounding(spec.numerics)
     real = load(spec.dataset, "fit", context.data_root), load(spec.dataset, "validation", context.data_root)
     shards = open_shards([context.inputs[id] for id in spec.generated], spec.images, real[0].classes)
     generated = ImageSet(*shards.first(spec.images), real[0].classes)

@@ -16,8 +16,8 @@ from isoloss.compiler.plan import GenerateSpec, Observation
 from isoloss.runtime import disk
 from isoloss.runtime.context import JobContext
 from isoloss.runtime.data.shards import IMAGES, LABELS
-from isoloss.runtime.diffusion.stepper import set_numerics
 from isoloss.runtime.generators import Generator, build
+from isoloss.runtime.training import precision
 
 MANIFEST_FORMAT = "isoloss.images/1"
 
@@ -28,7 +28,7 @@ def run(context: JobContext) -> tuple[Observation, ...]:
     spec = context.job.spec
     assert isinstance(spec, GenerateSpec)
     # fp32 is what the networks were trained in; TF32 would be another generator.
-    set_numerics({"tf32": False, "deterministic": True})
+    precision.set_rounding({"tf32": False, "deterministic": True})
     generator = build(
         spec.dataset,
         spec.sampler,

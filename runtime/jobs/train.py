@@ -22,8 +22,11 @@ from isoloss.runtime.errors import LOST_PEER, JobError, Stopped
 from isoloss.runtime.memory import ran_out
 from isoloss.runtime.metrics import loss_name
 from isoloss.runtime.models import WEIGHTS_FILE
-from isoloss.runtime.training import checkpoint
+from isoloss.runtime.training import checkpoint, layout_choice, precision
+from isoloss.runtime.training.engine import connect
 from isoloss.runtime.training.feed import Feed, Source, open_images, quotas
+from isoloss.runtime.training.layout import Layout, Memory
+from isoloss.runtime.training.memory import measured, release
 from isoloss.runtime.training.probe import Probe, as_rows
 from isoloss.runtime.training.sampler import Sampler
 from isoloss.runtime.training.trainer import Trainer, stream
@@ -35,31 +38,63 @@ CURVE_POINTS = 40
 
 
 def run(context: JobContext) -> tuple[Observation, ...]:
-    """Raises JobError (bad data, divergence, memory) or Stopped."""
+    """Raises JobError (bad data, divergence, memory, a placement that changes the maths) or Stopped."""
     spec = context.job.spec
     assert isinstance(spec, TrainSpec)
     torch.set_num_threads(context.threads)
-    trainer = Trainer(spec, open_feed(spec, context), context.device, context.rank, context.world_size)
-    probe = None
-    if spec.evaluation is not None:
-        probe = Probe(spec, load(spec.dataset, "test", context.data_root), context.device)
-    state = checkpoint.load_newest(context.work, context.device)
-    seconds_before = 0.0
-    if state is not None:
-        trainer.restore(state)
-        seconds_before = state["seconds"]
-    if not trainer.same_everywhere(trainer.position):
-        # A shared file system may show a new checkpoint to one host before the other.
-        raise JobError(LOST_PEER, "the processes of this job found different checkpoints to go on from")
-    clock = _Clock(seconds_before)
-    try:
+    with precision.switched(spec.numerics, context.device):
+        feed = open_feed(spec, context)
+        if context.world_size > 1:
+            connect(context.device, context.rank, context.world_size)
+        layout = layout_choice.choose(context)
+        while True:
+            trial = _Trial(spec, feed, layout, context)
+            if (observations := trial.run()) is not None:
+                return observations
+            layout = layout_choice.after_shortage(context, layout, trial.shortage())
+            del trial
+            release(context.device)
+
+
+class _Trial:
+    """A training on one layout."""
+
+    def __init__(self, spec: TrainSpec, feed: Feed, layout: Layout, context: JobContext) -> None:
+        self._spec, self._feed, self._layout, self._context = spec, feed, layout, context
+        self._trainer: Trainer | None = None
+
+    def run(self) -> tuple[Observation, ...] | None:
+        """None: it ran out of memory. (No exception is kept: its frames would keep the tensors.)"""
+        try:
+            return self._train()
+        except (RuntimeError, MemoryError) as error:
+            if not ran_out(error):
+                raise
+        return None
+
+    def shortage(self) -> Memory | None:
+        """What it took, measured where that can be."""
+        return None if self._trainer is None else measured(self._trainer, self._context.device)
+
+    def _train(self) -> tuple[Observation, ...]:
+        spec, context = self._spec, self._context
+        self._trainer = trainer = Trainer(spec, self._feed, context.device, self._layout)
+        probe = None
+        if spec.evaluation is not None:
+            probe = Probe(spec, load(spec.dataset, "test", context.data_root), context.device)
+        state = checkpoint.load_newest(context.work, context.device)
+        seconds_before = 0.0
+        if state is not None:
+            trainer.restore(state)
+            seconds_before = state["seconds"]
+        del state
+        if not trainer.same_everywhere(trainer.position):
+            # A shared file system may show a new checkpoint to one host before the other.
+            raise JobError(LOST_PEER, "the processes of this job found different checkpoints to go on from")
+        clock = _Clock(seconds_before)
         _loop(trainer, probe, context, clock)
-    except (RuntimeError, MemoryError) as error:
-        if not ran_out(error):
-            raise
-        raise _out_of_memory(spec) from error
-    _write(trainer, context, clock)
-    return _observations(trainer, context, clock)
+        _write(trainer, context, clock)
+        return _observations(trainer, context, clock)
 
 
 class _Clock:
@@ -106,8 +141,9 @@ def _loop(trainer: Trainer, probe: Probe | None, context: JobContext, clock: _Cl
 
 def _save(trainer: Trainer, context: JobContext, clock: _Clock) -> None:
     context.log.flush()
+    state = trainer.state()  # of all processes; one writes it
     if context.rank == 0:
-        checkpoint.save(context.work, trainer.position, trainer.state() | {"seconds": clock.seconds})
+        checkpoint.save(context.work, trainer.position, state | {"seconds": clock.seconds})
     clock.saved = time.monotonic()
 
 
@@ -149,14 +185,6 @@ def _shard(folder: Path, classes: int) -> ImageSet:
         raise JobError("R321", f"the shard in {folder} can't be read: {error}") from error
 
 
-def _out_of_memory(spec: TrainSpec) -> JobError:
-    batch = int(spec.recipe["batch"])
-    return JobError(
-        "R322", f"out of memory at a batch of {batch}",
-        f"a batch of {max(1, batch // 2)} needs about half; or use more devices",
-    )  # fmt: skip
-
-
 def _write(trainer: Trainer, context: JobContext, clock: _Clock) -> None:
     """Artefacts of the finished run. Only rank 0 writes."""
     if context.rank:
@@ -176,6 +204,8 @@ def _write(trainer: Trainer, context: JobContext, clock: _Clock) -> None:
         "losses": trainer.curve.losses,
         "evaluations": trainer.curve.evaluations,
         "ledgers": [ledger.summary() for ledger in trainer.ledgers],
+        # More than one: the same images, noise and formulas throughout, sums in another order.
+        "layouts": trainer.layouts,
         "seconds": clock.seconds,
         "images_per_second": _images(trainer) / max(clock.seconds, 1e-9),
     }

@@ -44,7 +44,7 @@ class Cnn(Network):
         return self.head(x_BCHW.flatten(1))
 
     def attack_view(self, mode: str) -> Callable[[Tensor], Tensor]:
-        if self.dense is not None and self._on_cpu() and not self.synced:
+        if self.dense is not None and self._on_cpu():
             return DenseView(self.dense, self.convs, self.norms, self.head, self.normalize, mode == "train")
         return super().attack_view(mode)
 

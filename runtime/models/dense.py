@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from isoloss.runtime.models.batchnorm import EPS, BatchNorm
+from isoloss.runtime.models.batchnorm import BatchNorm, Kept
 from isoloss.runtime.models.normalize import Normalize
 
 #: Most matrix entries a network may need for this to pay (measured: cnn(8) on 8x8 has 491,520, cnn(16) four
@@ -113,43 +113,35 @@ class DenseView:
             for layer, conv, norm in zip(dense, convs, norms, strict=True)
         ]
 
+    @torch.no_grad()
     def __call__(self, x_BCHW: Tensor) -> Tensor:
-        with torch.no_grad():
-            return self._forward(x_BCHW, [])
+        return self._forward(x_BCHW, [])
 
+    @torch.no_grad()
     def input_gradient(self, x_BCHW: Tensor, seed: Callable[[Tensor], Tensor]) -> Tensor:
         """d sum(loss) / d x, where `seed` gives d loss / d logits (B, K) from logits."""
-        with torch.no_grad():
-            kept: list[tuple[Tensor, ...]] = []
-            gradient = seed(self._forward(x_BCHW, kept)) @ self._head_weight
-            for layer, saved in zip(reversed(self._layers), reversed(kept), strict=True):
-                gradient = self._backward(layer, gradient, saved)
-            gradient = gradient.view_as(x_BCHW)
-            return gradient / self._normalize.std if self._normalize.active else gradient
+        kept: list[tuple[Tensor, Kept | None]] = []
+        gradient = seed(self._forward(x_BCHW, kept)) @ self._head_weight
+        for layer, saved in zip(reversed(self._layers), reversed(kept), strict=True):
+            gradient = self._backward(layer, gradient, *saved)
+        gradient = gradient.view_as(x_BCHW)
+        return gradient / self._normalize.std if self._normalize.active else gradient
 
-    def _forward(self, x_BCHW: Tensor, kept: list[tuple[Tensor, ...]]) -> Tensor:
+    def _forward(self, x_BCHW: Tensor, kept: list[tuple[Tensor, Kept | None]]) -> Tensor:
         hidden = self._normalize(x_BCHW).flatten(1)
         for layer in self._layers:
             if self._training:
                 z_BCL = (hidden @ layer.matrix).view(-1, layer.channels, layer.positions)
-                normed, mean, scale = torch.native_batch_norm(
-                    z_BCL, layer.norm.weight, layer.norm.bias, None, None, True, 0.0, EPS
-                )
-                kept.append((normed, z_BCL, mean, scale))
+                kept.append(layer.norm.normalize(z_BCL))
             else:
-                normed = torch.addmm(layer.shift, hidden, layer.matrix)
-                kept.append((normed,))
-            hidden = F.silu(normed).flatten(1)
+                kept.append((torch.addmm(layer.shift, hidden, layer.matrix), None))
+            hidden = F.silu(kept[-1][0]).flatten(1)
         return torch.addmm(self._head_bias, hidden, self._head_weight.t())
 
-    def _backward(self, layer: _Layer, gradient_BO: Tensor, saved: tuple[Tensor, ...]) -> Tensor:
-        normed = saved[0]
+    def _backward(self, layer: _Layer, gradient_BO: Tensor, normed: Tensor, saved: Kept | None) -> Tensor:
         gradient = torch.ops.aten.silu_backward(gradient_BO.view_as(normed), normed)
-        if self._training:
-            _, z_BCL, mean, scale = saved
-            gradient, _, _ = torch.ops.aten.native_batch_norm_backward(
-                gradient, z_BCL, layer.norm.weight, None, None, mean, scale, True, EPS, [True, False, False]
-            )
+        if saved is not None:
+            gradient = layer.norm.input_gradient(gradient, saved)
         return gradient.flatten(1) @ layer.matrix.t()
 
 

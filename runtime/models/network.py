@@ -41,11 +41,6 @@ class Network(nn.Module):
     def logits(self, x_BCHW: Tensor) -> Tensor:
         """Logits (B, K) of normalised images."""
 
-    @property
-    def synced(self) -> bool:
-        """Do batch statistics span several processes?"""
-        return any(norm.group is not None for norm in self.batch_norms())
-
     def batch_norms(self) -> list[BatchNorm]:
         return [module for module in self.modules() if isinstance(module, BatchNorm)]
 

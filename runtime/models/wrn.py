@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from isoloss.runtime.models.batchnorm import BatchNorm
 from isoloss.runtime.models.network import Network, Shape, init_weights
+from isoloss.runtime.models.wrn_view import WideResNetView
 
 STEM_CHANNELS = 16
 
@@ -91,73 +91,13 @@ class WideResNet(Network):
         return self.head(F.silu(self.norm(x_BCHW)).mean((2, 3)))
 
     def attack_view(self, mode: str) -> Callable[[Tensor], Tensor]:
-        return FoldedView(self) if mode == "eval" else DetachedView(self)
+        return WideResNetView(self, mode == "train")
 
-
-class DetachedView:
-    """The network with its weights' gradients off while it runs: activations that only they need aren't
-    kept."""
-
-    def __init__(self, network: WideResNet) -> None:
-        self._network = network
-        self._parameters = list(network.parameters())
-
-    def __call__(self, x_BCHW: Tensor) -> Tensor:
-        for parameter in self._parameters:
-            parameter.requires_grad_(False)
-        try:
-            return self._network(x_BCHW)
-        finally:
-            for parameter in self._parameters:
-                parameter.requires_grad_(True)
-
-
-class FoldedView:
-    """Eval mode with each block's second batch norm folded into its first convolution; detached. Exact up to
-    rounding: (conv(a) - mean) * scale + shift = conv_scaled(a) + shift'. The norms of raw inputs stay, as
-    residual sums come before them."""
-
-    def __init__(self, network: WideResNet) -> None:
-        self._normalize = network.normalize
-        self._stem = network.stem.weight.detach()
-        self._blocks = [_FoldedBlock(block) for block in network.blocks]
-        self._norm = _Affine(network.norm)
-        self._head = network.head.weight.detach(), network.head.bias.detach()
-
-    def __call__(self, x_BCHW: Tensor) -> Tensor:
-        x_BCHW = same_conv(self._normalize(x_BCHW), self._stem, None, 1)
-        for block in self._blocks:
-            x_BCHW = block(x_BCHW)
-        return F.linear(F.silu(self._norm(x_BCHW)).mean((2, 3)), *self._head)
-
-
-class _FoldedBlock:
-    def __init__(self, block: Block) -> None:
-        scale, self._shift = block.norm2.affine()
-        self._norm1 = _Affine(block.norm1)
-        self._stride = block.conv1.stride[0]
-        self._weight1 = (block.conv1.weight.detach() * scale[:, None, None, None]).contiguous(
-            memory_format=torch.channels_last
-        )
-        self._weight2 = block.conv2.weight.detach()
-        self._shortcut = None if block.shortcut is None else block.shortcut.weight.detach()
-
-    def __call__(self, x_BCHW: Tensor) -> Tensor:
-        activated = F.silu(self._norm1(x_BCHW))
-        hidden = F.silu(same_conv(activated, self._weight1, self._shift, self._stride))
-        shortcut = (
-            x_BCHW if self._shortcut is None else same_conv(activated, self._shortcut, None, self._stride)
-        )
-        return same_conv(hidden, self._weight2, None, 1) + shortcut
-
-
-class _Affine:
-    """Eval-mode batch norm as one multiply-add: its backward pass is one product, where torch's own takes
-    several (8 % of an attack step on WRN-16-1)."""
-
-    def __init__(self, norm: BatchNorm) -> None:
-        scale, shift = norm.affine()
-        self._scale, self._shift = scale.view(1, -1, 1, 1), shift.view(1, -1, 1, 1)
-
-    def __call__(self, x_BCHW: Tensor) -> Tensor:
-        return torch.addcmul(self._shift, x_BCHW, self._scale)
+    def hidden_size(self) -> int:
+        """Numbers per image that the norms of a forward pass put out."""
+        height, width, total = self.shape.height, self.shape.width, 0
+        for block in self.blocks:
+            total += block.norm1.weight.numel() * height * width
+            height, width = (-(-side // block.conv1.stride[0]) for side in (height, width))
+            total += block.norm2.weight.numel() * height * width
+        return total + self.norm.weight.numel() * height * width

@@ -14,11 +14,8 @@ from isoloss.compiler.plan import Component, exact
 from isoloss.runtime.errors import JobError
 from isoloss.runtime.models.network import Network
 
-#: Share of training during which the average is a copy (Gowal et al.'s code: 0.025 of all steps).
-WARMUP = 0.025
 
-
-def decay_at(step: int, train_steps: int, decay: float, warmup: float = WARMUP) -> float:
+def decay_at(step: int, train_steps: int, decay: float, warmup: float) -> float:
     """Decay of 1-based `step`: 0 (a copy) before warmup * train_steps, then min(decay, (1 + d) / (10 + d))
     with d steps since. For decay .995 the ramp ends at d = 1790."""
     since = step - warmup * train_steps
@@ -28,8 +25,8 @@ def decay_at(step: int, train_steps: int, decay: float, warmup: float = WARMUP) 
 class Average:
     """`network` holds the averaged weights in eval mode and shares the live network's running statistics."""
 
-    def __init__(self, decay: float, live: Network, train_steps: int) -> None:
-        self.decay = decay
+    def __init__(self, decay: float, warmup: float, live: Network, train_steps: int) -> None:
+        self.decay, self.warmup = decay, warmup
         self.train_steps = train_steps
         self.network = copy.deepcopy(live).requires_grad_(False).eval()
         for mine, theirs in zip(self.network.batch_norms(), live.batch_norms(), strict=True):
@@ -40,7 +37,8 @@ class Average:
     @torch.no_grad()
     def update(self, step: int) -> None:
         """After the optimiser's 1-based `step`."""
-        torch._foreach_lerp_(self._mine, self._live, 1.0 - decay_at(step, self.train_steps, self.decay))
+        decay = decay_at(step, self.train_steps, self.decay, self.warmup)
+        torch._foreach_lerp_(self._mine, self._live, 1.0 - decay)
 
 
 def build(average: Component, live: Network, train_steps: int) -> Average | None:
@@ -49,4 +47,4 @@ def build(average: Component, live: Network, train_steps: int) -> Average | None
         return None
     if average["kind"] != "ema":
         raise JobError("R316", f"no weight average `{average['kind']}`", "known: ema, none")
-    return Average(exact(average["decay"]), live, train_steps)
+    return Average(exact(average["decay"]), exact(average["warmup"]), live, train_steps)

@@ -15,13 +15,14 @@ from isoloss.runtime.noise import Noise
 
 
 class InnerAttack:
-    """The Adversary of runtime/losses.py for one step's noise.
+    """The Adversary of runtime/losses.py, once it is `at` a place's noise.
 
-    `mode` "train": batch statistics, running ones frozen (published); "eval": running statistics."""
+    `mode` "train": batch statistics, running ones frozen (published); "moving": the same, and every pass moves
+    the running ones; "eval": running statistics."""
 
     def __init__(self, attack: Attack, network: Network, mode: str) -> None:
-        if mode not in ("train", "eval"):
-            raise ValueError(f"attack mode must be train or eval, got {mode!r}")
+        if mode not in ("train", "eval", "moving"):
+            raise ValueError(f"attack mode must be train, eval or moving, got {mode!r}")
         self._attack = attack
         self._network = network
         self._mode = mode
@@ -29,7 +30,9 @@ class InnerAttack:
         self.noise: Noise | None = None
 
     def __call__(self, x_BCHW: Tensor, y_B: Tensor, clean_logits_BK: Tensor | None = None) -> Tensor:
-        assert self.noise is not None  # set by the trainer before every step
+        assert self.noise is not None  # see `at`
+        if self._mode == "moving":
+            return self._attack(self._network, x_BCHW, y_B, self.noise, clean_logits_BK)
         if self._mode == "train":
             # Built per step: it holds this step's weights.
             view: NetworkLike = self._network.attack_view("train")
@@ -48,8 +51,12 @@ class InnerAttack:
 
     def halved(self) -> InnerAttack:
         assert self.noise is not None
+        return self.at(self.noise.thinned())
+
+    def at(self, noise: Noise) -> InnerAttack:
+        """The same with the noise of one place in the run."""
         other = copy.copy(self)
-        other.noise = self.noise.thinned()
+        other.noise = noise
         return other
 
 

@@ -31,32 +31,44 @@ class Awp:
         self.gamma = gamma
         self._begin = warmup * train_steps
         self._weights: list[Tensor] = [p for p in network.parameters() if p.dim() > 1]
+        self._gradients: list[Tensor] = []
         self._moved: list[Tensor] = []
 
     def active(self, step: int) -> bool:
         """At 0-based `step`?"""
         return step >= self._begin
 
-    def add(self, loss: Tensor) -> None:
-        """w -> w + v, with v from the graph of `loss`: the mean over this process's images."""
+    def climb(self, loss: Tensor) -> None:
+        """Take the gradient of a part of the batch's loss: the mean over its images, parts being equal."""
         # autograd.grad leaves nothing in `.grad`: the engine sees the step's own gradient only.
         gradients = torch.autograd.grad(loss, self._weights)
-        with torch.no_grad():
-            if dist.is_initialized() and dist.get_world_size() > 1:
-                for gradient in gradients:
-                    dist.all_reduce(gradient)  # the sum: its length drops out
-            self._moved = [
-                gradient * (self.gamma * weight.norm() / (gradient.norm() + TINY))
-                for weight, gradient in zip(self._weights, gradients, strict=True)
-            ]
-            torch._foreach_add_(self._weights, self._moved)
+        if self._gradients:
+            torch._foreach_add_(self._gradients, gradients)
+        else:
+            self._gradients = list(gradients)
 
     @torch.no_grad()
-    def remove(self) -> None:
-        """After the optimiser's step: w -> w - v."""
-        if self._moved:
-            torch._foreach_sub_(self._weights, self._moved)
-            self._moved = []
+    def add(self) -> list[Tensor]:
+        """w -> w + v, by the gradients of all parts on all processes. Returns the weights moved."""
+        gradients, self._gradients = self._gradients, []
+        if dist.is_initialized() and dist.get_world_size() > 1:
+            for gradient in gradients:
+                dist.all_reduce(gradient)  # the sum: its length drops out
+        self._moved = [
+            gradient * (self.gamma * weight.norm() / (gradient.norm() + TINY))
+            for weight, gradient in zip(self._weights, gradients, strict=True)
+        ]
+        torch._foreach_add_(self._weights, self._moved)
+        return self._weights
+
+    @torch.no_grad()
+    def remove(self) -> list[Tensor]:
+        """After the optimiser's step: w -> w - v. Returns the weights moved."""
+        if not self._moved:
+            return []
+        torch._foreach_sub_(self._weights, self._moved)
+        self._moved = []
+        return self._weights
 
 
 PERTURBS: Mapping[str, Callable[[Component, Network, int], Awp | None]] = {

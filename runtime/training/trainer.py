@@ -1,11 +1,13 @@
 """The training loop: one step after another from a state, to a state that can be saved.
 
-In: a TrainSpec, a Feed, a device. Out: weights, their average, a curve. Everything a step does depends on
-(spec, step, weights) alone, so a run that is stopped and resumed ends with the bits of one that was not."""
+In: a TrainSpec, a Feed, a device, a layout. Out: weights, their average, a curve. Everything a step does depends
+on (spec, step, weights) alone, so a run that is stopped and resumed ends with the bits of one that was not; on
+another layout the same images, noise and formulas give the same up to the order of sums."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,19 +19,22 @@ from torch import Tensor
 from isoloss.compiler.plan import TrainSpec, exact
 from isoloss.runtime import attacks, losses, models
 from isoloss.runtime.errors import JobError
-from isoloss.runtime.models.batchnorm import frozen
-from isoloss.runtime.noise import key, noise_at
-from isoloss.runtime.training import augment, average, perturb
-from isoloss.runtime.training.engine import Engine, make_optimizer
+from isoloss.runtime.models.batchnorm import Statistics, frozen
+from isoloss.runtime.noise import Noise, key, noise_at
+from isoloss.runtime.placement import AS_IT_FITS
+from isoloss.runtime.training import augment, average, perturb, precision
+from isoloss.runtime.training.engine import Engine
 from isoloss.runtime.training.feed import Feed
 from isoloss.runtime.training.inner import InnerAttack, Replay
+from isoloss.runtime.training.layout import Layout, lay_out
 from isoloss.runtime.training.ledger import Ledger
+from isoloss.runtime.training.optimizers import make_optimizer
 from isoloss.runtime.training.schedule import setting_at
 
 
 @dataclass
 class Curve:
-    """What was measured so far: rows of [step, value] for the loss, dictionaries for evaluations."""
+    """What was measured so far: [step, value] of the loss, dictionaries for evaluations."""
 
     losses: list[list[float]] = field(default_factory=list)
     evaluations: list[dict[str, Any]] = field(default_factory=list)
@@ -44,55 +49,81 @@ def stream(spec: TrainSpec) -> int:
     return key(cell.decode())
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What passes at a time: images, labels, and the attack with its noise."""
+
+    x: Tensor  # (B, C, H, W)
+    y: Tensor  # (B,)
+    adversary: losses.Adversary
+
+
 class Trainer:
     """`step()` does one optimiser step and returns the batch's loss; `state()` / `restore()` are its memory.
 
-    `rank` of `world_size` processes works on its equal slice of every batch."""
+    `layout` None: one process, the whole batch at once."""
 
     def __init__(
-        self, spec: TrainSpec, feed: Feed, device: str = "cpu", rank: int = 0, world_size: int = 1
+        self, spec: TrainSpec, feed: Feed, device: str = "cpu", layout: Layout | None = None
     ) -> None:
         recipe = spec.recipe
-        if feed.batch % world_size:
-            raise JobError(
-                "R319", f"a batch of {feed.batch} can't be shared equally by {world_size} processes",
-                "choose a batch that is a multiple of the number of processes",
-            )  # fmt: skip
-        self.spec, self.feed, self.device = spec, feed, device
+        if layout is None:
+            layout = lay_out(feed.batch, int(spec.numerics["batchnorm_group"]), 0, 1, AS_IT_FITS)
+        self.spec, self.feed, self.device, self.layout = spec, feed, device, layout
         self._stream = stream(spec)
         self.position = 0  # steps done
         self.curve = Curve()
-        self._share = feed.batch // world_size
-        self._offset = rank * self._share
+        #: Where the run lay from which step on: the same bits are promised within one layout only.
+        self.layouts: list[dict[str, Any]] = [{"from": 0, **layout.told()}]
         self.loss = losses.build(recipe["loss"])
-        if isinstance(self.loss, losses.Half) and world_size > 1 and self._share % 2:
+        if isinstance(self.loss, losses.Half) and layout.micro_batch % 2 and layout.micro_batch < feed.batch:
             raise JobError(
-                "R319", f"`half` attacks every second image: {self._share} per process can't be halved alike",
-                f"choose a batch that is a multiple of {2 * world_size}",
+                "R319", f"`half` attacks every second image: {layout.micro_batch} at a time can't be halved alike",
+                f"choose a batch that is a multiple of {2 * layout.world_size * layout.passes}",
             )  # fmt: skip
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(key(stream(spec), "init"))
             network = models.build(spec.model, spec.dataset, recipe["normalize"])
         self.network = network.to(device)
-        self.optimizer = make_optimizer(recipe["optimizer"], self.network, recipe["lr"])
-        self.engine = Engine(
-            self.network, self.optimizer, feed.batch, recipe["clip"], device, rank, world_size
-        )
-        # After DeepSpeed's own broadcast of the weights, which reads only the default memory layout.
-        self.network.to(memory_format=torch.channels_last)
         self.average = average.build(recipe["average"], self.network, spec.train_steps)
-        self._world_size = world_size
-        if world_size > 1:
-            # Statistics span the global batch on every topology.
-            for norm in self.network.batch_norms():
-                norm.group = dist.group.WORLD
+        self.optimizer = make_optimizer(recipe["optimizer"], self.network, recipe["lr"])
+        self.engine = Engine(self.network, self.optimizer, layout, recipe["clip"], device)
+        self._order_memory()
+        self._statistics = self._group_statistics()
         self.perturb = perturb.build(recipe.get("perturb", {"kind": "none"}), self.network, spec.train_steps)
         self.inner = InnerAttack(attacks.build(recipe["attack"]), self.network, recipe["batchnorm"]["attack"])
         self.ledgers = [Ledger(len(source.images)) for source in feed.sources]
         self._augment = augment.build(recipe["augment"])
         self._momentum = exact(recipe["batchnorm"]["momentum"])
-        self._autocast = spec.numerics["dtype"] == "bf16"
+        self._first_momentum = exact(recipe["batchnorm"]["first"])
         self.network.train()
+
+    def _order_memory(self) -> None:
+        """Channels last, after DeepSpeed's own broadcast of the weights, which reads only the default layout.
+        Partitions are views of flat memory in the default one: their weights stay."""
+        if self.layout.zero_stage == 0:
+            self.network.to(memory_format=torch.channels_last)
+            if self.average is not None:
+                self.average.network.to(memory_format=torch.channels_last)
+
+    def _group_statistics(self) -> Statistics | None:
+        """Tell the norms which images are normalised together. None: running statistics may move in each
+        pass, because it has the whole batch."""
+        layout = self.layout
+        together = len(layout.ranks_of_group)
+        across = None
+        for first in range(0, layout.world_size, together) if together > 1 else ():
+            # Every process takes part in making every group.
+            ranks = list(range(first, first + together))
+            group = dist.group.WORLD if together == layout.world_size else dist.new_group(ranks)
+            if layout.rank in ranks:
+                across = group
+        norms = self.network.batch_norms()
+        for norm in norms:
+            norm.groups, norm.across = layout.groups, across
+        if layout.passes == 1 and together == layout.world_size:
+            return None
+        return Statistics(norms, layout.world_size)
 
     @property
     def done(self) -> bool:
@@ -102,58 +133,83 @@ class Trainer:
         """One step. Returns the mean loss of the global batch. Raises JobError R320 when it is not finite."""
         index = self.position
         self._prepare(index)
-        x_BCHW, y_B = self._batch(index)
-        with torch.autocast(self.device.partition(":")[0], torch.bfloat16, enabled=self._autocast):
-            loss = self._loss(index, x_BCHW, y_B)
-        value = self._over_processes(loss.detach())
+        parts = self._parts(index)
+        if self.perturb is not None and self.perturb.active(index):
+            parts = self._perturb(parts)
+        if self._statistics is not None:
+            self._statistics.begin()
+        total: Tensor | float = 0.0
+        for number, part in enumerate(parts):
+            loss = self._loss(part)
+            total = total + loss.detach()
+            self.engine.backward(loss)
+            if number + 1 < len(parts):
+                self.engine.step()
+        if self._statistics is not None:
+            self._statistics.settle(len(parts))
+        value = self._over_processes(torch.as_tensor(total)) / len(parts)
         if not math.isfinite(value):
             raise JobError(
                 "R320", f"the training loss became {value} at step {index + 1} of {self.spec.train_steps}",
                 "lower `lr`, lengthen the warm-up or set `clip`; the last good checkpoint is kept",
             )  # fmt: skip
-        self.engine.backward(loss)
         self.engine.step()
         if self.perturb is not None:
-            self.perturb.remove()
+            self.engine.wrote(self.perturb.remove())
         self.position = index + 1
         if self.average is not None:
             self.average.update(self.position)
         return value
 
-    def _loss(self, index: int, x_BCHW: Tensor, y_B: Tensor) -> Tensor:
-        """The batch's loss with its graph; where weights are perturbed, at the perturbed ones."""
-        if self.perturb is None or not self.perturb.active(index):
-            return self.loss.training(self.network, x_BCHW, y_B, self.inner)
-        once = Replay(self.inner)
+    def _loss(self, part: Part) -> Tensor:
+        """The part's loss with its graph, the mean over its images."""
+        with precision.autocast(self.spec.numerics, self.device):
+            return self.loss.training(self.network, part.x, part.y, part.adversary)
+
+    def _perturb(self, parts: Sequence[Part]) -> list[Part]:
+        """Move the weights up the whole batch's loss; the images attacked on the way are trained on."""
+        assert self.perturb is not None
+        once = [Part(part.x, part.y, Replay(part.adversary)) for part in parts]
         with frozen(self.network.batch_norms()):
-            ascent = self.loss.training(self.network, x_BCHW, y_B, once)
-        self.perturb.add(ascent)
-        return self.loss.training(self.network, x_BCHW, y_B, once)
+            for part in once:
+                self.perturb.climb(self._loss(part))
+        self.engine.wrote(self.perturb.add())
+        return once
+
+    def rehearse(self, images: int) -> None:
+        """One pass of so many images, to see what it takes: nothing is kept and nothing moves."""
+        x_BCHW, y_B = self.feed.load(self.feed.indices(0), 0, images)
+        noise = noise_at(self._stream, "rehearsal", device=self.device)
+        for norm in self.network.batch_norms():
+            norm.groups, norm.across, norm.seen = 1, None, None
+        with frozen(self.network.batch_norms()):
+            loss = self._loss(Part(x_BCHW, y_B, self.inner.at(noise)))
+        torch.autograd.grad(loss, list(self.network.parameters()))
 
     def _over_processes(self, value: Tensor) -> float:
-        if self._world_size > 1:
+        if self.layout.world_size > 1:
             value = value.clone()
             dist.all_reduce(value)
-            value /= self._world_size
+            value /= self.layout.world_size
         return float(value)
 
     def agreed(self, wish: bool) -> bool:
         """Does any process wish it? Asked by all at the same step, so that all save or stop together."""
-        if self._world_size == 1:
+        if self.layout.world_size == 1:
             return wish
         return self._over_processes(torch.tensor(float(wish), device=self.device)) > 0
 
     def same_everywhere(self, number: int) -> bool:
         """Do all processes have this number? Asked by all at the same step."""
-        if self._world_size == 1:
+        if self.layout.world_size == 1:
             return True
         total = torch.tensor(float(number), dtype=torch.float64, device=self.device)
         dist.all_reduce(total)
-        return float(total) == number * self._world_size
+        return float(total) == number * self.layout.world_size
 
     def _prepare(self, index: int) -> None:
-        """Learning rate, momentum and batch norm's momentum of a step: 1.0 on the very first, as published,
-        so that running statistics start from data and not from 0 and 1."""
+        """Learning rate, momentum and batch norm's momentum of a step: another on the very first, so that
+        running statistics start from data and not from 0 and 1."""
         recipe = self.spec.recipe
         setting = setting_at(
             recipe["schedule"], recipe["lr"], index, self.spec.train_steps, self.spec.steps_per_epoch
@@ -164,22 +220,24 @@ class Trainer:
                 group["betas"] = (setting.momentum, group["betas"][1])  # as torch's OneCycleLR cycles Adam
             elif setting.momentum is not None:
                 group["momentum"] = setting.momentum
-        if index <= 1:
-            self.network.set_momentum(1.0 if index == 0 else self._momentum)
+        self.network.set_momentum(self._first_momentum if index == 0 else self._momentum)
 
-    def _batch(self, index: int) -> tuple[Tensor, Tensor]:
+    def _parts(self, index: int) -> list[Part]:
+        """This process's images of a step, by passes."""
         indices = self.feed.indices(index)
         for ledger, drawn in zip(self.ledgers, indices, strict=True):
             ledger.add(drawn)
-        x_BCHW, y_B = self.feed.load(indices, self._offset, self._offset + self._share)
-        self.inner.noise = self._noise("attack", index)
-        return self._augment(x_BCHW, self._noise("augment", index)), y_B
+        parts = []
+        for start, stop in self.layout.rows():
+            x_BCHW, y_B = self.feed.load(indices, start, stop)
+            x_BCHW = self._augment(x_BCHW, self._noise("augment", index, start))
+            parts.append(Part(x_BCHW, y_B, self.inner.at(self._noise("attack", index, start))))
+        return parts
 
-    def _noise(self, purpose: str, index: int) -> Any:
-        first = index * self.feed.batch
-        return noise_at(
-            self._stream, purpose, first, device=self.device, offset=self._offset, total=self.feed.batch
-        )
+    def _noise(self, purpose: str, index: int, start: int = 0) -> Noise:
+        """The noise of a step from row `start` of its batch on."""
+        first, total = index * self.feed.batch, self.feed.batch
+        return noise_at(self._stream, purpose, first, device=self.device, offset=start, total=total)
 
     def evaluated(self, weights: str) -> models.Network:
         """The network an evaluation looks at, in eval mode: the average where there is one and it is
@@ -189,25 +247,31 @@ class Trainer:
         return self.network.eval()
 
     def state(self) -> dict[str, Any]:
+        """All of it, the same on every layout. With several processes all have to ask at once."""
         return {
             "position": self.position,
             "live": self.network.state_dict(),
             "average": None if self.average is None else self.average.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": self.engine.state(),
             "torch_rng": torch.get_rng_state(),
             "ledgers": [ledger.state() for ledger in self.ledgers],
-            "losses": self.curve.losses,
+            "losses": torch.tensor([value for _, value in self.curve.losses], dtype=torch.float64),
             "evaluations": self.curve.evaluations,
+            "layouts": self.layouts,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a state. On the layout it was made on: with the same bits."""
         self.position = state["position"]
         self.network.load_state_dict(state["live"])
         if self.average is not None:
             self.average.network.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.engine.restore(state["optimizer"])
         torch.set_rng_state(state["torch_rng"].cpu())
         for ledger, saved in zip(self.ledgers, state["ledgers"], strict=True):
             ledger.restore(saved)
-        self.curve = Curve(state["losses"], state["evaluations"])
-        self.network.set_momentum(self._momentum if self.position else 1.0)
+        losses_so_far = [[step, value] for step, value in enumerate(state["losses"].tolist(), 1)]
+        self.curve = Curve(losses_so_far, state["evaluations"])
+        self.layouts = state["layouts"]
+        if {k: self.layouts[-1][k] for k in self.layout.told()} != self.layout.told():
+            self.layouts.append({"from": self.position, **self.layout.told()})

@@ -22,11 +22,11 @@ from isoloss.runtime import attacks, losses, models
 from isoloss.runtime.errors import JobError, Stopped
 from isoloss.runtime.jobs import train
 from isoloss.runtime.noise import Noise, noise_at
-from isoloss.runtime.training import engine, perturb
+from isoloss.runtime.training import optimizers, perturb
 from isoloss.runtime.training.inner import InnerAttack, Replay
 from isoloss.runtime.training.schedule import setting_at
 from isoloss.runtime.training.trainer import Trainer
-from tests.runtime.training_specs import DIGITS, TRADES, context, pgd, train_spec
+from tests.runtime.training_specs import DIGITS, TRADES, batchnorm, context, pgd, train_spec
 
 torch.set_num_threads(1)
 
@@ -190,8 +190,9 @@ def test_awp_is_the_published_procedure() -> None:
     trainer = Trainer(spec, train.open_feed(spec, context(spec, Path("unused-by-real-data"))))
     start = copy.deepcopy(trainer.network)
     trainer._prepare(0)
-    x, y = trainer._batch(0)
-    x_adv = trainer.inner(x, y)
+    (part,) = trainer._parts(0)
+    x, y = part.x, part.y
+    x_adv = part.adversary(x, y)
     start.set_momentum(1.0)
     wanted = _published_awp(start, x, x_adv, y, spec.recipe["lr"])
     trainer.step()
@@ -207,7 +208,8 @@ def test_awp_waits_for_its_warm_up_and_leaves_no_trace() -> None:
     assert awp is not None
     assert [awp.active(step) for step in (0, 24, 25, 99)] == [False, False, True, True]
     before = [p.detach().clone() for p in network.parameters()]
-    awp.add(losses.build(NATURAL).training(network, x, y, Fixed(x_adv)))
+    awp.climb(losses.build(NATURAL).training(network, x, y, Fixed(x_adv)))
+    awp.add()
     moved = [(p.detach() - b).norm() / b.norm() for p, b in zip(network.parameters(), before, strict=True)]
     assert [float(m) for m, b in zip(moved, before, strict=True) if b.dim() > 1] == pytest.approx(
         [0.005] * 5, rel=1e-3
@@ -288,7 +290,8 @@ def test_the_cost_rule_is_what_torch_counts(loss: Any, attack: Any, weights: Any
         with counter:
             if active and awp is not None:
                 adversary = Replay(adversary)
-                awp.add(built.training(network, x, y, adversary))
+                awp.climb(built.training(network, x, y, adversary))
+                awp.add()
             built.training(network, x, y, adversary).backward()
         if awp is not None:
             awp.remove()
@@ -337,7 +340,7 @@ def test_what_decay_spares(exclude: str, spared: int) -> None:
     """cnn(2): four batch norms of two tensors, and the bias of the head."""
     network = models.build({"kind": "cnn", "width": 2}, DIGITS)
     for optimizer in (ADAM | {"weight_decay": 1e-3}, train_spec().recipe["optimizer"]):
-        groups = engine.make_optimizer({**optimizer, "exclude": exclude}, network, 0.1).param_groups
+        groups = optimizers.make_optimizer({**optimizer, "exclude": exclude}, network, 0.1).param_groups
         assert sum(len(g["params"]) for g in groups if g["weight_decay"] == 0) == spared
         assert sum(len(g["params"]) for g in groups) == len(list(network.parameters()))
 
@@ -357,22 +360,13 @@ def test_every_second_image_has_its_noise_wherever_it_is() -> None:
     assert torch.equal(draw(0, 8), torch.cat([draw(0, 4), draw(8, 4)]))
 
 
-def test_half_refuses_slices_that_cannot_be_halved_alike() -> None:
-    spec = train_spec(2, 6, loss=HALF, attack=FGSM)
-    feed = train.open_feed(spec, context(spec, Path("unused-by-real-data")))
-    with pytest.raises(JobError) as caught:
-        Trainer(spec, feed, world_size=2)
-    assert caught.value.code == "R319"
-    assert "4" in caught.value.help[0]
-
-
 # Exactly once.
 
 RESUMED = {
     "awp under trades": {"perturb": AWP},
     "mart, awp, steps": {
         "loss": MART, "attack": pgd(2, "ce", start="normal"), "perturb": AWP,
-        "batchnorm": {"kind": "batchnorm", "attack": "eval", "momentum": "1/10"},
+        "batchnorm": batchnorm("eval", "1/10"),
         "schedule": {"kind": "step", "milestones": [0.5, 0.75], "factor": 0.1},
     },
     "half, rfgsm, adam, line": {

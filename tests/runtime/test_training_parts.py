@@ -60,15 +60,15 @@ def test_the_schedule_is_torchs_one_cycle(steps: int, per_epoch: int) -> None:
 
 def test_decay_copies_then_ramps_to_its_value() -> None:
     """1,000 steps: a copy before step 25, (1 + d) / (10 + d) after, .995 from d = 1,790 on."""
-    assert average.decay_at(24, 1000, 0.995) == 0.0
-    assert average.decay_at(25, 1000, 0.995) == pytest.approx(0.1)
-    assert average.decay_at(1789, 0, 0.995) < 0.995
-    assert average.decay_at(1790, 0, 0.995) == 0.995
+    assert average.decay_at(24, 1000, 0.995, 0.025) == 0.0
+    assert average.decay_at(25, 1000, 0.995, 0.025) == pytest.approx(0.1)
+    assert average.decay_at(1789, 0, 0.995, 0.025) < 0.995
+    assert average.decay_at(1790, 0, 0.995, 0.025) == 0.995
 
 
 def test_the_average_shares_running_statistics_and_owns_its_weights() -> None:
     network = models.build({"kind": "cnn", "width": 2}, DIGITS)
-    ema = average.Average(0.9, network, 10)
+    ema = average.Average(0.9, 0.025, network, 10)
     old = ema.network.head.weight.clone()
     with torch.no_grad():
         network.head.weight += 1
@@ -268,7 +268,7 @@ def test_smoothing_is_torchs_and_stays_out_of_evaluations() -> None:
 @pytest.mark.parametrize(("kind", "passes"), [("trades", 27), ("pgd_at", 23), ("natural", 3)])
 def test_passes_of_the_cost_rule(kind: str, passes: int) -> None:
     loss = {"kind": kind, "beta": 5}
-    attack = pgd(10) if kind != "natural" else {"kind": "none"}
+    attack = pgd(10, "kl" if kind == "trades" else "ce") if kind != "natural" else {"kind": "none"}
     assert losses.build(loss).passes(10) == passes == cost_rule.passes(loss, attack)
 
 

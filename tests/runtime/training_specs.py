@@ -18,6 +18,10 @@ def pgd(steps: int = 3, loss: str = "kl", eps: str = "3/20", **more: Any) -> Com
     return base | {"restarts": 1, "start": "uniform"} | more
 
 
+def batchnorm(attack: str = "train", momentum: str = "1/100") -> Component:
+    return {"kind": "batchnorm", "attack": attack, "momentum": momentum, "first": 1}
+
+
 EVALUATION = {"attack": pgd(5, "cw"), "weights": "average", "images": 100, "every": 0.25}
 
 
@@ -28,10 +32,10 @@ def train_spec(steps: int = 8, batch: int = 16, lr: float = 0.1, **more: Any) ->
         "attack": pgd(),
         "optimizer": {"kind": "sgd", "momentum": "9/10", "nesterov": True, "weight_decay": 5e-4},
         "schedule": {"kind": "cosine", "warmup": "1/40", "per": "step", "cycle_momentum": False},
-        "average": {"kind": "ema", "decay": "199/200"},
+        "average": {"kind": "ema", "decay": "199/200", "warmup": 0.025},
         "augment": {"kind": "none"},
         "normalize": {"kind": "none"},
-        "batchnorm": {"kind": "batchnorm", "attack": "train", "momentum": "1/100"},
+        "batchnorm": batchnorm(),
         "batch": batch,
         "lr": lr,
         "clip": None,
