@@ -21,7 +21,7 @@ from isoloss.runtime.models import build
 from isoloss.runtime.quality import features as spaces
 from isoloss.runtime.quality.measures import PAIRWISE
 from isoloss.runtime.quality.resnet18 import Resnet18
-from isoloss.runtime.training.engine import OPTIMIZERS
+from isoloss.runtime.training.optimizers import OPTIMIZERS
 from isoloss.runtime.training.perturb import PERTURBS
 from isoloss.runtime.training.schedule import SCHEDULES
 
