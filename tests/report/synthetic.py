@@ -20,6 +20,8 @@ from isoloss.compiler.plan import (
     FORMAT,
     Answer,
     Cost,
+    DenoiserSpec,
+    DiscriminatorSpec,
     EvaluateSpec,
     Facts,
     FidSpec,
@@ -233,6 +235,29 @@ def _measured(job: Job, fid: float) -> Iterator[Observation]:
     for metric, value in values.items():
         known = fid if metric.startswith("fid") else None
         yield Observation(job.id, "fid", metric, value, 0.97 * value, 1.03 * value, 10_000, fid=known)
+
+
+def networks() -> list[Made]:
+    """A denoiser and a discriminator with their curves; made-up numbers that fall."""
+    network = {"kind": "unet", "channels": 128, "multipliers": [2, 2, 2], "form": "ddpmpp"}
+    recipe, exact = {"batch": 512, "lr": 1e-3}, {"dtype": "fp32"}
+    denoiser = DenoiserSpec(CIFAR, network, {"kind": "edm"}, recipe, 1000, 7, exact)
+    judge = DiscriminatorSpec(CIFAR, network, ("0" * 20,), 10_000, recipe, 1000, 7, exact)
+    made = []
+    for kind, spec, loss, start in (
+        ("denoiser", denoiser, "denoising loss", 1.0),
+        ("discriminator", judge, "discrimination loss", math.log(2)),
+    ):
+        job = _job(kind, f"edm5/{kind}", spec, (), Facts(generator="edm5"), 1e15, 11)
+        curve = tuple(
+            Observation(
+                job.id, kind, f"{part} {loss}", start * (1 - k / 20), images=51_200 * k, fraction=k / 10
+            )
+            for part in ("train", "held-out")
+            for k in range(1, 11)
+        )
+        made.append(Made(job, curve, 60.0))
+    return made
 
 
 def make(runs: int | None = None) -> list[Made]:

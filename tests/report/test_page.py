@@ -352,6 +352,18 @@ def test_a_simulated_store_has_numbers_and_no_images(tmp_path: Path) -> None:
     assert "KID against network evaluations" not in html
 
 
+def test_how_networks_learned_is_drawn(tmp_path: Path) -> None:
+    made = [*synthetic.networks(), *synthetic.make(runs=1)]
+    path = synthetic.write_store(tmp_path / "store", made, synthetic.make_plan(made))
+    part = section_of(write_report(path).read_text(), "generators")
+    assert 'aria-label="denoising loss against images drawn"' in part
+    assert 'aria-label="discrimination loss against images drawn"' in part
+    assert "edm5/denoiser, 512k images: 0.5" in part, "a mark tells its value"
+    started = [replace(m, observations=()) if m.job.kind == "denoiser" else m for m in made]
+    path = synthetic.write_store(tmp_path / "started", started, synthetic.make_plan(started))
+    assert "denoising loss" not in section_of(write_report(path).read_text(), "generators")
+
+
 def test_spaces_are_drawn_apart(tmp_path: Path) -> None:
     made = synthetic.make(runs=2)
 

@@ -15,6 +15,7 @@ from isoloss.report import format as write
 from isoloss.report.gather import Material
 from isoloss.report.html import details, figure, figures, note, section, table, text
 from isoloss.report.png import data_uri
+from isoloss.report.sections.learning import learning
 from isoloss.report.sections.samples import MOST_PIXELS
 from isoloss.report.svg import Axis, Figure, category
 
@@ -56,7 +57,7 @@ def generators(material: Material) -> str:
         "generators",
         "Generators",
         _table(material, names),
-        figures(_distances(material, names)),
+        figures([*_distances(material, names), *learning(material)]),
         *(("<h3>Samples and their nearest training images</h3>", note(_EXPLAINED), *shown) if shown else ()),
     )
 
