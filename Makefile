@@ -8,7 +8,7 @@ STUDY  ?= examples/quickstart.study
 # One OpenMP thread: the runtime gives every device slot its own, and tests must not fight over cores.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: run test lint unit test-faults bench docs clean help
+.PHONY: run test lint unit test-faults test-long bench docs clean help
 
 help:                    ## say what the doors are
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -29,6 +29,9 @@ unit: $(READY)           ## the tests, two processes
 
 test-faults: $(READY)    ## the long fault-injection runs: 100 kills
 	ISOLOSS_KILLS=100 $(BIN)/python -m pytest tests/faults
+
+test-long: $(READY)      ## what takes many minutes: two nodes of a real Slurm over several walltimes, outages of a minute
+	ISOLOSS_LONG=1 $(BIN)/python -m pytest -s tests/slurm/test_long.py tests/tracking
 
 bench: $(READY)          ## every benchmark, with its peers, figures to stdout
 	for b in benchmarks/*.py; do echo "== $$b"; $(BIN)/python $$b || exit 1; done

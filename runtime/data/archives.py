@@ -23,6 +23,7 @@ import orjson
 from numpy.typing import NDArray
 
 from isoloss.runtime import disk
+from isoloss.runtime.arrays import mapped
 from isoloss.runtime.data.shards import IMAGES, LABELS, Shards, open_shards
 from isoloss.runtime.errors import JobError
 
@@ -93,7 +94,7 @@ def open_set(folder: Path, *, verify: bool = False) -> Shards:
 def _write(parts: Sequence[Part], folder: Path, seed: int, about: Mapping[str, Any]) -> None:
     count = sum(len(part.labels) for part in parts)
     shape = (count, *parts[0].shape[1:])
-    images = np.lib.format.open_memmap(folder / IMAGES, mode="w+", dtype=np.uint8, shape=shape)
+    images = mapped(folder / IMAGES, np.uint8, shape)
     # place[i]: where image i of the published order goes.
     place = np.random.Generator(np.random.Philox(seed)).permutation(count)
     labels, done = np.empty(count, np.int64), 0

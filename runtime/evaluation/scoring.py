@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from isoloss.runtime import disk
+from isoloss.runtime.arrays import mapped
 from isoloss.runtime.attacks import Attack
 from isoloss.runtime.data import ImageSet
 from isoloss.runtime.errors import JobError
@@ -90,14 +90,13 @@ class _Kept:
     """Adversarial images on the disk, and how many of them are there."""
 
     def __init__(self, folder: Path, shape: tuple[int, ...]) -> None:
-        path, self._mark = folder / "adversarial.npy", folder / "adversarial.done"
+        # Hidden: only the mark says that there is something to go on from.
+        path, self._mark = folder / ".adversarial.npy", folder / "adversarial.done"
         self.done = int(self._mark.read_text()) if self._mark.exists() and path.exists() else 0
-        self.array: NDArray[np.float32] = np.lib.format.open_memmap(
-            path, mode="r+" if self.done else "w+", dtype=np.float32, shape=shape
-        )
+        self.array = mapped(path, np.float32, shape, new=not self.done)
 
     def mark(self, done: int) -> None:
-        self.array.flush()  # type: ignore[attr-defined]
+        self.array.flush()
         disk.replace(self._mark, str(done).encode())
 
 

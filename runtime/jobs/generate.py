@@ -14,6 +14,7 @@ import orjson
 
 from isoloss.compiler.plan import GenerateSpec, Observation
 from isoloss.runtime import disk
+from isoloss.runtime.arrays import mapped
 from isoloss.runtime.context import JobContext
 from isoloss.runtime.data.shards import IMAGES, LABELS
 from isoloss.runtime.generators import Generator, build
@@ -40,9 +41,7 @@ def run(context: JobContext) -> tuple[Observation, ...]:
     )
     # On an accelerator one block fills the device.
     threads = context.threads if context.device == "cpu" else 1
-    write_shard(generator, spec.start, spec.stop, context.work, context.progress, threads)
-    for name in (IMAGES, LABELS):
-        shutil.move(context.work / name, context.output / name)
+    write_shard(generator, spec.start, spec.stop, context.work, context.output, context.progress, threads)
     manifest = {
         "format": MANIFEST_FORMAT,
         "generator": asdict(spec),
@@ -61,21 +60,21 @@ def write_shard(
     generator: Generator,
     start: int,
     stop: int,
-    folder: Path,
+    work: Path,
+    output: Path,
     progress: Callable[[float], None],
     threads: int = 1,
 ) -> None:
-    """Write `images.npy` and `labels.npy` in `folder`, one block at a time: memory does not grow with the
-    shard.
+    """Write `images.npy` and `labels.npy` in `work`, one block at a time: memory does not grow with the shard.
+    Whole, they are moved to `output`.
 
     `done` says how many images are on the disk; a second call goes on from there."""
-    count, done_file = stop - start, folder / "done"
-    kept = done_file.exists() and (folder / IMAGES).exists() and (folder / LABELS).exists()
+    count, done_file = stop - start, work / "done"
+    kept = done_file.exists() and all(_draft(work, name).exists() for name in (IMAGES, LABELS))
     done = int(done_file.read_text()) if kept else 0
-    mode = "r+" if done else "w+"
     shape = (count, *generator.shape)
-    images = np.lib.format.open_memmap(folder / IMAGES, mode=mode, dtype=np.uint8, shape=shape)
-    labels = np.lib.format.open_memmap(folder / LABELS, mode=mode, dtype=np.int64, shape=(count,))
+    images = mapped(_draft(work, IMAGES), np.uint8, shape, new=not done)
+    labels = mapped(_draft(work, LABELS), np.int64, (count,), new=not done)
     if done < count:
         for first, pixels, classes in generator.pieces(start + done, stop, threads):
             place = slice(first - start, first - start + len(pixels))
@@ -85,3 +84,10 @@ def write_shard(
             labels.flush()
             disk.replace(done_file, str(place.stop).encode())
             progress(place.stop / count)
+    for name in (IMAGES, LABELS):
+        shutil.move(_draft(work, name), output / name)
+
+
+def _draft(folder: Path, name: str) -> Path:
+    """Hidden: of what is in a work folder, only `done` says that there is something to go on from."""
+    return folder / f".{name}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -81,8 +81,9 @@ class Mirror:
         path = self.store.path / "journal.jsonl"
         return path.exists() and path.stat().st_size > self._state.cursor
 
-    def catch_up(self) -> int:
-        """Mirror everything up to the journal's end; returns the number of events. Raises TrackingDown."""
+    def catch_up(self, live: Callable[[], None] = lambda: None) -> int:
+        """Mirror everything up to the journal's end; returns the number of events. `live` is called after each.
+        Raises TrackingDown."""
         path = self.store.path / "journal.jsonl"
         if path.exists() and path.stat().st_size < self._state.cursor:
             self._state.cursor = self._applied = 0  # another journal: start over, replaying is harmless
@@ -97,7 +98,8 @@ class Mirror:
                     self._apply(event)
                     # An attempt that breaks off goes on here, not at the cursor.
                     self._applied += 1
-                self._out.send_all()
+                    live()
+                self._out.send_all(live)
                 self._state.cursor, self._applied = end, 0
                 self._save()
                 count += len(events)

@@ -8,7 +8,7 @@ Loads mlflow; runs only in the tracking process."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,9 +53,11 @@ class Outbox:
     def tags(self, run: str, tags: Mapping[str, str]) -> None:
         self._letters.setdefault(run, _Letter()).tags.update(tags)
 
-    def send_all(self) -> None:
+    def send_all(self, live: Callable[[], None] = lambda: None) -> None:
+        """`live` is called after each run's."""
         for run in list(self._letters):
             self.send(run)
+            live()
 
     def send(self, run: str) -> None:
         """Everything for one run. Raises what MLflow raises, other than refusals; then nothing is forgotten."""

@@ -1,7 +1,8 @@
 """The tracking process: follows the journal beside the training, at low priority.
 
-In: a store's path, a tracking URI, a word on stdin when the run is over. Out: MLflow, up to date; exit status
-0, or BEHIND with the reason on stdout when the tracking store can't be reached."""
+In: a store's path, a tracking URI, a word on stdin when the run is over. Out: MLflow, up to date; from that word on
+a sign of life on stdout with each event told; exit status 0, or BEHIND with the reason on stdout when the tracking
+store can't be reached."""
 
 from __future__ import annotations
 
@@ -17,6 +18,8 @@ from isoloss.runtime.executors.lifeline import die_with_parent
 from isoloss.runtime.store import Store
 
 BEHIND = 75  # EX_TEMPFAIL
+#: A sign of life; no reason has it in its text.
+ALIVE = "\0"
 _LOOK_SECONDS = 1.0
 _RETRY_SECONDS = (2.0, 5.0, 15.0, 30.0)
 
@@ -37,11 +40,12 @@ def main(arguments: list[str]) -> int:
     finish = _wait_for_turn(store)
     from isoloss.runtime.tracking.mirror import Mirror, TrackingDown
 
+    _live()
     reason, attempt, mirror = "", 0, None
     while True:
         try:
             mirror = mirror or Mirror(store, uri)
-            mirror.catch_up()
+            mirror.catch_up(_live)
             reason, attempt = "", 0
             for line in mirror.refused:
                 print("refused:", line, file=sys.stderr)
@@ -83,6 +87,12 @@ def _wait_for_turn(store: Store) -> bool:
                 finish = _told(_LOOK_SECONDS)
         except OSError:
             return finish  # no locks on this file system
+
+
+def _live() -> None:
+    """Say so to who waits for us. Before that nobody reads it, and a full pipe would hold us up."""
+    if _told(0):
+        print(ALIVE, end="", flush=True)
 
 
 def _told(seconds: float) -> bool:

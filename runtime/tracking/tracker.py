@@ -5,6 +5,7 @@ In: a store. Out: "" or why MLflow is behind the journal. Never raises, never wa
 from __future__ import annotations
 
 import os
+import select
 import subprocess
 import sys
 from contextlib import suppress
@@ -13,9 +14,11 @@ import orjson
 
 from isoloss.runtime.store import Store
 from isoloss.runtime.tracking.names import state_file, tracking_uri
+from isoloss.runtime.tracking.process import ALIVE
 
-#: How long a run that is over waits for its mirror: MLflow's import and first set-up take about 6 s here.
-FINISH_SECONDS = 30.0
+#: How long a run that is over waits for a silent mirror: MLflow's import takes seconds, on a busy machine many. One
+#: that has much to tell gives signs of life, and is waited for.
+SILENT_SECONDS = 60.0
 
 
 def behind(store: Store, uri: str | None = None) -> bool:
@@ -35,32 +38,38 @@ class Tracker:
         self.uri = uri or tracking_uri(store.path)
         command = [sys.executable, "-m", "isoloss.runtime.tracking.process"]
         command += [str(store.path), self.uri, str(os.getpid())]
-        self._process: subprocess.Popen[str] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
         with suppress(OSError), open(store.path / "logs" / "tracking.log", "ab") as log:
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                text=True,
                 # Ctrl-C is for the front door.
                 start_new_session=True,
             )
 
-    def finish(self, timeout_seconds: float = FINISH_SECONDS) -> str:
+    def finish(self, silent_seconds: float = SILENT_SECONDS) -> str:
         """Let it catch up and end. Returns "" when MLflow has everything, else why not; the journal has it,
         and the next run on this store tells MLflow."""
         if self._process is None:
             return "the tracking process could not be started"
-        try:
-            said, _ = self._process.communicate("finish\n", timeout=timeout_seconds)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.communicate()
-            return f"it did not answer within {timeout_seconds:.0f} s"
-        if self._process.returncode == 0:
-            return ""
-        return said.strip() or f"the tracking process ended with status {self._process.returncode}"
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with suppress(OSError):
+            self._process.stdin.write(b"finish\n")
+            self._process.stdin.flush()
+        said, output = b"", self._process.stdout.fileno()
+        while select.select([output], [], [], silent_seconds)[0]:
+            piece = os.read(output, 4096)
+            if not piece:
+                self._process.communicate()
+                reason = said.decode(errors="replace").replace(ALIVE, "").strip()
+                status = self._process.returncode
+                return reason or (f"the tracking process ended with status {status}" if status else "")
+            said += piece
+        self.abandon()
+        return f"it was silent for {silent_seconds:.0f} s"
 
     def abandon(self) -> None:
         """End it now; what it has not told stays in the journal."""

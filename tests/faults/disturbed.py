@@ -153,17 +153,18 @@ def disturb(
     count = rounds = 0
     while count < kills:
         path = folder / f"round{rounds}"
-        count += _one_round(path, kill, min(KILLS_PER_ROUND, kills - count), luck, options, pause)
+        count += one_round(path, kill, min(KILLS_PER_ROUND, kills - count), luck, options, pause)
         check_equal(path, undisturbed)
         rounds += 1
         assert rounds < 10 + kills, "kills don't hit"
         yield path
 
 
-def _one_round(
-    path: Path, kill: Kill, kills: int, luck: random.Random, options: tuple[str, ...], pause: float
+def one_round(
+    path: Path, kill: Kill, kills: int, luck: random.Random, options: tuple[str, ...] = (), pause: float = 0.8
 ) -> int:
-    """One study to its end, started again where it ends or is ended; looked at after each kill."""
+    """One study to its end, started again where it ends or is ended; looked at after each kill. Returns how many
+    kills hit, at most `kills`."""
     count = 0
     while True:
         run = Run(path, options)

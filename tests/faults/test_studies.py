@@ -19,13 +19,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 KILLS = int(os.environ.get("ISOLOSS_KILLS", "20"))
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    run = Run(tmp_path_factory.mktemp("undisturbed") / "store")
-    assert run.wait() == 0, run.said
-    return run.store
-
-
 def test_workers_are_killed(tmp_path: Path, undisturbed: Path) -> None:
     assert list(disturb(tmp_path, undisturbed, kill_a_worker, KILLS * 6 // 10, random.Random(1)))
 

@@ -112,13 +112,13 @@ def test_a_shard_goes_on_where_it_was_interrupted(generator: Generator, tmp_path
     def kill(fraction: float) -> None:
         raise KilledError
 
-    for name in ("whole", "cut"):
+    for name in ("work", "whole", "cut"):
         (tmp_path / name).mkdir()
-    write_shard(generator, 1000, 5000, tmp_path / "whole", lambda fraction: None)
+    write_shard(generator, 1000, 5000, tmp_path / "work", tmp_path / "whole", lambda fraction: None)
     with pytest.raises(KilledError):
-        write_shard(generator, 1000, 5000, tmp_path / "cut", kill)
+        write_shard(generator, 1000, 5000, tmp_path / "work", tmp_path / "cut", kill)
     made = []
-    write_shard(generator, 1000, 5000, tmp_path / "cut", made.append)
+    write_shard(generator, 1000, 5000, tmp_path / "work", tmp_path / "cut", made.append)
     assert made == [0.75, 1.0], "the first block of three was made twice"
     for name in ("images.npy", "labels.npy"):
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()

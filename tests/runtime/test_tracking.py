@@ -223,10 +223,10 @@ def test_a_dead_server_delays_nothing_and_is_told_later(store: Store, uri: str) 
     curve(store, job, range(100))
     finish(store, job)
     assert time.monotonic() - began < 2.0
-    behind = tracker.finish(timeout_seconds=60)
+    behind = tracker.finish()
     assert behind
     assert not any("secret" in path.read_text() for path in (store.path / "tracking").iterdir())
-    assert Tracker(store, uri).finish(timeout_seconds=60) == ""
+    assert Tracker(store, uri).finish() == ""
     assert runs(store, uri)[job.id].info.status == "FINISHED"
     assert len(history(uri, runs(store, uri)[job.id], METRIC)) == 100
 

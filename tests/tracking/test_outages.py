@@ -93,7 +93,7 @@ def test_a_curve_goes_on_through_an_outage(
     points(store, range(400, 500))
     store.journal.append({**job, "state": "failed", "code": "R320", "message": "the loss became nan"})
     store.journal.append({"event": "study", **study, "state": "failed", "revision": 0})
-    assert tracker.finish(timeout_seconds=120) == ""
+    assert tracker.finish() == ""
     found = runs(store, server.uri)
     assert {run.info.status for run in found.values()} == {"FAILED"}
     assert told(server.uri, found["0" * 20]) == {("loss", step, 1 / (step + 1)) for step in range(500)}
