@@ -240,10 +240,14 @@ class Store:
         )
 
     def sweep(self) -> None:
-        """Remove drafts of jobs that nobody runs any more."""
+        """Remove drafts of jobs that nobody runs any more, and checkpoints of those that have a result: a worker may
+        be killed at any instant, also between the two."""
         for job in {draft.name.partition(".")[0] for draft in (self.path / "tmp").glob("*")}:
             if self.leases.holder(job) is None:
                 self.drop_drafts(job)
+        for folder in (self.path / "work").glob("*"):
+            if self.has(folder.name) and self.leases.holder(folder.name) is None:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def drop_drafts(self, job: str) -> None:
         """Remove what killed attempts at a job left half-written. For whoever holds its lease."""

@@ -110,6 +110,22 @@ def test_the_first_of_two_results_stands(store: Store) -> None:
 # Folders that are no stores.
 
 
+def test_what_a_killed_worker_left_beside_its_result_is_swept(store: Store) -> None:
+    done, begun = generate_job(1), generate_job(2)
+    put(store, done)
+    for job in (done, begun):
+        (store.work_folder(job.id) / "checkpoint").write_text("x")
+        store.begin(job.id)
+    lease = store.leases.acquire(done.id)
+    store.sweep()
+    assert (store.path / "work" / done.id).exists(), "somebody is at it"
+    lease.release()  # type: ignore[union-attr]
+    store.sweep()
+    assert not (store.path / "work" / done.id).exists()
+    assert (store.path / "work" / begun.id / "checkpoint").exists()
+    assert not list((store.path / "tmp").iterdir())
+
+
 def test_nothing_there(tmp_path: Path) -> None:
     assert code_of(lambda: Store(tmp_path / "none", create=False)) == "R101"
     assert not (tmp_path / "none").exists()
