@@ -16,6 +16,7 @@ from isoloss.compiler.architectures import FAMILIES, count
 from isoloss.compiler.combinations import Combinations
 from isoloss.compiler.components import call_text, component
 from isoloss.compiler.datasets import SHAPES, DatasetShape, shape
+from isoloss.compiler.features import bad_features
 from isoloss.compiler.groups import bad_group
 from isoloss.compiler.networks import bad_networks
 from isoloss.compiler.rules import Known, Rule
@@ -103,6 +104,8 @@ def expand(study: Study, fids: Mapping[str, float] | None = None) -> tuple[list[
         return [], [_dataset_unknown(study)]
     for origin, headline in bad_networks(study):
         problems.append(Diagnostic("G111", headline, span_of(origin), help=_SIZES))
+    for origin, headline, help in bad_features(study):
+        problems.append(Diagnostic("G114", headline, span_of(origin), help=(help,)))
     for grid in study.grids:
         found = _Expansion(study, grid, fids or {})
         cells.extend(found.run())

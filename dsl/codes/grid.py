@@ -109,4 +109,13 @@ CODES: tuple[Code, ...] = (
         _study(f"{_CELL} images in [4k, 8k]", recipe="batchnorm = batchnorm(group = 48)"),
         _study(f"{_CELL} images in [4k, 8k]", recipe="batchnorm = batchnorm(group = 32)"),
     ),
+    Code(
+        "G114",
+        "a quality that can't be measured",
+        "A Fréchet distance compares covariances of features, which need more images than there are features: at least "
+        "two each, generated and real (`pixels` of digits 64, `resnet18` 512, `inception` 2,048). ResNet-18's are "
+        "features of colour images of 32×32 pixels only.",
+        _study(f"{_CELL} images = 4k", generator="features = inception()"),
+        _study(f"{_CELL} images = 4k", generator="features = pixels"),
+    ),
 )

@@ -29,8 +29,9 @@ from isoloss.runtime.quality.kernel import BLOCKS
 from isoloss.runtime.quality.measures import PAIRWISE, Compared, Measure
 from isoloss.runtime.quality.sets import PIECE, Pictures, cached, kept
 
-#: Below this share of images per feature a covariance is singular and the distance mostly noise.
-LEAST_IMAGES_PER_FEATURE = 2
+#: Below this many images per feature a covariance is singular or nearly so, and the distance mostly noise. The
+#: compiler's limit too (a test holds them equal).
+IMAGES_PER_FEATURE = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,8 @@ def run(context: JobContext) -> tuple[Observation, ...]:
     rng = np.random.default_rng(spec.seed)
     space = build(spec.features, context.data_root, context.device)
     subject = _subject(context, spec, rng)
-    size, moments = _size(space, subject), spec.features.get("reference")
+    moments = spec.features.get("reference")
+    size = _size(space, subject, moments is not None)
     given = moments and references.from_file(moments, context.data_root, size, space.name)
     # Features. A network's take most of the time; all other steps are quick.
     measured, unseen = subject.measured, Pictures.of(subject.held_out)
@@ -104,18 +106,22 @@ def _parts(context: JobContext, images: Sequence[int]) -> list[Callable[[float],
     return [telling(float(a), float(b)) for a, b in pairwise(ends)]
 
 
-def _size(space: Space, subject: Subject) -> int:
-    """Features of an image, once it is sure that there are images enough for a covariance of so many."""
+def _size(space: Space, subject: Subject, given: bool) -> int:
+    """Features of an image, once it is sure that there are images enough for covariances of so many; `given`: that
+    of real images is."""
     size = space.extract(subject.train.images[:1]).shape[1]
-    least = round(LEAST_IMAGES_PER_FEATURE * size)
-    most = min(subject.measured.count, len(subject.train))
-    if most < least:
-        raise JobError(
-            "R503",
-            f"{most:,} images are too few for a distance over {size} features; at least {least:,} are needed",
-            "give the generator more images, or state its `fid`",
-        )
+    if subject.measured.count < IMAGES_PER_FEATURE * size:
+        help = "raise `images` of the generator and of its `features`, or state its `fid`"
+        raise _too_few(f"{subject.measured.count:,} images", size, help)
+    if not given and len(subject.train) < IMAGES_PER_FEATURE * size:
+        help = 'use `features = pixels`, or name moments of more real images: `reference = "moments.npz"`'
+        raise _too_few(f"{len(subject.train):,} training images", size, help)
     return size
+
+
+def _too_few(images: str, size: int, help: str) -> JobError:
+    least = f"at least {IMAGES_PER_FEATURE * size:,} are needed"
+    return JobError("R503", f"{images} are too few for a distance over {size:,} features; {least}", help)
 
 
 def _agreement(

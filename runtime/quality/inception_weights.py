@@ -63,10 +63,11 @@ def _digest(path: Path, wanted: str | None) -> str:
 def _read(path: Path) -> Mapping[str, Tensor]:
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        # Whatever torch's reader meets in a stranger's bytes, it says the same: these aren't weights.
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise _not_weights(path, f"it can't be read as tensors ({first[:200]})") from None
+    except Exception:
+        # Whatever torch's reader meets in a stranger's bytes, it says the same: these aren't weights. Its own words
+        # help nobody here, and some advise to load the file with its code.
+        reason = "it is damaged, or holds more than tensors; nothing in it was run"
+        raise _not_weights(path, reason) from None
     if not isinstance(found, Mapping) or not all(
         isinstance(name, str) and isinstance(value, Tensor) for name, value in found.items()
     ):

@@ -42,8 +42,9 @@ def from_file(name: str, data_root: Path | None, features: int, space: str) -> R
             mean, covariance = (np.asarray(file[key], dtype=np.float64) for key in ("mu", "sigma"))
     except KeyError as missing:
         raise _not_moments(path, f"it has no array {missing}") from None
-    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise _not_moments(path, f"it can't be read ({error})") from None
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile):
+        # numpy's own words advise to load it with its code.
+        raise _not_moments(path, "it is no `.npz` of numbers") from None
     _check(path, mean, covariance, features, space)
     return Reference(Moments(mean, covariance, 0))
 

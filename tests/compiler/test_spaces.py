@@ -56,6 +56,35 @@ def test_conditions_on_fids_of_two_spaces_are_refused(
     assert "G112" not in codes(mixing(tmp_path, "coarse, real", where, **parts))
 
 
+@pytest.mark.parametrize(
+    ("images", "features", "said"),
+    [
+        ("127", "", "127 images of generator `few` are too few for a distance over 64 features"),
+        ("10k", "features = pixels(images = 127)", "127 images of generator `few` are too few"),
+        ("10k", "features = inception()", "the training images of `digits` are too few"),
+        ("4k", "features = inception()", "4,000 images of generator `few` are too few"),
+        ("10k", "features = resnet18", "`resnet18` takes images of 3×32×32, generator `few` makes 1×8×8"),
+    ],
+)
+def test_a_quality_that_cannot_be_measured_is_refused_before_anything_runs(
+    images: str, features: str, said: str, tmp_path: Path
+) -> None:
+    few = f"generator few {{ sampler = edm(steps = 9) images = {images} {features} }}"
+    (found,) = problems(study(tmp_path, few=few, grid=GRID.format("few", "where images < 2")))[:1]
+    assert (found.code, found.headline[: len(said)]) == ("G114", said)
+    # Stated, or asked for by nobody, it is no mistake.
+    stated = few.replace("}", "fid = 2 }")
+    for other, used in ((stated, "few"), (few, "coarse")):
+        assert "G114" not in codes(study(tmp_path, few=other, grid=GRID.format(used, "")))
+
+
+def test_just_enough_images_are_enough(tmp_path: Path) -> None:
+    few = "generator few { sampler = edm(steps = 9) images = 128 }"
+    assert "G114" not in codes(study(tmp_path, few=few, grid=GRID.format("few", "")))
+    moments = 'generator few { sampler = edm(steps = 9) features = inception(reference = "moments.npz") images = 10k }'
+    assert "G114" not in codes(study(tmp_path, few=moments, grid=GRID.format("few", "")))
+
+
 def test_the_message_names_both_spaces_and_their_generators(tmp_path: Path) -> None:
     (found,) = problems(mixing(tmp_path, where="where fid < 2"))
     assert "`fid @ pixels` (coarse) and `fid @ inception` (paper)" in found.headline

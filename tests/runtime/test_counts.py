@@ -12,11 +12,12 @@ from isoloss.compiler import passes as cost_rule
 from isoloss.compiler.architectures import FAMILIES, count
 from isoloss.compiler.datasets import SHAPES
 from isoloss.compiler.devices import BUILT_IN
-from isoloss.compiler.features import FEATURES, dimensions
+from isoloss.compiler.features import FEATURES, IMAGES_PER_FEATURE, dimensions
 from isoloss.dsl.vocabulary import DEVICES, terms
 from isoloss.runtime import losses, metrics
 from isoloss.runtime.attacks import ATTACKS
 from isoloss.runtime.data import DATASETS
+from isoloss.runtime.jobs import fid
 from isoloss.runtime.models import build
 from isoloss.runtime.quality import features as spaces
 from isoloss.runtime.quality.measures import PAIRWISE
@@ -67,6 +68,7 @@ def test_tables_have_the_same_rows() -> None:
     assert {term.name for term in terms("dataset")} <= set(SHAPES)
     assert {term.name for term in terms("feature space")} == set(FEATURES) == set(spaces.FEATURES)
     assert cost_of_quality.PAIRWISE_IMAGES == PAIRWISE
+    assert fid.IMAGES_PER_FEATURE == IMAGES_PER_FEATURE
     assert set(DEVICES) == set(BUILT_IN)
 
 

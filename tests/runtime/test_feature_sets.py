@@ -158,8 +158,8 @@ MEAN, COVARIANCE = np.zeros(4), np.eye(4)
         ({"mu": MEAN, "sigma": np.full((4, 4), np.inf)}, "no finite numbers"),
         ({"mu": MEAN, "sigma": COVARIANCE + np.triu(np.ones((4, 4)))}, "not symmetric"),
         ({"mu": MEAN, "sigma": -COVARIANCE}, "no covariance"),
-        ({"mu": np.array([None] * 4), "sigma": COVARIANCE}, "can't be read"),
-        ({"mu": np.array(["a"] * 4), "sigma": COVARIANCE}, "can't be read"),
+        ({"mu": np.array([None] * 4), "sigma": COVARIANCE}, "no `.npz` of numbers"),
+        ({"mu": np.array(["a"] * 4), "sigma": COVARIANCE}, "no `.npz` of numbers"),
     ],
 )
 def test_other_files_are_refused(arrays: dict[str, np.ndarray], said: str, tmp_path: Path) -> None:

@@ -355,7 +355,7 @@ def test_cifar10_is_judged_by_a_network_of_its_own(tmp_path: Path, monkeypatch: 
         return ImageSet(large, images.labels, 10)
 
     monkeypatch.setattr(module, "load", enlarged)
-    monkeypatch.setattr(module, "LEAST_IMAGES_PER_FEATURE", 0.05)
+    monkeypatch.setattr(module, "IMAGES_PER_FEATURE", 0.05)
     made = enlarged(None, "test", None)
     names = []
     for number in range(2):
@@ -416,6 +416,24 @@ def test_too_few_images_are_refused(tmp_path: Path) -> None:
     with pytest.raises(JobError) as refused:
         fid_job(tmp_path, test.images, test.labels, 100)
     assert refused.value.code == "R503"
+
+
+def test_moments_of_more_real_images_do_for_a_short_training_split(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """897 training images are fewer than 1,000 features ask for; a file's moments are of as many as they are."""
+    test, train = load(DIGITS, "test"), load(DIGITS, "train")
+    monkeypatch.setattr("isoloss.runtime.jobs.fid.IMAGES_PER_FEATURE", 898 / 64)
+    with pytest.raises(JobError) as refused:
+        fid_job(tmp_path / "measured", test.images, test.labels, 900)
+    assert (refused.value.code, refused.value.message[:19]) == ("R503", "897 training images")
+    known = moments(pixels(train.images))
+    np.savez(tmp_path / "m.npz", mu=known.mean, sigma=known.covariance)
+    monkeypatch.setenv("ISOLOSS_DATA", str(tmp_path))
+    seen, _ = fid_job(tmp_path / "given", test.images, test.labels, 900, {**PIXELS, "reference": "m.npz"})
+    assert seen["fid @ pixels"].value == pytest.approx(
+        by_singular_values(pixels(test.images), pixels(train.images)), rel=1e-8
+    )
 
 
 @pytest.mark.parametrize("kind", ["shape", "dtype", "class"])
