@@ -19,7 +19,7 @@ from isoloss.compiler.design import Candidate, Choice, ComputeBudget, choose
 from isoloss.compiler.design.choice import total_flops
 from isoloss.compiler.devices import Timing, refine
 from isoloss.compiler.fits import Fitted, check_questions, fit_all, fit_answer, select, settle
-from isoloss.compiler.jobs import RunJobs, Setup, Source, Workshop
+from isoloss.compiler.jobs import Kit, RunJobs, Setup, Source, Workshop
 from isoloss.compiler.plan import (
     FORMAT,
     Answer,
@@ -68,6 +68,7 @@ class _Compilation:
         self.make_job = maker(Job)
         self.pinned_flops = 0.0
         self.costs: dict[Setup, tuple[Cost, ...]] = {}
+        self.test_costs: dict[Kit, tuple[Cost, ...]] = {}
 
     def run(self) -> tuple[Plan | None, list[Diagnostic]]:
         study = self.study
@@ -158,11 +159,14 @@ class _Compilation:
         return choose(entries, limits)
 
     def _costs(self, each: RunJobs) -> tuple[Cost, ...]:
-        """Of the training and of every test: the same for every seed."""
+        """Of the training and of every test: the same for every seed, a test's whatever images were drawn."""
         known = self.costs.get(each.setup)
         if known is None:
-            known = tuple(self.shop.pricer.cost(source.spec) for source in each.sources)
-            self.costs[each.setup] = known
+            price, kit = self.shop.pricer.cost, each.setup.kit
+            tests = self.test_costs.get(kit)
+            if tests is None:
+                tests = self.test_costs[kit] = tuple([price(source.spec) for source in each.tests])
+            known = self.costs[each.setup] = (price(each.train.spec), *tests)
         return known
 
     def _shared(
