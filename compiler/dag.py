@@ -13,28 +13,26 @@ from isoloss.compiler.plan import Job
 def order(jobs: Mapping[str, Job]) -> list[str]:
     """Ids so that needs precede users; among free ones, the order of insertion. Raises ValueError on a cycle.
 
-    Kahn's algorithm on plain dicts: a graph object for a hundred thousand jobs costs seconds."""
-    waiting: dict[str, int] = {}
-    users: dict[str, list[str]] = {}
-    for id, job in jobs.items():
-        count = 0
+    Kahn's algorithm on places in lists: a graph object for a hundred thousand jobs costs seconds."""
+    ids = list(jobs)
+    places = dict(zip(ids, range(len(ids)), strict=True))
+    waiting = [0] * len(ids)
+    users: list[list[int]] = [[] for _ in ids]
+    for place, job in enumerate(jobs.values()):
         for need in job.needs:
-            if need in jobs:
-                count += 1
-                if need in users:
-                    users[need].append(id)
-                else:
-                    users[need] = [id]
-        waiting[id] = count
-    ready = [id for id, count in waiting.items() if count == 0]
-    for id in ready:
-        for user in users.get(id, ()):
+            needed = places.get(need)
+            if needed is not None:
+                waiting[place] += 1
+                users[needed].append(place)
+    ready = [place for place, count in enumerate(waiting) if count == 0]
+    for place in ready:
+        for user in users[place]:
             waiting[user] -= 1
             if waiting[user] == 0:
                 ready.append(user)
-    if len(ready) < len(jobs):
+    if len(ready) < len(ids):
         raise ValueError("the jobs need each other in a circle")
-    return ready
+    return [ids[place] for place in ready]
 
 
 def graph(jobs: Iterable[Job]) -> Any:
