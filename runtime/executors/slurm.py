@@ -343,6 +343,11 @@ def _lost(watched: _Watched) -> Failure:
     if watched.state in ("TIMEOUT", "DEADLINE"):
         message = f"the walltime of Slurm task {watched.task} ended before it could save and requeue itself"
         return Failure("R223", message, ("give it longer: `--set budget.walltime='24 h'`", again), log)
+    if watched.reason == "DependencyNeverSatisfied":
+        message = (
+            f"Slurm cancelled task {watched.task}: one that it waits for ended badly after its result was in"
+        )
+        return Failure("R222", message, (again,), log)
     if watched.state == "CANCELLED" or (_report(watched) or {}).get("outcome") == "stopped":
         return Failure("R225", f"Slurm task {watched.task} was cancelled", (again,), log)
     reason = f", {watched.reason}" if watched.reason not in ("", "None") else ""

@@ -48,6 +48,13 @@ class Asked:
         signal.signal(signal.SIGTERM, self._end)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1, signal.SIGTERM})
 
+    def over(self) -> None:
+        """What comes now changes nothing any more. The interpreter's end, seconds with torch in it, gives signals their
+        default action back, unless they are ignored: a training that is done would be killed for its walltime, and
+        what waits for it cancelled."""
+        for number in (signal.SIGUSR1, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+
     def _time(self, *_: object) -> None:
         self.time_is_up = True
         self.stop.ask()
@@ -72,7 +79,9 @@ def main(arguments: Sequence[str]) -> int:
     folder = Path(arguments[0])
     task = _task(read_tasks(folder), arguments[1], arguments[2])
     _log_to(task.store / "logs" / f"{task.job.id}.log")
-    return (_peer if task.rank else _lead)(task, folder, asked)
+    status = (_peer if task.rank else _lead)(task, folder, asked)
+    asked.over()
+    return status
 
 
 def _task(data: dict[str, Any], group: str, index: str) -> Task:

@@ -116,7 +116,8 @@ class Mirror:
             if self._client.get_experiment(experiment).lifecycle_stage != "active":
                 # Somebody deleted it: make it anew rather than fail for ever.
                 del self._state.experiments[name]
-                self._state.studies = {d: s for d, s in self._state.studies.items() if s["name"] != name}
+                for study in self._state.studies.values():
+                    study["run"] = study["run"] if study["name"] != name else ""
                 self._state.jobs, self._state.ends = {}, {}
                 self._state.steps.clear()
             else:
@@ -132,8 +133,9 @@ class Mirror:
                 if tags.get("isoloss.job"):
                     self._state.jobs.setdefault(tags["isoloss.job"], run.info.run_id)
                 elif tags.get("isoloss.kind") == "study":
-                    known = {"name": run.info.run_name, "run": run.info.run_id, "plan": ""}
-                    self._state.studies.setdefault(tags["isoloss.study"], known)
+                    new = {"name": run.info.run_name, "run": "", "plan": ""}
+                    known = self._state.studies.setdefault(tags["isoloss.study"], new)
+                    known["run"] = known["run"] or run.info.run_id
             token = page.token
             if not token:
                 break
@@ -161,13 +163,15 @@ class Mirror:
             self.refused.append(f"{event.get('event')} {event.get('job', '')}: {error}")
 
     def _study_run(self, event: Mapping[str, Any]) -> dict[str, str]:
-        digest, name = event["study"], event.get("name") or event["study"][:12]
-        experiment = self._experiment(name)
-        known = self._state.studies.get(digest)
-        if known is None:
+        digest = event["study"]
+        # The first event of a study names it; those of its jobs bring their own names.
+        new = {"name": event.get("name") or digest[:12], "run": "", "plan": ""}
+        known = self._state.studies.setdefault(digest, new)
+        if not known["run"]:
+            experiment = self._experiment(known["name"])
             tags = {"isoloss.store": self.store.id, "isoloss.study": digest, "isoloss.kind": "study"}
-            run = self._new_run(experiment, name, event["time"], tags)
-            known = self._state.studies[digest] = {"name": name, "run": run, "plan": ""}
+            # An earlier mirror may have made it: then it is known now.
+            known["run"] = known["run"] or self._new_run(experiment, known["name"], event["time"], tags)
         return known
 
     def _experiment(self, study: str) -> str:

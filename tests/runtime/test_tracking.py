@@ -126,6 +126,35 @@ def test_a_study_with_its_jobs(store: Store, uri: str) -> None:
     assert artefacts == {"curve.json", "result.json"}, "weights stay in the store"
 
 
+def test_a_study_is_one_experiment_also_once_somebody_deleted_it(tmp_path: Path) -> None:
+    from mlflow.tracking import MlflowClient
+
+    store, uri = Store(tmp_path / "store"), f"sqlite:///{tmp_path / 'mlflow.db'}"
+    jobs = [generate_job(n) for n in range(2)]
+    begin(store, *jobs)
+    job_note(store, jobs[0], "started")
+    mirror(store, uri).catch_up()
+    client = MlflowClient(tracking_uri=uri)
+    names = [e.name for e in client.search_experiments() if e.experiment_id != "0"]
+    assert names == [f"study {store.id}"]
+    found = client.get_experiment_by_name(names[0])
+    assert found is not None
+    client.delete_experiment(found.experiment_id)
+    finish(store, jobs[0])
+    job_note(store, jobs[1], "started")
+    note(store, "study", state="running", revision=1)
+    follower = mirror(store, uri)
+    follower.catch_up()
+    assert follower.refused == []
+    anew = [e for e in client.search_experiments() if e.experiment_id != "0"]
+    assert [e.name for e in anew] == [f"study {store.id} ({store.id})"]
+    told = client.search_runs([anew[0].experiment_id])
+    assert {run.data.tags.get("isoloss.job", "") for run in told} == {"", jobs[0].id, jobs[1].id}
+    assert {run.data.tags.get("mlflow.parentRunId") for run in told} == {
+        None, next(run.info.run_id for run in told if not run.data.tags.get("isoloss.job")),
+    }  # fmt: skip
+
+
 def test_telling_it_again_changes_nothing(store: Store, uri: str) -> None:
     job = generate_job(2)
     begin(store, job)
