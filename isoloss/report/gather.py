@@ -116,10 +116,9 @@ class Material:
 
     @cached_property
     def generators(self) -> tuple[str, ...]:
-        """Names of generators that runs used, worst measured or stated quality first; then by name."""
-        quality = self.quality
+        """Names of generators that runs used, by space, worst measured or stated quality first; then by name."""
         names = {run.facts.generator for run in self.runs if run.facts.generator}
-        return tuple(sorted(names, key=lambda n: (-quality.get(n, float("-inf")), n)))
+        return tuple(sorted(names, key=lambda n: self.rank(n, worst_first=True)))
 
     @cached_property
     def quality(self) -> Mapping[str, float]:
@@ -145,17 +144,25 @@ class Material:
                 found.setdefault(job.facts.generator, {})[o.metric] = o
         return found
 
+    def rank(self, generator: str, worst_first: bool = False) -> tuple[str, float, str]:
+        """What generators are sorted by: the space of their quality first, for numbers of two spaces have no
+        order; unknown quality last."""
+        value = self.quality.get(generator)
+        order = float("inf") if value is None else -value if worst_first else value
+        return self.quality_name(generator), order, generator
+
     def quality_name(self, generator: str | None) -> str:
         """What a generator's quality is called: FID for the papers', else with the space it is measured in."""
-        space = next(
-            (
-                j.facts.features
-                for j in self.jobs.values()
-                if j.facts.generator == generator and j.facts.features
-            ),
-            None,
-        )
-        return quality_name(space)
+        return quality_name(self.declared_space(generator))
+
+    def space(self, generator: str) -> str | None:
+        """The feature space of a generator's quality; None: real data, which is 0 in every space, or not said."""
+        return None if self.quality.get(generator) == 0 else self.declared_space(generator)
+
+    def declared_space(self, generator: str | None) -> str | None:
+        """The `features` of a generator; None where no job says them."""
+        mine = (j.facts.features for j in self.jobs.values() if j.facts.generator == generator)
+        return next((space for space in mine if space), None)
 
     def seconds(self, job: str) -> float | None:
         """Wall seconds a finished job took; None for unfinished jobs, and for simulated ones."""

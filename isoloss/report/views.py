@@ -5,7 +5,7 @@ are the page's own runs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -45,6 +45,11 @@ class View:
     def _bare(self) -> LawFit:
         """The same law without resamples: middles only, a hundred times quicker."""
         return replace(self.fit, samples=self.fit.samples[:0])
+
+    def knows(self, space: str | None) -> bool:
+        """Whether a quality in this feature space is one that the law was fitted to. `space` None: real data,
+        which is 0 in every space, or not said."""
+        return None in (space, self.fit.features) or space == self.fit.features
 
     def band(self, params: ArrayLike, images: ArrayLike, fid: float) -> Band:
         """Predicted loss [n] with its 95 % interval (nan ends: not estimated)."""
@@ -107,30 +112,35 @@ class Focus:
 
 @dataclass(frozen=True)
 class Views:
-    """All laws of a plan that can be read, and what hinders the others."""
+    """All laws of a plan that can be read, and what hinders the others. `spaces`: generator -> the feature space
+    that its quality is a distance in."""
 
     items: tuple[View, ...]
     unreadable: tuple[tuple[str, str], ...]
+    spaces: Mapping[str | None, str | None]
 
     def of(self, generator: str | None) -> list[View]:
-        """Laws of single runs that speak about a generator: its own and those of all generators."""
-        return [
-            v for v in self.items if v.fit.usable and v.fit.law.pointwise and v.generator in (None, generator)
-        ]
+        """Laws of single runs that speak about a generator: its own and those of all of its feature space."""
+        return [v for v in self._about(generator) if v.fit.law.pointwise]
 
     def frontiers(self, generator: str | None) -> list[View]:
         """Laws that know an optimum for a generator, approach1's included."""
-        return [
-            v
-            for v in self.items
-            if v.fit.usable and v.fit.law.two_dimensional and v.generator in (None, generator)
-        ]
+        return [v for v in self._about(generator) if v.fit.law.two_dimensional]
+
+    def _about(self, generator: str | None) -> Iterator[View]:
+        for view in self.items:
+            if (
+                view.fit.usable
+                and view.generator in (None, generator)
+                and view.knows(self.spaces.get(generator))
+            ):
+                yield view
 
 
 def views(material: Material) -> Views:
     """Read plan.laws. A law of an installed package that is missing here is named, not drawn."""
     if material.plan is None:
-        return Views((), ())
+        return Views((), (), {})
     rule = flop_rule(material)
     items: list[View] = []
     unreadable: list[tuple[str, str]] = []
@@ -145,7 +155,7 @@ def views(material: Material) -> Views:
             unreadable.append((name, str(error)))
             continue
         items.append(View(name, fit, category(fits.index(base)), generator or None, rule))
-    return Views(tuple(items), tuple(unreadable))
+    return Views(tuple(items), tuple(unreadable), {g: material.space(g) for g in material.generators})
 
 
 def _order(material: Material) -> list[str]:

@@ -14,6 +14,8 @@ import pytest
 from isoloss.cli import main
 from isoloss.compiler.plan import Range
 from isoloss.report import write_report
+from isoloss.report.gather import gather
+from isoloss.report.views import views
 from isoloss.runtime.store import Store
 from tests.report import synthetic
 
@@ -364,17 +366,17 @@ def test_how_networks_learned_is_drawn(tmp_path: Path) -> None:
     assert "denoising loss" not in section_of(write_report(path).read_text(), "generators")
 
 
+def move(m: synthetic.Made) -> synthetic.Made:
+    """The same, measured in a CIFAR network: an FD."""
+    facts = replace(m.job.facts, features="resnet18")
+    seen = tuple(
+        replace(o, metric=o.metric.replace("fid @ inception", "fd @ resnet18")) for o in m.observations
+    )
+    return replace(m, job=replace(m.job, facts=facts), observations=seen)
+
+
 def test_spaces_are_drawn_apart(tmp_path: Path) -> None:
     made = synthetic.make(runs=2)
-
-    def move(m: synthetic.Made) -> synthetic.Made:
-        """The same, measured in a CIFAR network: an FD."""
-        facts = replace(m.job.facts, features="resnet18")
-        seen = tuple(
-            replace(o, metric=o.metric.replace("fid @ inception", "fd @ resnet18")) for o in m.observations
-        )
-        return replace(m, job=replace(m.job, facts=facts), observations=seen)
-
     moved = [move(m) if m.job.facts.generator == "edm5" else m for m in made]
     html = write_report(
         synthetic.write_store(tmp_path / "store", moved, synthetic.make_plan(moved))
@@ -384,6 +386,21 @@ def test_spaces_are_drawn_apart(tmp_path: Path) -> None:
     # One generator each way is no curve, and edm5's runs are on another axis than the others'.
     assert 'aria-label="FD @ resnet18 against' not in html
     assert "edm5 (FD @ resnet18 35.5)" in html
+
+
+def test_no_law_speaks_about_qualities_of_another_space(made: list[synthetic.Made], tmp_path: Path) -> None:
+    laws = {name: {**law, "features": "inception"} for name, law in synthetic.fit_laws(made, 0).items()}
+    moved = [move(m) if m.job.facts.generator == "edm10" else m for m in made]
+    plan = synthetic.make_plan(moved, laws=laws)
+    material = gather(synthetic.write_store(tmp_path / "store", moved, plan))
+    found = views(material)
+    assert {v.name for v in found.of("dg")} == set(laws)
+    assert found.frontiers("dg")
+    assert not found.of("edm10")
+    assert not found.frontiers("edm10")
+    # Numbers of two spaces have no order: edm10's 2.48 comes before all of Inception's.
+    assert material.generators == ("edm10", "edm5", "dg")
+    assert sorted(material.generators, key=material.rank) == ["edm10", "dg", "edm5"]
 
 
 @pytest.mark.parametrize("kind", ["text", "shapes", "pickle", "float"])

@@ -81,7 +81,11 @@ def _residuals(material: Material, view: View) -> str:
         heading=f"Residuals, {view.name}",
     )
     for i, generator in enumerate(material.generators):
-        if view.generator not in (None, generator) or generator not in material.quality:
+        if (
+            view.generator not in (None, generator)
+            or generator not in material.quality
+            or not view.knows(material.space(generator))
+        ):
             continue
         runs = [r for r in material.runs if r.facts.generator == generator]
         found = [(r, p) for r in runs if (p := r.final(metric) if rule == "final" else r.best(metric, floor))]

@@ -138,7 +138,11 @@ def _reach(material: Material, laws: Views, about: Focus, computes: Floats) -> s
         Axis("robust accuracy", "linear", lambda v: f"{100 * v:.0f} %"),
         heading=f"Accuracy within reach, {view.name}",
     )
-    qualities = [(g, material.quality[g]) for g in material.generators if g in material.quality]
+    qualities = [
+        (g, material.quality[g])
+        for g in material.generators
+        if g in material.quality and view.knows(material.space(g))
+    ]
     if view.fit.law.uses_fid:
         qualities.append(("FID 0", 0.0))
     for i, (name, fid) in enumerate(qualities):

@@ -48,7 +48,7 @@ MEANINGS = (
 def generators(material: Material) -> str:
     names = sorted(
         {j.facts.generator for j in material.jobs.values() if j.facts.generator},
-        key=lambda n: (material.quality.get(n, float("inf")), n),
+        key=material.rank,
     )
     if not names:
         return section("generators", "Generators", "<p>No generator is planned.</p>")

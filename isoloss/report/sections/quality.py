@@ -61,14 +61,9 @@ def _sources(material: Material) -> list[Source]:
         stated = material.quality.get(name) if not measured else None
         if evaluations is not None and (measured or stated is not None):
             space = next((s for m in measured if (s := frechet_space(m)) is not None), None)
-            named = space or _space_of(material, name)
+            named = space or material.declared_space(name) or "inception"
             found.append(Source(name, families[name], evaluations, measured, stated, named))
     return found
-
-
-def _space_of(material: Material, generator: str) -> str:
-    facts = (j.facts for j in material.jobs.values() if j.facts.generator == generator)
-    return next((f.features for f in facts if f.features is not None), "inception")
 
 
 def _families(specs: dict[str, GenerateSpec]) -> dict[str, str]:
@@ -207,7 +202,9 @@ def _loss_figure(
         Axis("adversarial loss", "log", low=low, high=high),
         heading=f"What {name} does to the loss",
     )
-    view = next((v for v in laws.of(None) if v.fit.law.uses_fid), None)
+    # The last of a line is of the worst quality: no real data, which is of every space.
+    speaking = laws.of(lines[0][-1][0].facts.generator)
+    view = next((v for v in speaking if v.fit.law.uses_fid and v.generator is None), None)
     for line in lines:
         run, (colour, shape) = line[0][0], colour_and_shape(material, line[0][0].params)
         plot.points(
