@@ -51,7 +51,7 @@ def as_data(ended: Ended, report: str | None, tracking: str) -> dict[str, Any]:
             for id, (job, f) in ended.failed.items()
         ],
         "skipped": ended.skipped,
-        "fids": {name: value for name, _, value in _fids(ended, results)},
+        "fids": {name: {"metric": metric, "value": value} for name, metric, value in _fids(ended, results)},
         "laws": {name: {k: v for k, v in law.items() if k != "state"} for name, law in plan.laws.items()},
         "answers": [asdict(answer) for answer in plan.answers],
         "checks": [asdict(score) for score in ended.scores],
@@ -89,10 +89,12 @@ def _fids(ended: Ended, results: Mapping[str, Result]) -> Iterator[tuple[str, st
 
 
 def _qualities(ended: Ended, results: Mapping[str, Result]) -> Iterator[str]:
-    found = list(_fids(ended, results))
-    if found:
-        yield f"measured quality ({', '.join(sorted({metric for _, metric, _ in found}))}; lower is better)"
-        yield from (f"  {name:<12} {digits(value)}" for name, _, value in found)
+    spaces: dict[str, list[str]] = {}
+    for name, metric, value in _fids(ended, results):
+        spaces.setdefault(metric, []).append(f"  {name:<12} {digits(value)}")
+    for metric, lines in spaces.items():
+        yield f"measured quality ({metric}; lower is better)"
+        yield from lines
 
 
 def _laws(ended: Ended) -> Iterator[str]:
