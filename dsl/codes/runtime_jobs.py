@@ -75,7 +75,7 @@ TRAINING: tuple[Code, ...] = (
         "What passes at a time is a whole number of batch-norm groups, and divides a process's part of the batch. "
         "Passing less would normalise fewer images together, and that is another experiment: its place is the study, "
         "`batchnorm(group = N)`. The sizes that fit are listed.",
-        "$ isoloss run limits.study   # placed by hand: 16 images at a time, groups of 64",
+        "$ isoloss run limits.study --micro-batch 16   # groups of 64",
         "$ isoloss run limits.study --set 'recipe.trades.batchnorm=batchnorm(group = 16)'",
     ),
     Code(
@@ -92,8 +92,8 @@ TRAINING: tuple[Code, ...] = (
         "Stage 3 takes weights apart between passes. Attacks, averages and perturbations of the weights read them "
         "whole at times of their own; equal input gradients are proven for stages 0, 1 and 2 only. Little is lost: "
         "of an adversarial step's memory weights are a few per cent, activations the rest.",
-        "$ isoloss run limits.study   # placed by hand: ZeRO stage 3",
-        "$ isoloss run limits.study",
+        "$ isoloss run limits.study --processes 8 --zero 3",
+        "$ isoloss run limits.study --processes 8 --zero 2",
     ),
 )
 

@@ -223,7 +223,8 @@ def _recipes(plan: Plan, long: bool) -> list[str]:
         if not isinstance(job.spec, TrainSpec):
             continue
         recipe = job.spec.recipe
-        key = str({k: v for k, v in recipe.items() if k not in ("batch", "lr")})
+        kept = {k: v for k, v in recipe.items() if k not in ("batch", "lr")}
+        key = str((kept, _numerics(job.spec), _group(job.spec)))
         entry = seen.setdefault(key, (recipe, set(), set(), job.spec))
         entry[1].add(recipe["batch"])
         entry[2].add(recipe["lr"])
@@ -250,13 +251,21 @@ def _recipe(
     yield f"  {'batch':<10}{_listed(batches)}"
     yield f"  {'lr':<10}{_listed(rates)}"
     yield f"  {'clip':<10}{'none' if recipe['clip'] is None else recipe['clip']}"
-    yield f"  {'numerics':<10}" + ", ".join(
-        f"{k} = {v}" for k, v in sorted(spec.numerics.items()) if k not in ("kind", "batchnorm_group")
-    )
-    yield f"  {'bn group':<10}the whole batch"
+    yield f"  {'numerics':<10}{_numerics(spec)}"
+    yield f"  {'bn group':<10}{_group(spec)}"
     if spec.evaluation is not None:
         every = spec.evaluation["every"]
         yield f"  {'evaluate':<10}{_called(spec.evaluation['attack'])} every {every:.3g} of training"
+
+
+def _numerics(spec: TrainSpec) -> str:
+    shown = sorted(spec.numerics.items())
+    return ", ".join(f"{k} = {v}" for k, v in shown if k not in ("kind", "batchnorm_group"))
+
+
+def _group(spec: TrainSpec) -> str:
+    group = spec.numerics["batchnorm_group"]
+    return "the whole batch" if group == spec.recipe["batch"] else f"{group} images"
 
 
 def _called(item: Mapping[str, Any]) -> str:

@@ -58,6 +58,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="processes per training, one device each (1); results don't depend on it beyond rounding",
     )  # fmt: skip
     parser.add_argument(
+        "--micro-batch", type=positive, metavar="N",
+        help="images of a training that pass at a time on a device (as many as memory holds); the results don't "
+        "depend on it beyond rounding",
+    )  # fmt: skip
+    parser.add_argument(
+        "--zero", type=int, choices=range(4), metavar="STAGE",
+        help="what DeepSpeed takes apart over a training's processes, 0 to 2 (0, or 2 where memory asks for it)",
+    )  # fmt: skip
+    parser.add_argument(
         "--hosts", metavar="FILE",
         help="local: run on these hosts, a line `name slots=N` each; reached by ssh, all see the store",
     )  # fmt: skip
@@ -183,10 +192,12 @@ def _local(study: Study, arguments: argparse.Namespace) -> Executor:
 
 def _resources(study: Study, arguments: argparse.Namespace) -> Resources:
     from isoloss.runtime.executors.base import Resources
+    from isoloss.runtime.placement import Placement
 
     root = arguments.data or os.environ.get("ISOLOSS_DATA")
     devices = study.budget.devices
-    return Resources(devices.kind, devices.count, Path(root).absolute() if root else None)
+    placement = Placement(arguments.micro_batch, arguments.zero)
+    return Resources(devices.kind, devices.count, Path(root).absolute() if root else None, placement)
 
 
 def _slurm(study: Study, arguments: argparse.Namespace) -> SlurmExecutor:
@@ -233,6 +244,8 @@ _OPTIONS = {
     "--slurm": ("slurm",),
     "--dry-run": ("slurm",),
     "--processes": ("local", "slurm"),
+    "--micro-batch": ("local", "slurm"),
+    "--zero": ("local", "slurm"),
     "--hosts": ("local",),
     "--truth": ("simulate",),
 }

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from isoloss.compiler.plan import Job
+from isoloss.runtime.placement import AS_IT_FITS, Placement
 from isoloss.runtime.store import Store
 from isoloss.runtime.worker import Failure
 
@@ -59,11 +60,13 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What the study's budget allows: a device kind ("cpu", "h100", ...) and how many of it."""
+    """What the study's budget allows: a device kind ("cpu", "h100", ...) and how many of it; what the user says
+    of how trainings lie on them."""
 
     kind: str = "cpu"
     count: int = 1
     data_root: Path | None = None
+    placement: Placement = AS_IT_FITS
 
 
 class Executor(Protocol):

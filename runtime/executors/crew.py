@@ -25,6 +25,7 @@ from isoloss.runtime.executors.base import Event, Outcome, Watcher, urgency
 from isoloss.runtime.executors.meeting import LOOPBACK
 from isoloss.runtime.executors.nursery import ALIVE_SECONDS, Ping, Signal, Start
 from isoloss.runtime.executors.team import End, Host, Seat, Team, Verdict
+from isoloss.runtime.placement import AS_IT_FITS, Placement
 from isoloss.runtime.store import Store
 from isoloss.runtime.worker import Failure, Task
 
@@ -44,6 +45,7 @@ class Orders:
     processes: int = 1
     data_root: Path | None = None
     grace_seconds: float = 20.0
+    placement: Placement = AS_IT_FITS
 
 
 @dataclass
@@ -163,6 +165,7 @@ class Crew:
             functions=dict(self.orders.functions),
             world_size=len(team.seats),
             rank=rank,
+            placement=self.orders.placement,
         )
         log = str(self.store.path / "logs" / f"{team.job.id}{f'.rank{rank}' if rank else ''}.log")
         alone = all(other.host is team.seats[0].host for other in team.seats)

@@ -112,7 +112,9 @@ class HostsExecutor:
         grace_seconds: float = GRACE_SECONDS,
         processes: int = 1,
     ) -> None:
-        self.orders = Orders(dict(functions), processes, resources.data_root, grace_seconds)
+        self.orders = Orders(
+            dict(functions), processes, resources.data_root, grace_seconds, resources.placement
+        )
         self._slots = _shared_out(entries, resources)
         self.width, self.processes = sum(map(len, self._slots.values())), processes
         self._preload = tuple(preload)

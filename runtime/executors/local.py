@@ -38,7 +38,9 @@ class LocalExecutor:
     ) -> None:
         self.slots = slots(resources)
         self.width, self.processes = len(self.slots), processes
-        self.orders = Orders(dict(functions), processes, resources.data_root, grace_seconds)
+        self.orders = Orders(
+            dict(functions), processes, resources.data_root, grace_seconds, resources.placement
+        )
         self._preload = tuple(preload)
         self._nursery: Nursery | None = None
 

@@ -16,7 +16,7 @@ import secrets
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -229,6 +229,7 @@ def _tasks(store: Store, study: str, groups: Sequence[Group], settings: Settings
         "data_root": None if root is None else str(root),
         "functions": dict(settings.functions),
         "processes": settings.processes,
+        "placement": asdict(settings.resources.placement),
         "groups": {g.name: {str(i): job for i, job in sorted(g.tasks.items())} for g in groups},
     }
     return orjson.dumps(data, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)

@@ -23,6 +23,7 @@ import orjson
 from isoloss.compiler.plan import KINDS, Job
 from isoloss.runtime import disk
 from isoloss.runtime.executors import meeting, slurm_client
+from isoloss.runtime.placement import Placement
 from isoloss.runtime.store import Store
 from isoloss.runtime.worker import Failure, Report, StopFlag, Task, run_task
 
@@ -100,6 +101,7 @@ def _task(data: dict[str, Any], group: str, index: str) -> Task:
         functions=data["functions"],
         world_size=processes,
         rank=int(os.environ["SLURM_PROCID"]) if processes > 1 else 0,
+        placement=Placement(**data["placement"]),
     )
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
+import orjson
 import pytest
 
 from isoloss.compiler.plan import Job
@@ -15,6 +17,7 @@ from isoloss.runtime.errors import JobError
 from isoloss.runtime.executors.base import Event, Outcome, Resources, in_order, urgency
 from isoloss.runtime.executors.devices import slots
 from isoloss.runtime.executors.local import LocalExecutor
+from isoloss.runtime.placement import Placement
 from isoloss.runtime.store import Store
 from tests.runtime.fakes import FUNCTIONS, follow_job, generate_job
 
@@ -63,6 +66,16 @@ def test_result_says_where_and_how_long(executor: LocalExecutor, store: Store) -
     assert result.run.versions["torch"]
     assert result.observations[0].device == "cpu"
     assert result.observations[0].seconds == result.run.seconds > 0
+
+
+def test_a_placement_reaches_the_job(store: Store) -> None:
+    job, placement = generate_job(1, behaviour="placed"), Placement(16, 2)
+    executor = LocalExecutor(
+        Resources("cpu", 1, placement=placement), FUNCTIONS, preload=("tests.runtime.fakes",)
+    )
+    run(executor, [job], store)
+    executor.close()
+    assert orjson.loads(store.artefact(job.id, "placement.json").read_bytes()) == asdict(placement)
 
 
 def test_failure_takes_its_dependants_and_nothing_else(executor: LocalExecutor, store: Store) -> None:

@@ -86,14 +86,28 @@ MEAN_STD = {"kind": "mean_std", "mean": ["1/2"], "std": [0.25]}
 
 @pytest.mark.parametrize("mode", ["train", "eval"])
 @pytest.mark.parametrize(
-    ("model", "dataset"), [(_cnn(1), DIGITS), (_cnn(4), DIGITS), (_cnn(16), DIGITS), (_wrn(10, 2), DIGITS)]
+    ("model", "dataset", "groups"),
+    [
+        (_cnn(1), DIGITS, 1),
+        (_cnn(4), DIGITS, 4),
+        (_cnn(16), DIGITS, 1),
+        (_wrn(10, 2), DIGITS, 1),
+        # The published depth and images; groups; sides that are odd at the second stride.
+        (_wrn(16, 1), {"kind": "cifar10"}, 1),
+        (_wrn(10, 1), {"kind": "cifar10"}, 4),
+        (_wrn(10, 1), {"kind": "mnist"}, 1),
+    ],
 )
-def test_every_view_is_the_network(model: dict[str, object], dataset: dict[str, str], mode: str) -> None:
+def test_every_view_is_the_network(
+    model: dict[str, object], dataset: dict[str, str], groups: int, mode: str
+) -> None:
     """Logits and input gradients of an attack's view against the plain network by autograd, float32: equal to
     1e-4 of their scale, and nothing of the network moves."""
     network = _trained(model, dataset, MEAN_STD).train(mode == "train")
+    for norm in network.batch_norms():
+        norm.groups = groups
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    x = torch.rand(16, 1, 8, 8)
+    x = torch.rand(16, network.shape.channels, network.shape.height, network.shape.width)
     objective = OBJECTIVES["ce"]()
     objective.prepare(torch.arange(16) % 10, None)
     with frozen(network.batch_norms()):

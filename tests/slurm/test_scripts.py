@@ -12,10 +12,12 @@ import pytest
 
 from isoloss import cli
 from isoloss.runtime.errors import JobError
+from isoloss.runtime.executors import slurm_task
 from isoloss.runtime.executors.base import Resources
 from isoloss.runtime.executors.slurm import SlurmExecutor
 from isoloss.runtime.executors.slurm_groups import MAX_TASKS, Group, arrange
 from isoloss.runtime.executors.slurm_scripts import lead_seconds, parse_option
+from isoloss.runtime.placement import Placement
 from isoloss.runtime.store import Store
 from tests.runtime.fakes import FUNCTIONS, follow_job, generate_job, train_job
 from tests.runtime.training_specs import train_spec
@@ -65,6 +67,13 @@ def test_jobs_in_the_queue_are_needed_by_their_ids() -> None:
 def test_arrays_stay_within_slurms_limit() -> None:
     groups = arrange([generate_job(n) for n in range(MAX_TASKS + 5)], {})
     assert [len(group.tasks) for group in groups] == [MAX_TASKS, 5]
+
+
+def test_a_placement_reaches_the_task(tmp_path: Path) -> None:
+    job, placement = generate_job(1), Placement(16, 2)
+    executor = SlurmExecutor(Resources("cpu", 1, placement=placement), functions=FUNCTIONS)
+    written = executor.prepare([job], Store(tmp_path / "store"), "0" * 64)
+    assert slurm_task._task(slurm_task.read_tasks(written.folder), "0-generate", "0").placement == placement
 
 
 def test_a_dry_run_writes_scripts_to_read(tmp_path: Path) -> None:
