@@ -49,6 +49,13 @@ def test_the_long_form_lists_defaults_and_jobs(capsys: pytest.CaptureFixture[str
         assert said in out, said
 
 
+def test_the_long_form_says_how_a_training_computes(capsys: pytest.CaptureFixture[str]) -> None:
+    changes = "recipe.trades.batchnorm=batchnorm(group = 8)", "recipe.trades.precision=tf32"
+    _, out, _ = printed(capsys, "plan", QUICK, *NOWHERE, "--long", "--set", changes[0], "--set", changes[1])
+    assert "bn group  8 images" in out
+    assert "dtype = fp32, tf32 = True" in out
+
+
 def test_a_written_plan_shows_the_same(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     target = tmp_path / "PLAN.json"
     _, first, _ = printed(capsys, "plan", QUICK, *NOWHERE, "-o", str(target))

@@ -109,7 +109,9 @@ class Cluster:
 
     def mend_node(self, node: str) -> None:
         _detached("slurmd", "-f", str(self.folder / "slurm.conf"), "-N", node, environment=self.environment)
-        self.run("scontrol", "update", f"nodename={node}", "state=resume")
+        # ReturnToService=2: it may have come back by itself, and can't be resumed then.
+        with suppress(subprocess.CalledProcessError):
+            self.run("scontrol", "update", f"nodename={node}", "state=resume")
 
     def stop(self) -> None:
         with suppress(subprocess.SubprocessError, OSError):
