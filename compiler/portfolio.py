@@ -16,13 +16,19 @@ from isoloss.compiler.laws.fitted import LEVEL, Band, LawFit, Limits, Optimum
 from isoloss.compiler.plan import Range
 
 _FEWEST_DRAWS = 2
+#: Residuals that count as independent when laws are compared, at most, and runs to each. Neighbouring runs share
+#: a law's misfit, so that hundreds of them witness about as much as this many (assumed; 4 to 32 do about as
+#: well on drawn runs of benchmarks/universes.py, the rolling-origin error alone does worse).
+INDEPENDENT, RUNS_PER_RESIDUAL = 8, 4
+#: Differences of residual scale below this are no evidence.
+SAME = 1e-3
 _CHUNK = 1024  # points mixed at once: bounds memory at all resamples x 1024 doubles, a few times
 
 
 @dataclass(frozen=True, eq=False)
 class Portfolio:
-    """`weights` default to rolling-origin scores: laws that predicted the held-out dearest runs badly count
-    less. Members that can't answer a question are left out of it."""
+    """`weights` default to `score_weights`: laws that predicted the held-out dearest runs badly, or lie farther
+    from the runs they were fitted to, count less. Members that can't answer a question are left out of it."""
 
     fits: Sequence[LawFit]
     weights: Sequence[float] | None = None
@@ -137,11 +143,23 @@ def _quantiles(values: Floats, weight: Floats) -> Floats:
 
 
 def score_weights(fits: Sequence[LawFit]) -> Floats:
-    """Inverse mean squared rolling-origin error, smoothed by the residual scale so that luck on a few
-    held-out runs can't silence a law; equal where a law was not scored."""
+    """How much each law counts: inverse mean squared rolling-origin error, times what the residuals say. The
+    former is smoothed by the best law's, so that luck on a few held-out runs can't silence a law; equal where a
+    law was not scored."""
     errors = [f.held_out["rms_log_error"] if f.held_out else float("nan") for f in fits]
-    known = [e for e in errors if np.isfinite(e)]
-    if len(known) < len(fits):
-        return np.ones(len(fits))
-    floor = max(min(known), 1e-3)
-    return np.array([1.0 / (e**2 + floor**2) for e in errors])
+    floor = max(min(errors), 1e-3) if np.isfinite(errors).all() else float("nan")
+    scores = np.array([1.0 / (e**2 + floor**2) for e in errors])
+    spare = [f.points - (len(f.theta) - len(f.unidentified)) for f in fits]
+    witness = evidence([f.residual_sigma for f in fits], spare)
+    return witness * (scores if np.isfinite(floor) else 1.0)
+
+
+def evidence(scales: Sequence[float], spare: Sequence[int]) -> Floats:
+    """Likelihood of the residuals of each law at their own scale, sigma^-k, relative to the best law's: standard
+    deviations of log loss, and runs beyond the law's free parameters. k residuals count as independent. All ones
+    where a scale isn't known (published laws)."""
+    sizes = np.hypot(np.asarray(scales, dtype=float), SAME)
+    if not np.isfinite(sizes).all():
+        return np.ones(len(sizes))
+    independent = min(INDEPENDENT, max(0, min(spare)) / RUNS_PER_RESIDUAL)
+    return np.asarray((sizes / sizes.min()) ** -independent)

@@ -31,6 +31,32 @@ def bytes_text(size: float) -> str:
     return f"{size / unit:.{_DIGITS}g} {name}"
 
 
+def share_text(share: float) -> str:
+    """.0781 -> `7.8%`, two digits."""
+    return f"{times_text(100 * share)}%"
+
+
+def times_text(ratio: float) -> str:
+    """6.109 -> `6.1`, 4024 -> `4,000`: two digits, never with an exponent."""
+    if not ratio < 1e6:
+        return "more than a million"
+    return f"{ratio:.2g}" if ratio < 99.5 else f"{float(f'{ratio:.2g}'):,.0f}"
+
+
+def wider_text(ratio: float) -> str:
+    """A width over a smaller one: 1.058 -> `5.8% wider`, 6.1 -> `6.1 times as wide`."""
+    return f"{share_text(ratio - 1)} wider" if ratio < 2 else f"{times_text(ratio)} times as wide"
+
+
+def around_text(half_width: float) -> str:
+    """A half-width of a logarithm: .078 -> `±7.8%`, 1.8 -> `within a factor of 6`."""
+    return f"±{share_text(half_width)}" if half_width < 0.25 else f"within a factor of {_factor(half_width)}"
+
+
+def _factor(log: float) -> str:
+    return times_text(math.exp(log)) if log < 20 else times_text(math.inf)
+
+
 def _rounded_up(amount: float) -> float:
     """The next number of three digits that is not less."""
     rounded = float(f"{amount:.{_DIGITS}g}")

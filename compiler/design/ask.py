@@ -11,8 +11,9 @@ from isoloss.compiler.design.belief import Seen
 from isoloss.compiler.design.pool import Pool
 from isoloss.compiler.design.target import Target
 from isoloss.compiler.fits import members
-from isoloss.compiler.laws.arrays import Bools
+from isoloss.compiler.laws.arrays import Bools, Inputs
 from isoloss.compiler.laws.law import Law
+from isoloss.compiler.laws.points import Points
 from isoloss.compiler.laws.registry import LAWS
 from isoloss.compiler.runs import Knowledge, Run, points
 from isoloss.dsl.study import Fit, Study
@@ -24,13 +25,14 @@ STAND_IN = "chinchilla"
 @dataclass(frozen=True, slots=True, eq=False)
 class Asked:
     """A law of the study as it is asked: `declared` for the runs of `generator` (None: of all); `member` [n]
-    of the pool."""
+    of the pool; `fractions` of its training at which it looks at a run, the last 1."""
 
     key: str
     declared: Fit
     law: Law
     member: Bools
     targets: tuple[Target, ...]
+    fractions: tuple[float, ...]
 
 
 def asked(study: Study, runs: Sequence[Run], pool: Pool) -> list[Asked]:
@@ -55,14 +57,14 @@ def asked(study: Study, runs: Sequence[Run], pool: Pool) -> list[Asked]:
     for each in study.allocations:
         fid = pool.fids.get(each.generator, 0.0)
         for name in each.laws:
-            for what in ("size", "loss"):
-                ask(name, each.generator, Target(each.name, what, name, each.compute_flops, fid))
+            # Its size alone: the loss of the run that it asks for is measured, not forecast.
+            ask(name, each.generator, Target(each.name, "size", name, each.compute_flops, fid))
     if not wanted:
         for fit in study.fits:
             names = dict.fromkeys(run.cell.generator for run in runs)
             for generator in names if fit.per == "generator" else [None]:
                 ask(fit.name, generator, Target(fit.name, "fit", fit.name))
-    return [_asked(key, *entry, runs, pool) for key, entry in wanted.items()]
+    return [_asked(study, key, *entry, runs, pool) for key, entry in wanted.items()]
 
 
 def _first_generator(runs: Sequence[Run]) -> str | None:
@@ -70,7 +72,13 @@ def _first_generator(runs: Sequence[Run]) -> str | None:
 
 
 def _asked(
-    key: str, fit: Fit, generator: str | None, targets: list[Target], runs: Sequence[Run], pool: Pool
+    study: Study,
+    key: str,
+    fit: Fit,
+    generator: str | None,
+    targets: list[Target],
+    runs: Sequence[Run],
+    pool: Pool,
 ) -> Asked:
     law = LAWS[fit.law]
     law = law if law.pointwise else LAWS[STAND_IN]
@@ -83,18 +91,54 @@ def _asked(
         by_grid.setdefault(cell.grid, []).append(replace(run, cell=cell))
     mine = {r.train for r in members(fit, by_grid)[0] if generator in (None, r.cell.generator)}
     member = np.array([run.train in mine for run in runs], dtype=bool)
-    return Asked(key, fit, law, member, tuple(targets))
+    inside = _evaluated(study, [run.cell.recipe for run in runs if run.train in mine])
+    return Asked(key, fit, law, member, tuple(targets), _looks(fit, inside))
 
 
-def seen(each: Asked, runs: Sequence[Run], knowledge: Knowledge) -> Seen:
-    """The finished runs of a law, one value each: its lowest or its last loss, as its fit takes it."""
+def _evaluated(study: Study, recipes: Sequence[str]) -> float:
+    """The least fraction of training after which every one of these recipes is evaluated; 1: at its end only."""
+    every = {recipe.name: recipe.evaluate.every if recipe.evaluate else 1.0 for recipe in study.recipes}
+    return max((every[name] for name in dict.fromkeys(recipes)), default=1.0)
+
+
+def _looks(fit: Fit, first: float) -> tuple[float, ...]:
+    """Of a curve its two ends and its middle: what lies between them hardly adds, its noise being shared."""
+    first = max(fit.floor, first)
+    if not curved(fit) or first >= 1.0:
+        return (1.0,)
+    return (first, float(np.sqrt(first)), 1.0)
+
+
+def curved(fit: Fit) -> bool:
+    """Whether the fit takes whole curves, not one point of each run."""
+    return fit.points == "curve" or LAWS[fit.law].points_rule == "curve"
+
+
+def seen(each: Asked, runs: Sequence[Run], knowledge: Knowledge, pool: Pool) -> Seen:
+    """The finished runs of a law as its fit takes them: of each its lowest or its last loss, or of its curve as
+    many as it looks at."""
     row: Mapping[str, int] = {run.train: i for i, run in enumerate(runs) if each.member[i]}
     mine = [run for run in runs if run.train in row and knowledge.complete(run)]
     known = points(knowledge, mine, each.declared.metric)
     if known is None:
-        return Seen(np.empty(0, dtype=np.int64), np.empty(0))
-    last = each.declared.points == "final"
-    single = known.final_per_run(each.declared.floor) if last else known.best_per_run(each.declared.floor)
-    rows = np.array([row[single.run_names[k]] for k in single.run], dtype=np.int64)
-    order = np.argsort(rows, kind="stable")
-    return Seen(rows[order], np.log(single.loss[order]))
+        return Seen(np.empty(0, dtype=np.int64), Inputs.of([], [], []), np.empty(0))
+    floor = each.declared.floor
+    if curved(each.declared):
+        known = _thinned(known.curves(floor), each.fractions)
+    else:
+        known = known.final_per_run(floor) if each.declared.points == "final" else known.best_per_run(floor)
+    rows = np.array([row[known.run_names[k]] for k in known.run], dtype=np.int64)
+    order = np.lexsort((known.fraction, rows))
+    known = known.select(order)
+    # A quality that isn't measured yet is assumed, for seen and unseen runs alike.
+    x = Inputs.of(known.params, known.images, pool.x.fid[rows[order]])
+    return Seen(rows[order], x, np.log(known.loss))
+
+
+def _thinned(known: Points, fractions: Sequence[float]) -> Points:
+    """Of each run the points nearest to these fractions."""
+    keep = []
+    for each in fractions:
+        order = np.lexsort((np.abs(known.fraction - each), known.run))
+        keep.append(order[np.unique(known.run[order], return_index=True)[1]])
+    return known.select(np.unique(np.concatenate(keep)))

@@ -1,16 +1,19 @@
 """What is believed of one law: a stated prior, moved by the finished runs. Prior + points -> theta, covariance.
 
 One state for all: z = (theta about the middle of the pool, w of the misfit GP, c of the shared test set), with
-prior block-diag(S0, tau^2 I, sigma_c^2) and observations ln L = f(theta) + phi w + c + noise. With no points
-the belief is the prior. Pure; source: planning.md Q1."""
+prior block-diag(S0, tau^2 I, sigma_c^2) and observations ln L = f(theta) + phi w + c + noise. Where another law
+answers the same question, z has one more coordinate: how far the truth lies from this law towards that. Runs of
+one cell share phi w, which replicates can't average away; evaluations of one run share most of its noise. With
+no points the belief is the prior. Pure; source: planning.md Q1."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from isoloss.compiler.design.pool import Pool
+from isoloss.compiler.design.pool import Pool, Smooth, spread_out
 from isoloss.compiler.laws.arrays import Bools, Floats, Inputs, Ints
 from isoloss.compiler.laws.law import Law
 
@@ -25,7 +28,12 @@ COEFFICIENT_SD, EXPONENT_SD = 1.0, (0.6, 0.1)
 ASSUMED_SD = 0.0035
 #: Residual scales outside this range are luck, or a law that is wrong altogether.
 SD_RANGE = (0.002, 0.1)
+#: Correlation of the noise of two evaluations of one run (assumed): most of its luck is its seed's.
+CURVE = 0.9
+#: Points of the pool that the prior is fitted to, at most.
+SPREAD = 400
 _STEPS = 40
+_KEPT = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,46 +47,95 @@ class Noise:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Seen:
-    """Finished runs of one law: their candidates' rows in the pool [k], mean log losses [k]."""
+    """Finished runs of one law, an observation each (or several along a curve): their candidates' rows in the
+    pool [k], where they were taken, log losses [k]."""
 
     rows: Ints
+    x: Inputs
     log_loss: Floats
 
     def __len__(self) -> int:
         return len(self.rows)
 
+    @property
+    def runs(self) -> Ints:
+        """Rows of the pool, each once."""
+        return np.unique(self.rows)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """What a law sees of each candidate at one fraction of its training: where it is evaluated, and the
+    misfit's features there [n, m]."""
+
+    x: Inputs
+    features: Floats
+
+    @classmethod
+    def of(cls, pool: Pool, smooth: Smooth, fraction: float) -> View:
+        later = float(np.log(fraction))
+        x = Inputs(pool.x.lnN, pool.x.lnD + later, pool.x.fid, pool.x.lnX + later)
+        return cls(x, smooth(x))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Belief:
     """A law's centred theta [p] with its scales: prior sd [p] (0: fixed), T [p, p] (theta = T @ centred),
-    `member` [n]: candidates that the study fits this law to; `noise`; `points` behind it."""
+    `views` of the pool, `member` [n]: candidates that the study fits this law to; `noise`; `points`: finished
+    runs behind it; `scatter` of their log losses about it (nan: too few to say)."""
 
     name: str
     law: Law
     centred: Floats
     sd: Floats
     T: Floats
-    x: Inputs
+    views: tuple[View, ...]
     member: Bools
     noise: Noise
-    points: int
+    points: int = 0
+    scatter: float = float("nan")
 
     @property
     def theta(self) -> Floats:
         return np.asarray(self.T @ self.centred)
 
-    def rows(self, centred: Floats, features: Floats) -> Floats:
-        """Observation vectors of all candidates in z [n, p + m + 1]; zero where the law isn't fitted to
-        them."""
-        J = self.law.jacobian(centred, self.x)
-        J = np.where(np.isfinite(J), J, 0.0)
-        H = np.concatenate([J, features, np.ones((len(J), 1))], axis=1)
-        return H * self.member[:, None]
+    @property
+    def spare(self) -> int:
+        """Finished runs beyond its free parameters."""
+        return self.points - int(np.sum(self.sd > 0))
 
-    def prior(self, features: int) -> Floats:
-        """Variances of z before any run [p + m + 1]."""
+    def rows(self, centred: Floats, rivals: Sequence[Belief] = ()) -> Floats:
+        """Observation vectors of all candidates in z, one per view, with independent errors of one size
+        [n, views, p + m + 1 + rivals]; zero where the law isn't fitted to them."""
+        blocks = []
+        for view in self.views:
+            J = self.law.jacobian(self.T @ centred, view.x) @ self.T
+            mine = self.law.log_prediction(self.theta, view.x)
+            others = [(r.law.log_prediction(r.theta, view.x) - mine)[:, None] for r in rivals]
+            block = np.concatenate([J, view.features, np.ones((len(J), 1)), *others], axis=1)
+            blocks.append(np.where(np.isfinite(block), block, 0.0))
+        H = np.stack(blocks, axis=1)
+        if len(blocks) > 1:
+            whiten = np.linalg.inv(np.linalg.cholesky(together(np.zeros(len(blocks), dtype=np.int64))))
+            H = whiten @ H
+        return np.asarray(H * self.member[:, None, None])
+
+    def prior(self, doubt: Floats) -> Floats:
+        """Variances of z before any run [p + m + 1 + rivals]; `doubt`: of the last, the rivals'."""
+        features = self.views[0].features.shape[1]
         noise = self.noise
-        return np.concatenate([self.sd**2, np.full(features, noise.misfit**2), [noise.shared**2]])
+        return np.concatenate([self.sd**2, np.full(features, noise.misfit**2), [noise.shared**2], doubt])
+
+
+def together(run: Ints) -> Floats:
+    """Correlation of the noise of observations [k, k] of these runs [k]."""
+    same = run[:, None] == run[None, :]
+    return np.where(np.eye(len(run), dtype=bool), 1.0, np.where(same, CURVE, 0.0))
+
+
+def at(x: Inputs, rows: Ints) -> Inputs:
+    """Some of the points."""
+    return Inputs(x.lnN[rows], x.lnD[rows], x.fid[rows], x.lnX[rows])
 
 
 def surface(pool: Pool) -> Floats:
@@ -94,15 +151,21 @@ def surface(pool: Pool) -> Floats:
 
 
 def believe(
-    name: str, law: Law, pool: Pool, member: Bools, seen: Seen, features: Floats, shared: float
+    name: str,
+    law: Law,
+    pool: Pool,
+    member: Bools,
+    seen: Seen,
+    smooth: Smooth,
+    shared: float,
+    fractions: tuple[float, ...] = (1.0,),
 ) -> Belief:
-    """The law's belief after the finished runs `seen`."""
+    """The law's belief after the finished runs `seen`. `fractions` of training at which it looks at a run."""
     centred_x, T = law.centre(pool.x)
     y = surface(pool)
-    use = member if member.sum() > len(law.parameters) else np.ones(len(pool), dtype=bool)
-    some = Inputs(centred_x.lnN[use], centred_x.lnD[use], pool.x.fid[use], centred_x.lnX[use])
-    fixed = law.unidentified(Inputs(pool.x.lnN[use], pool.x.lnD[use], pool.x.fid[use], pool.x.lnX[use]))
-    start = np.array(law.starts(some, y[use], np.ones(int(use.sum())))[0])
+    use = np.flatnonzero(member if member.sum() > len(law.parameters) else np.ones(len(pool), dtype=bool))
+    fixed = law.unidentified(at(pool.x, use))
+    start = _start(law, pool, centred_x, y, use)
     sd = np.array(
         [
             COEFFICIENT_SD if j in law.coefficients else EXPONENT_SD[0] * abs(v) + EXPONENT_SD[1]
@@ -112,37 +175,55 @@ def believe(
     for parameter, (value, _) in fixed.items():
         j = law.parameters.index(parameter)
         start[j], sd[j] = value, 0.0
-    belief = Belief(name, law, start, sd, T, centred_x, member, Noise(shared=shared), 0)
+    views = tuple(View.of(pool, smooth, fraction) for fraction in fractions)
+    belief = Belief(name, law, start, sd, T, views, member, Noise(shared=shared))
     if not len(seen):
         return belief
     # The level of the loss first: the prior knows ratios only.
-    shift = float(np.mean(seen.log_loss - y[seen.rows]))
+    level = float(np.mean(seen.log_loss - y[seen.rows]))
     centre = start.copy()
     for j in law.coefficients:
         if sd[j] > 0:
-            centre[j] += shift
-    return _Descent(belief, centre, seen, features, y.min(), y.max()).run()
+            centre[j] += level
+    middle = float(seen.log_loss.mean()) - 0.5 * (y.min() + y.max())
+    bounds = law.bounds(centred_x, np.array([y.min(), y.max()]) + middle)
+    return _Descent(belief, centre, seen, smooth(seen.x), bounds).run()
+
+
+_STARTS: dict[tuple[object, ...], Floats] = {}
+
+
+def _start(law: Law, pool: Pool, centred_x: Inputs, y: Floats, use: Ints) -> Floats:
+    """Centred theta [p] of the law on the assumed surface at these candidates. Remembered: the loop plans the same
+    pool again and again."""
+    # Replicates say nothing new about where the prior lies, nor do thousands of neighbours.
+    use = use[np.unique(pool.coordinates[use], axis=0, return_index=True)[1]]
+    use = np.sort(spread_out(use, pool.coordinates, SPREAD))
+    some = at(centred_x, use)
+    key = (law.name, some.lnN.tobytes(), some.lnD.tobytes(), some.fid.tobytes(), y[use].tobytes())
+    if key not in _STARTS:
+        while len(_STARTS) >= _KEPT:
+            del _STARTS[next(iter(_STARTS))]
+        _STARTS[key] = np.array(law.starts(some, y[use], np.ones(len(use)))[0])
+    return _STARTS[key].copy()
 
 
 class _Descent:
     """The most probable z, by Levenberg-Marquardt on whitened residuals; then the noise its residuals show,
-    and once more with that."""
+    and once more with that. `features`: of the misfit where they were seen [k, m]; `bounds` [p] of centred
+    theta."""
 
     def __init__(
-        self, belief: Belief, centre: Floats, seen: Seen, features: Floats, low: float, high: float
+        self, belief: Belief, centre: Floats, seen: Seen, features: Floats, bounds: tuple[Floats, Floats]
     ) -> None:
         self.belief, self.centre, self.seen = belief, centre, seen
         self.free = np.flatnonzero(belief.sd > 0)
-        self.phi = np.concatenate([features[seen.rows], np.ones((len(seen), 1))], axis=1)
-        x = belief.x
-        self.x = Inputs(x.lnN[seen.rows], x.lnD[seen.rows], x.fid[seen.rows], x.lnX[seen.rows])
-        shift = float(seen.log_loss.mean())
-        bounds = belief.law.bounds(belief.x, np.array([low, high]) - 0.5 * (low + high) + shift)
+        self.phi = np.concatenate([features, np.ones((len(seen), 1))], axis=1)
         self.lower, self.upper = (b[self.free] for b in bounds)
 
     def run(self) -> Belief:
         b, p = self.belief, len(self.free)
-        noise, theta = b.noise, self.centre
+        noise, theta, total = b.noise, self.centre, float("nan")
         for _ in range(2):
             theta, residual = self._solve(noise, theta)
             spare = len(self.seen) - p
@@ -151,20 +232,20 @@ class _Descent:
                 total = float(np.sqrt(residual @ residual / spare))
                 sd = float(np.clip(total / np.sqrt(2.0), *SD_RANGE))
                 noise = Noise(sd, sd, b.noise.shared)
-        return Belief(b.name, b.law, theta, b.sd, b.T, b.x, b.member, noise, len(self.seen))
+        return replace(b, centred=theta, noise=noise, points=len(self.seen.runs), scatter=total)
 
     def _solve(self, noise: Noise, start: Floats) -> tuple[Floats, Floats]:
         """(theta, residuals of the law alone [k])."""
         b, free = self.belief, self.free
         sd = np.concatenate([np.full(self.phi.shape[1] - 1, noise.misfit), [max(noise.shared, 1e-9)]])
         # w and c are linear: marginalised, they make the residuals' covariance.
-        covariance = (self.phi * sd**2) @ self.phi.T + noise.run**2 * np.eye(len(self.seen))
+        covariance = (self.phi * sd**2) @ self.phi.T + noise.run**2 * together(self.seen.rows)
         whiten = np.linalg.inv(np.linalg.cholesky(covariance))
         theta, damping = start.copy(), 1e-2
         theta[free] = np.clip(theta[free], self.lower, self.upper)
         residual, value = self._value(theta, whiten)
         for _ in range(_STEPS):
-            J = whiten @ b.law.jacobian(theta, self.x)[:, free]
+            J = whiten @ (b.law.jacobian(b.T @ theta, self.seen.x) @ b.T)[:, free]
             white = whiten @ residual
             pull = (self.centre[free] - theta[free]) / b.sd[free] ** 2
             A = J.T @ J + np.diag(b.sd[free] ** -2.0)
@@ -184,9 +265,10 @@ class _Descent:
         return theta, residual
 
     def _value(self, theta: Floats, whiten: Floats) -> tuple[Floats, float]:
-        residual = self.seen.log_loss - self.belief.law.log_prediction(theta, self.x)
+        b = self.belief
+        residual = self.seen.log_loss - b.law.log_prediction(b.T @ theta, self.seen.x)
         white = whiten @ residual
         free = self.free
-        pull = (theta[free] - self.centre[free]) / self.belief.sd[free]
+        pull = (theta[free] - self.centre[free]) / b.sd[free]
         value = float(white @ white + pull @ pull)
         return residual, value if np.isfinite(value) else float("inf")

@@ -11,10 +11,12 @@ import numpy as np
 
 from isoloss.compiler.cells import span_of
 from isoloss.compiler.design.planner import Design, Situation, half_widths, least_half_width
-from isoloss.compiler.design.pool import LENGTHS, misfit_features, spread_out
+from isoloss.compiler.design.pool import spread_out
 from isoloss.compiler.design.target import Target, optimum
+from isoloss.compiler.jobs import short
 from isoloss.compiler.laws.arrays import Floats, Inputs
 from isoloss.compiler.laws.solve import optimum as frontier
+from isoloss.compiler.words import around_text, flop_text, share_text
 from isoloss.dsl.diagnostics import Diagnostic
 from isoloss.dsl.study import Forecast, Study
 
@@ -36,9 +38,13 @@ class Settling:
 
     def said(self) -> str:
         return (
-            f"the cheapest run that would settle it: about N = {self.params:.2g}, D = {self.images:.2g} at fid "
-            f"{self.fid:.3g}, {self.flops:.2g} FLOP"
+            f"the cheapest run that would settle it: about N = {_about(self.params)}, D = "
+            f"{_about(self.images)} at fid {self.fid:.3g}, {flop_text(self.flops)}"
         )
+
+
+def _about(count: float) -> str:
+    return short(round(float(f"{count:.2g}")))
 
 
 def doubts(made: Design, study: Study) -> list[Diagnostic]:
@@ -65,11 +71,13 @@ def _unreachable(made: Design, question: Forecast) -> Iterator[Diagnostic]:
         return
     bound = least_half_width(s, key)
     floor = (
-        "" if bound is None else f", and no plan at this budget comes below {bound:.2%} (seed noise alone)"
+        ""
+        if bound is None
+        else f", and no plan at this budget comes below {around_text(bound)} (seed noise alone)"
     )
     headline = (
-        f"`within = {question.within:.3g}` of forecast `{question.name}` is out of reach: the whole budget "
-        f"is expected to leave {width:.2%} by law `{key[2]}`{floor}"
+        f"`within = {share_text(question.within)}` of forecast `{question.name}` is out of reach: the whole "
+        f"budget is expected to leave {around_text(width)} by law `{key[2]}`{floor}"
     )
     run = _cheapest_for_width(made, key, question.within)
     if run is not None:
@@ -77,8 +85,8 @@ def _unreachable(made: Design, question: Forecast) -> Iterator[Diagnostic]:
     else:
         noise = _noise_width(s, key)
         helps = (
-            f"not even one run at the question's own compute settles it: noise, misfit and the one test set's error of "
-            f"{noise:.2%} stay",
+            f"not even one run at the question's own compute settles it: noise, misfit and the one test set's "
+            f"error, {around_text(noise)} together, stay",
             "ask for a wider `within`",
         )
     yield Diagnostic("B110", headline, span_of(question.origin), help=helps, severity="warning")
@@ -152,10 +160,8 @@ def _rows_at(s: Situation, k: int, runs: list[Settling]) -> Floats:
     """Observation vectors of hypothetical runs in mode k's z, padded; a run nowhere tells nothing."""
     belief, x = s.beliefs[s.state.law[k]], _inputs(runs)
     J = belief.law.jacobian(belief.T @ s.state.centred[k], x) @ belief.T
-    at = np.stack([x.lnN, x.lnD, x.lnQ], axis=1) / LENGTHS
-    phi = misfit_features(s.pool.coordinates, np.nan_to_num(at, nan=1e3, posinf=1e3, neginf=-1e3))
-    H = np.zeros((len(runs), s.state.modes.H.shape[2]))
-    rows = np.concatenate([J, phi, np.ones((len(runs), 1))], axis=1)
+    H = np.zeros((len(runs), s.state.modes.H.shape[3]))
+    rows = np.concatenate([J, s.smooth(x), np.ones((len(runs), 1))], axis=1)
     H[:, : rows.shape[1]] = np.where(np.isfinite(rows), rows, 0.0)
     return H
 
@@ -187,8 +193,8 @@ def _compare(made: Design, question: Forecast, a: Target, b: Target) -> Iterator
     if apart >= APART:
         return
     headline = (
-        f"laws `{a.fit}` and `{b.fit}` answer `{question.name}` {gap:.2%} apart ({np.exp(one):.4g} and "
-        f"{np.exp(two):.4g}), but all cells together would tell them apart by {apart:.2g} standard deviations"
+        f"laws `{a.fit}` and `{b.fit}` answer `{question.name}` {share_text(gap)} apart ({np.exp(one):.3g} and "
+        f"{np.exp(two):.3g}), but all cells together would tell them apart by {apart:.2g} standard deviations"
     )
     run = _cheapest_to_tell(made, a, b)
     settles = run.said() if run is not None else "no run up to the question's compute tells them apart"
@@ -214,8 +220,8 @@ def _distance(s: Situation, a: Target, b: Target) -> float:
     d = first.law.log_prediction(first.theta, x) - second.law.log_prediction(second.theta, x)
     J = second.law.jacobian(second.theta, x) @ second.T
     noise = second.noise
-    features = np.concatenate([s.features[rows], np.ones((len(rows), 1))], axis=1)
-    sd = np.concatenate([np.full(s.features.shape[1], noise.misfit), [max(noise.shared, 1e-6)]])
+    features = np.concatenate([s.smooth(x), np.ones((len(rows), 1))], axis=1)
+    sd = np.concatenate([np.full(s.smooth.size, noise.misfit), [max(noise.shared, 1e-6)]])
     whiten = np.linalg.inv(
         np.linalg.cholesky((features * sd**2) @ features.T + noise.run**2 * np.eye(len(rows)))
     )

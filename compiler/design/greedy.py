@@ -7,7 +7,7 @@ results, so a batch is planned at once. planning.md Q1. Pure and deterministic: 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -25,9 +25,10 @@ SWAPS = 120
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Modes:
-    """Laws at one theta each, padded to one length d of z: `H` [K, n, d], `P` [K, d, d] covariance before any
-    choice, `G` [K, t, d] gradients, `weight` [K, t] summing to 1 (0: not asked of this law), `noise` [K]
-    variance of a single run."""
+    """Laws at one theta each, padded to one length d of z: `H` [K, n, v, d] observation vectors of what a run
+    shows (one number, or v along its curve; padded with zeros, which tell nothing), `P` [K, d, d] covariance
+    before any choice, `G` [K, t, d] gradients, `weight` [K, t] summing to 1 (0: not asked of this law), `noise`
+    [K] variance of a single observation, independent of all others."""
 
     H: Floats
     P: Floats
@@ -37,19 +38,22 @@ class Modes:
 
 
 class Belt:
-    """The covariance while runs are added: P, and for all candidates var(y) and cov(answer, y)."""
+    """The covariance while runs are added: P [K, d, d]; of all candidates var(y) [K, n, v, v] and cov(y, answer)
+    [K, n, v, t]; V [K, t] of the answers."""
 
     def __init__(self, modes: Modes) -> None:
         self.modes = modes
         self.P = modes.P.copy()
-        self.cross = self.var = self.V = np.empty(0)
+        self.cross: Floats
+        self.var: Floats
+        self.V: Floats
         self._refresh()
 
     def _refresh(self) -> None:
         m = self.modes
-        HP = m.H @ self.P
-        self.var = np.einsum("knd,knd->kn", HP, m.H)
-        self.cross = HP @ m.G.transpose(0, 2, 1)
+        HP = m.H @ self.P[:, None]
+        self.var = HP @ m.H.swapaxes(2, 3)
+        self.cross = HP @ m.G.swapaxes(1, 2)[:, None]
         self.V = np.einsum("ktd,kde,kte->kt", m.G, self.P, m.G)
 
     def copy(self) -> Belt:
@@ -58,34 +62,47 @@ class Belt:
         twin.cross, twin.var, twin.V = self.cross.copy(), self.var.copy(), self.V.copy()
         return twin
 
+    def weighing(self, weight: Floats) -> Belt:
+        """The same, with other weights of the answers [K, t]."""
+        twin = self.copy()
+        twin.modes = replace(self.modes, weight=weight)
+        return twin
+
     def add(self, i: int, sign: float = 1.0) -> None:
         """Condition on a run of candidate i; with `sign` -1 forget one."""
         m = self.modes
-        h = m.H[:, i]
-        u = np.einsum("kde,ke->kd", self.P, h)
-        s = m.noise * sign + self.var[:, i]
-        Hu = np.einsum("knd,kd->kn", m.H, u)
-        gu = np.einsum("ktd,kd->kt", m.G, u)
-        self.P -= u[:, :, None] * (u / s[:, None])[:, None, :]
-        self.var -= Hu**2 / s[:, None]
-        self.cross -= Hu[:, :, None] * (gu / s[:, None])[:, None, :]
-        self.V -= gu**2 / s[:, None]
+        # One observation after the other: their errors are independent.
+        for h in m.H[:, i].swapaxes(0, 1):
+            u = np.einsum("kde,ke->kd", self.P, h)
+            s = m.noise * sign + np.einsum("kd,kd->k", u, h)
+            Hu = np.einsum("knvd,kd->knv", m.H, u)
+            gu = np.einsum("ktd,kd->kt", m.G, u)
+            per = Hu / s[:, None, None]
+            self.P -= u[:, :, None] * (u / s[:, None])[:, None, :]
+            self.var -= per[:, :, :, None] * Hu[:, :, None, :]
+            self.cross -= per[:, :, :, None] * gu[:, None, None, :]
+            self.V -= gu**2 / s[:, None]
 
     def add_all(self, rows: Ints) -> None:
         """Condition on one run of each of these at once."""
         m = self.modes
-        H = m.H[:, rows]
-        information = H.transpose(0, 2, 1) @ H / m.noise[:, None, None]
+        H = m.H[:, rows].reshape(len(m.H), -1, m.H.shape[3])
+        information = H.swapaxes(1, 2) @ H / m.noise[:, None, None]
         # (I + P M)^-1 P holds where P is singular: fixed parameters and padding stay as they are.
         P = np.linalg.solve(np.eye(self.P.shape[1]) + self.P @ information, self.P)
-        self.P = 0.5 * (P + P.transpose(0, 2, 1))
+        self.P = 0.5 * (P + P.swapaxes(1, 2))
         self._refresh()
 
     def reduction(self) -> Floats:
         """What each candidate takes from the variance of each answer, relatively: [K, n, t] in [0, 1]."""
         floor = np.maximum(self.V, 1e-300)[:, None, :]
-        total = np.maximum(self.var, 0.0) + self.modes.noise[:, None]
-        return np.asarray(np.clip(self.cross**2 / (total[:, :, None] * floor), 0.0, 1.0 - 1e-12))
+        if self.var.shape[2] == 1:
+            total = np.maximum(self.var[:, :, 0], 0.0) + self.modes.noise[:, None, None]
+            taken = self.cross[:, :, 0] ** 2 / total
+        else:
+            total = self.var + self.modes.noise[:, None, None, None] * np.eye(self.var.shape[2])
+            taken = np.sum(self.cross * np.linalg.solve(total, self.cross), axis=2)
+        return np.asarray(np.clip(taken / floor, 0.0, 1.0 - 1e-12))
 
     def worth(self) -> Floats:
         """Fall of the mean log variance of the answers by each candidate [n]."""
@@ -94,6 +111,12 @@ class Belt:
     def gain(self) -> Floats:
         """Relative variance reduction of the answers by each candidate [n], in [0, 1]."""
         return np.asarray(np.einsum("knt,kt->n", self.reduction(), self.modes.weight))
+
+    def gain_of(self, columns: Sequence[int]) -> Floats:
+        """`gain` of these answers alone [n]."""
+        mine = list(columns)
+        weight = self.modes.weight[:, mine]
+        return np.asarray(np.einsum("knt,kt->n", self.reduction()[:, :, mine], weight / weight.sum()))
 
     def score(self) -> float:
         """Mean log variance of the answers: what a design makes small."""
@@ -223,12 +246,14 @@ def _swap(bought: Bought, open: Bools, limit: float) -> Bought:
     return Bought(tuple(order), belt, purse)
 
 
-def without_each(bought: Bought) -> Floats:
-    """For each bought run, in order: the relative growth of the answers' variance were it not bought, as the
-    share of that variance which it takes [k], in [0, 1]."""
-    values = []
+def without_each(bought: Bought, columns: Sequence[int]) -> Floats:
+    """For each bought run, in order: the share of the variance of these answers that it takes, as if it had been
+    bought last [k], in [0, 1]."""
+    mine, values = list(columns), []
+    weight = bought.belt.modes.weight[:, mine]
     for i in bought.order:
         belt = bought.belt.copy()
         belt.add(i, -1.0)
-        values.append(float(np.sum((1.0 - bought.belt.V / np.maximum(belt.V, 1e-300)) * belt.modes.weight)))
+        taken = 1.0 - bought.belt.V[:, mine] / np.maximum(belt.V[:, mine], 1e-300)
+        values.append(float(np.sum(taken * weight) / weight.sum()))
     return np.asarray(np.clip(np.array(values), 0.0, 1.0))

@@ -14,12 +14,13 @@ import numpy as np
 
 from isoloss.compiler.cells import Cell
 from isoloss.compiler.design.ask import Asked, asked, seen
+from isoloss.compiler.design.balance import buy_evenly
 from isoloss.compiler.design.belief import Belief, believe
 from isoloss.compiler.design.bound import COLUMNS, least_sd
 from isoloss.compiler.design.choice import Candidate, Choice, ComputeBudget, everything, total_flops
-from isoloss.compiler.design.greedy import Belt, Bought, Purse, buy
-from isoloss.compiler.design.pool import Pool, cost_rule, misfit_features, spread_out
-from isoloss.compiler.design.state import State, state
+from isoloss.compiler.design.greedy import POWERS, Belt, Bought, Purse
+from isoloss.compiler.design.pool import Pool, Smooth, cost_rule, spread_out
+from isoloss.compiler.design.state import LARGE, State, state
 from isoloss.compiler.laws.arrays import Bools, Floats, FlopsPerImage
 from isoloss.compiler.runs import Knowledge, Run
 from isoloss.dsl.study import Study
@@ -28,7 +29,7 @@ from isoloss.dsl.study import Study
 #: rest. A share counts as spent at four fifths of it: what is left buys no run that matters.
 STAGES = (0.1, 0.4, 1.0)
 SPENT = 0.8
-#: The whole budget's plan is only predicted, not run: one power will do.
+#: The whole budget's plan is only predicted, not run: for large pools one power will do.
 _FORESEEN = (0.5,)
 
 
@@ -39,7 +40,7 @@ class Situation:
 
     cells: Sequence[Cell]
     pool: Pool
-    features: Floats
+    smooth: Smooth
     laws: Sequence[Asked]
     beliefs: Sequence[Belief]
     rule: FlopsPerImage
@@ -66,8 +67,9 @@ class Situation:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Design:
-    """`slice` is what is ready now, `foreseen` the rest of the budget as it looks now. `stage`: pilot, slice,
-    all (the budget holds every cell), or complete (nothing is left to run)."""
+    """`slice` is what is ready now, `foreseen` what the whole budget may buy as it looks now, the slice's runs
+    among them or not. `stage`: pilot, slice, all (the budget holds every cell), or complete (nothing is left to
+    run)."""
 
     situation: Situation
     stage: str
@@ -115,30 +117,34 @@ def situation(
     laws = asked(study, runs, pool)
     if not laws:
         return None
-    features = misfit_features(pool.coordinates)
+    smooth = Smooth.over(pool.coordinates)
     shared = 0.0 if test_images is None else 1.0 / float(np.sqrt(test_images))
-    data = [seen(each, runs, knowledge) for each in laws]
+    data = [seen(each, runs, knowledge, pool) for each in laws]
     beliefs = [
-        believe(each.key, each.law, pool, each.member, known, features, shared)
+        believe(each.key, each.law, pool, each.member, known, smooth, shared, each.fractions)
         for each, known in zip(laws, data, strict=True)
     ]
     rule = cost_rule(cells)
-    now = state(laws, beliefs, features, [known.rows for known in data], rule)
+    now = state(laws, beliefs, [known.runs for known in data], rule)
     if now is None:
         return None
     # Pinned runs are as good as begun.
     owned = tuple(i for i, run in enumerate(runs) if run.train in knowledge.finished or candidates[i].pinned)
     begun = tuple(i for i in owned if not knowledge.complete(runs[i]))
-    return Situation(cells, pool, features, laws, beliefs, rule, now, owned, begun, available)
+    return Situation(cells, pool, smooth, laws, beliefs, rule, now, owned, begun, available)
 
 
 def plan(made: Situation) -> Design:
-    """The next slice, and the rest of the budget as far as it can be foreseen."""
+    """The next slice, and the whole budget as far as it can be foreseen."""
     stage, slice = next_slice(made)
-    open = made.open()
-    open[list(slice.order)] = False
-    belt, purse = slice.belt, slice.purse
-    foreseen = buy(made.state.modes, purse, open, made.available, _FORESEEN, belt, swaps=False)
+    if slice.purse.spent > STAGES[-2] * made.available:
+        # The last slice is the whole budget.
+        return Design(made, stage, slice, slice)
+    # What the budget could buy at once by what is known now: a slice is a look ahead, and what it shows changes
+    # the rest.
+    belt, purse = made.before()
+    powers, swaps = (POWERS, True) if len(made.pool) <= LARGE else (_FORESEEN, False)
+    foreseen = buy_evenly(belt, made.state.questions, purse, made.open(), made.available, powers, swaps=swaps)
     return Design(made, stage, slice, foreseen)
 
 
@@ -155,13 +161,13 @@ def with_all(made: Situation) -> Design:
 
 def next_slice(made: Situation) -> tuple[str, Bought]:
     """(stage, what is bought next): nothing, where nothing affordable tells more."""
-    modes, open = made.state.modes, made.open()
+    open = made.open()
     belt, purse = made.before()
     for number, share in enumerate(STAGES):
         limit = share * made.available
         if purse.spent >= limit * (SPENT if share < 1 else 1.0):
             continue
-        bought = buy(modes, purse, open, limit, belt=belt)
+        bought = buy_evenly(belt, made.state.questions, purse, open, limit)
         if bought.order:
             return ("pilot" if number == 0 else "slice"), bought
     return "slice" if made.begun else "complete", Bought((), belt, purse)
@@ -193,7 +199,7 @@ def facts(made: Design) -> dict[str, Any]:
         "stage": made.stage,
         "slice_runs": len(made.slice.order),
         "slice_flops": made.slice.purse.spent - purse.spent,
-        "foreseen_runs": len(made.foreseen.order),
+        "foreseen_runs": len(set(made.foreseen.order) - set(made.slice.order)),
         "assumed_fids": {g: s.pool.fids[g] for g in s.pool.assumed},
         "laws": {b.name: _belief(b) for b in s.beliefs},
         "answers": [
@@ -201,10 +207,10 @@ def facts(made: Design) -> dict[str, Any]:
                 "question": key[0],
                 "what": key[1],
                 "law": key[2],
-                "now": now[key],
-                "after_slice": after[key],
-                "whole_budget": end[key],
-                "no_plan_below": least_half_width(s, key),
+                "now": three_digits(now[key]),
+                "after_slice": three_digits(after[key]),
+                "whole_budget": three_digits(end[key]),
+                "no_plan_below": None if (least := least_half_width(s, key)) is None else three_digits(least),
             }
             for key in now
         ],
@@ -216,10 +222,15 @@ def _belief(b: Belief) -> dict[str, Any]:
         "form": b.law.name,
         "runs": b.points,
         "from": "a prior, assumed" if b.points == 0 else "a prior, assumed, and finished runs",
-        "noise": b.noise.run,
-        "misfit": b.noise.misfit,
-        "shared": b.noise.shared,
+        "noise": three_digits(b.noise.run),
+        "misfit": three_digits(b.noise.misfit),
+        "shared": three_digits(b.noise.shared),
     }
+
+
+def three_digits(value: float) -> float:
+    """What machines agree on: the last bits of their sums differ."""
+    return float(f"{value:.3g}")
 
 
 def least_half_width(made: Situation, key: tuple[str, str, str]) -> float | None:
@@ -236,7 +247,10 @@ def least_half_width(made: Situation, key: tuple[str, str, str]) -> float | None
             free = belief.sd > 0
             p = len(belief.sd)
             rows = spread_out(np.flatnonzero(belief.member), made.pool.coordinates, COLUMNS)
-            f = s.modes.H[k, rows, :p][:, free]
-            sd = least_sd(f, made.pool.own[rows], s.modes.G[k, t, :p][free], belief.noise.run, made.available)
+            views = len(belief.views)
+            f = s.modes.H[k, rows, :views, :p].reshape(-1, p)[:, free]
+            # A run's observations bought one by one, each at its share of the cost: no plan does better.
+            cost = np.repeat(made.pool.own[rows] / views, views)
+            sd = least_sd(f, cost, s.modes.G[k, t, :p][free], belief.noise.run, made.available)
             return None if sd is None else 1.96 * sd
     return None

@@ -21,6 +21,8 @@ LENGTHS = np.array([1.5, 1.5, 1.0])
 NEGLIGIBLE = 1e-3
 #: The GP is expanded on so many points at most, spread over the pool (Nystrom).
 ANCHORS = 160
+#: Coordinates of what has no end: so many length scales away, nothing is shared.
+FAR = 1e3
 #: Generators whose FID is not measured yet are assumed to lie evenly in this range of ln(1 + FID), in the
 #: order of their declaration: .1 to 9 in FID.
 UNKNOWN_QUALITY = (0.1, 2.3)
@@ -45,8 +47,8 @@ class Pool:
 
     @property
     def coordinates(self) -> Floats:
-        """[n, 3]: ln N, ln D, ln(1 + FID) in length scales of the GP."""
-        return np.asarray(np.stack([self.x.lnN, self.x.lnD, self.x.lnQ], axis=1) / LENGTHS)
+        """[n, 3], in length scales of the GP."""
+        return coordinates_of(self.x)
 
     @classmethod
     def of(cls, cells: Sequence[Cell], candidates: Sequence[Candidate], generators: Sequence[str]) -> Pool:
@@ -74,16 +76,41 @@ class Pool:
         )
 
 
-def misfit_features(coordinates: Floats, at: Floats | None = None) -> Floats:
-    """[n, m] with features @ features.T ~ K, the squared-exponential GP of unit variance over the pool; or of
-    the points `at` in the basis of the pool. What replicates of one cell share, and neighbours mostly."""
-    anchors = coordinates[spread_out(np.unique(coordinates, axis=0, return_index=True)[1], coordinates)]
-    values, vectors = np.linalg.eigh(_kernel(anchors, anchors))
-    keep = values > NEGLIGIBLE * len(anchors)
-    basis = vectors[:, keep] / np.sqrt(values[keep])
-    # Signs of eigenvectors are the solver's mood: fix them, so that equal inputs give equal bytes.
-    basis = basis * np.where(basis[np.abs(basis).argmax(axis=0), np.arange(basis.shape[1])] < 0, -1.0, 1.0)
-    return np.asarray(_kernel(coordinates if at is None else at, anchors) @ basis)
+@dataclass(frozen=True, slots=True, eq=False)
+class Smooth:
+    """The misfit as a squared-exponential GP of unit variance in low rank: features @ features.T ~ K. What
+    replicates of one cell share, and neighbours mostly. `anchors` [a, 3], `basis` [a, m]."""
+
+    anchors: Floats
+    basis: Floats
+
+    @classmethod
+    def over(cls, coordinates: Floats) -> Smooth:
+        """Expanded over these points [n, 3]."""
+        anchors = coordinates[spread_out(np.unique(coordinates, axis=0, return_index=True)[1], coordinates)]
+        values, vectors = np.linalg.eigh(_kernel(anchors, anchors))
+        keep = values > NEGLIGIBLE * len(anchors)
+        basis = vectors[:, keep] / np.sqrt(values[keep])
+        # Signs of eigenvectors are the solver's mood: fix them, so that equal inputs give equal bytes.
+        basis = basis * np.where(
+            basis[np.abs(basis).argmax(axis=0), np.arange(basis.shape[1])] < 0, -1.0, 1.0
+        )
+        return cls(anchors, basis)
+
+    @property
+    def size(self) -> int:
+        """m."""
+        return int(self.basis.shape[1])
+
+    def __call__(self, x: Inputs) -> Floats:
+        """Features [k, m] of these points; a point without end in N or D shares nothing with the pool."""
+        at = np.nan_to_num(coordinates_of(x), nan=FAR, posinf=FAR, neginf=-FAR)
+        return np.asarray(_kernel(at, self.anchors) @ self.basis)
+
+
+def coordinates_of(x: Inputs) -> Floats:
+    """[n, 3]: ln N, ln D, ln(1 + FID) in length scales of the GP."""
+    return np.asarray(np.stack([x.lnN, x.lnD, x.lnQ], axis=1) / LENGTHS)
 
 
 def spread_out(rows: Ints, coordinates: Floats, most: int = ANCHORS) -> Ints:

@@ -12,8 +12,9 @@ import numpy as np
 from isoloss.compiler.design.ask import Asked
 from isoloss.compiler.design.belief import Belief
 from isoloss.compiler.design.greedy import Modes
-from isoloss.compiler.design.target import Target, gradients
+from isoloss.compiler.design.target import Target, gradients, optimum
 from isoloss.compiler.laws.arrays import Floats, FlopsPerImage, Ints
+from isoloss.compiler.portfolio import evidence
 
 #: Pools above this size are planned at the most probable theta alone.
 LARGE = 3000
@@ -33,61 +34,123 @@ class State:
     middle: tuple[bool, ...]
     targets: tuple[Target, ...]
 
+    @property
+    def questions(self) -> Ints:
+        """Which question each answer belongs to [t], numbered from 0; a question may ask for a loss and a size."""
+        names = [(target.question, target.what) for target in self.targets]
+        first = list(dict.fromkeys(names))
+        return np.array([first.index(name) for name in names])
 
-#: Law, theta, H [n, d], P [d, d], gradients per target, most probable.
+
+#: Law, theta, H [n, v, d], P [d, d], gradients per target, most probable.
 _Found: TypeAlias = tuple[int, Floats, Floats, Floats, dict[int, Floats], bool]
 
 
+class Optima:
+    """Optima at a theta, each sought once."""
+
+    def __init__(self, rule: FlopsPerImage) -> None:
+        self.rule = rule
+        self._known: dict[tuple[str, bytes, float, float], tuple[float, float, float]] = {}
+
+    def __call__(self, belief: Belief, theta: Floats, target: Target) -> tuple[float, float, float]:
+        """ln N*, ln D*, ln L*, or nan."""
+        key = (belief.law.name, theta.tobytes(), target.flops, target.fid)
+        if key not in self._known:
+            self._known[key] = optimum(belief.law, theta, target, self.rule)
+        return self._known[key]
+
+    def value(self, belief: Belief, target: Target) -> float:
+        """The most probable answer."""
+        lnN, _, lnL = self(belief, belief.theta, target)
+        return lnN if target.what == "size" else lnL
+
+    def gradients(self, belief: Belief, centred: Floats, target: Target) -> Floats | None:
+        theta = belief.T @ centred
+        at = None if target.what == "fit" else self(belief, theta, target)
+        return gradients(belief.law, theta, belief.T, target, at)
+
+
 def state(
-    laws: Sequence[Asked],
-    beliefs: Sequence[Belief],
-    features: Floats,
-    finished: Sequence[Ints],
-    rule: FlopsPerImage,
+    laws: Sequence[Asked], beliefs: Sequence[Belief], finished: Sequence[Ints], rule: FlopsPerImage
 ) -> State | None:
     """None where no law has an answer to any question at its belief. `finished` rows per law."""
     found: list[_Found] = []
     targets: list[Target] = []
-    large = len(features) > LARGE
+    optima, credit = Optima(rule), list[float]()
     for k, (each, belief) in enumerate(zip(laws, beliefs, strict=True)):
         slots = {}
         for t in each.targets:
             slots[len(targets)] = t
             targets.append(t)
-        prior = belief.prior(features.shape[1])
-        middle = _mode(belief, belief.centred, prior, features, finished[k])
-        direction = _direction(belief, middle[1], each, rule)
+        large = len(belief.member) > LARGE
+        rivals = _rivals(k, laws, beliefs)
+        # Of two laws one is nearer the truth: the way from one to the other is 0 or 1, with these odds.
+        odds = evidence(
+            [belief.scatter, *(r.scatter for r in rivals)], [belief.spare, *(r.spare for r in rivals)]
+        )
+        chance = odds[1:] / (odds[0] + odds[1:])
+        prior = belief.prior(chance * (1.0 - chance))
+        credit.append(float(odds[0] / odds.sum()))
+        middle = _mode(belief, belief.centred, rivals, prior, finished[k])
+        direction = _direction(belief, middle[1], each, optima)
         thetas = [belief.centred]
         if direction is not None and not large:
             thetas += [belief.centred + direction, belief.centred - direction]
         for i, theta in enumerate(thetas):
-            H, P = middle if i == 0 else _mode(belief, theta, prior, features, finished[k])
-            G = _gradients(belief, theta, slots, rule, H.shape[1])
+            H, P = middle if i == 0 else _mode(belief, theta, rivals, prior, finished[k])
+            G = _gradients(belief, theta, slots, optima, H.shape[2])
+            _disagree(G, slots, belief, rivals, optima)
             if G:
                 found.append((k, theta, H, P, G, i == 0))
     if not found:
         return None
-    return _stack(found, targets, beliefs)
+    return _stack(found, targets, beliefs, credit)
+
+
+def _rivals(k: int, laws: Sequence[Asked], beliefs: Sequence[Belief]) -> list[Belief]:
+    """Laws that answer a question of law k too. Before any run they are images of one prior: none."""
+    mine = {(t.question, t.what) for t in laws[k].targets}
+    return [
+        beliefs[o]
+        for o, other in enumerate(laws)
+        if o != k
+        and min(beliefs[o].points, beliefs[k].points) > 0
+        and mine & {(t.question, t.what) for t in other.targets}
+    ]
+
+
+def _disagree(
+    G: dict[int, Floats], slots: dict[int, Target], belief: Belief, rivals: Sequence[Belief], optima: Optima
+) -> None:
+    """Adds to the gradients [1, d] what each answer would change by were a rival true: its last coordinates."""
+    for t, g in G.items():
+        if slots[t].what == "fit":
+            continue
+        for r, rival in enumerate(rivals):
+            gap = optima.value(rival, slots[t]) - optima.value(belief, slots[t])
+            if np.isfinite(gap):
+                g[0, r - len(rivals)] = gap
 
 
 def _mode(
-    belief: Belief, centred: Floats, prior: Floats, features: Floats, finished: Ints
+    belief: Belief, centred: Floats, rivals: Sequence[Belief], prior: Floats, finished: Ints
 ) -> tuple[Floats, Floats]:
-    """Observation vectors [n, d] and the covariance [d, d] after the finished runs."""
-    H = belief.rows(centred, features)
+    """Observation vectors [n, v, d] and the covariance [d, d] after the finished runs."""
+    H = belief.rows(centred, rivals)
     free = prior > 0
     P = np.zeros((len(prior), len(prior)))
-    mine = H[finished][:, free]
+    mine = H[finished].reshape(-1, len(prior))[:, free]
     precision = np.diag(1.0 / prior[free]) + mine.T @ mine / belief.noise.run**2
     P[np.ix_(free, free)] = np.linalg.inv(precision)
     return H, P
 
 
-def _direction(belief: Belief, P: Floats, each: Asked, rule: FlopsPerImage) -> Floats | None:
+def _direction(belief: Belief, P: Floats, each: Asked, optima: Optima) -> Floats | None:
     """One standard deviation of theta along the first question [p]."""
     p = len(belief.centred)
     for target in each.targets:
-        g = gradients(belief.law, belief.theta, belief.T, target, rule)
+        g = optima.gradients(belief, belief.centred, target)
         if g is not None and len(g) == 1:
             Pg = P[:p, :p] @ g[0]
             step = Pg / np.sqrt(max(float(g[0] @ Pg), 1e-300))
@@ -97,41 +160,44 @@ def _direction(belief: Belief, P: Floats, each: Asked, rule: FlopsPerImage) -> F
 
 
 def _gradients(
-    belief: Belief, centred: Floats, slots: dict[int, Target], rule: FlopsPerImage, d: int
+    belief: Belief, centred: Floats, slots: dict[int, Target], optima: Optima, d: int
 ) -> dict[int, Floats]:
     """Per answer, gradients in z [k, d]: those that theta has an answer to."""
     found = {}
     for t, target in slots.items():
-        g = gradients(belief.law, belief.T @ centred, belief.T, target, rule)
+        g = optima.gradients(belief, centred, target)
         if g is not None:
             g = g[belief.sd[: g.shape[1]] > 0] if target.what == "fit" and len(g) > 1 else g
             found[t] = np.concatenate([g, np.zeros((len(g), d - g.shape[1]))], axis=1)
     return found
 
 
-def _stack(found: Sequence[_Found], targets: Sequence[Target], beliefs: Sequence[Belief]) -> State:
-    d = max(entry[2].shape[1] for entry in found)
+def _stack(
+    found: Sequence[_Found], targets: Sequence[Target], beliefs: Sequence[Belief], credit: Sequence[float]
+) -> State:
     n, K = len(found[0][2]), len(found)
+    v, d = (max(entry[2].shape[axis] for entry in found) for axis in (1, 2))
     # A law's parameters as a question are several answers; each gets a column.
     columns = [
         (t, j)
         for t in range(len(targets))
         for j in range(max((len(e[4][t]) for e in found if t in e[4]), default=0))
     ]
-    H, P = np.zeros((K, n, d)), np.zeros((K, d, d))
+    H, P = np.zeros((K, n, v, d)), np.zeros((K, d, d))
     G, weight = np.zeros((K, len(columns), d)), np.zeros((K, len(columns)))
     questions = list(dict.fromkeys((targets[t].question, targets[t].what) for t, _ in columns))
-    for k, (_, _, Hk, Pk, Gk, _) in enumerate(found):
-        have = Hk.shape[1]
-        H[k, :, :have], P[k, :have, :have] = Hk, Pk
+    for k, (law, _, Hk, Pk, Gk, _) in enumerate(found):
+        views, have = Hk.shape[1:]
+        H[k, :, :views, :have], P[k, :have, :have] = Hk, Pk
         for column, (t, j) in enumerate(columns):
             if t in Gk and j < len(Gk[t]):
                 G[k, column, :have] = Gk[t][j]
-                weight[k, column] = 1.0
-    # Each question counts the same, however many laws, modes and parameters speak to it.
+                weight[k, column] = credit[law]
+    # Each question counts the same, however many laws, modes and parameters speak to it: a law as much as it is
+    # believed among its rivals.
     for question in questions:
         mine = [c for c, (t, _) in enumerate(columns) if (targets[t].question, targets[t].what) == question]
-        weight[:, mine] /= max(weight[:, mine].sum(), 1.0) * len(questions)
+        weight[:, mine] /= max(weight[:, mine].sum(), 1e-300) * len(questions)
     noise = np.array([beliefs[entry[0]].noise.run ** 2 for entry in found])
     return State(
         Modes(H, P, G, weight, noise),

@@ -1,7 +1,7 @@
 """What is asked, as gradients: question + law at theta -> d answer / d theta.
 
-Loss at a compute budget has, by the envelope theorem, the gradient of the loss at its optimum, J(N*, D*, FID).
-ln N* and exponents are differentiated numerically through the law's own optimum, whatever the law.
+Loss at a compute budget has, by the envelope theorem, the gradient of the loss at its optimum, J(N*, D*, FID);
+ln N* moves by the implicit function theorem, whatever the law; exponents are differentiated numerically.
 planning.md Q1; closed forms of law 2 hold the tests. Pure."""
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from isoloss.compiler.laws import solve
 from isoloss.compiler.laws.arrays import Floats, FlopsPerImage, Inputs
 from isoloss.compiler.laws.law import Law
 
-#: Step of central differences in theta about the middle of the pool: errors of the optimum's search are 1e-7,
-#: curvature errors 1e-6.
-STEP = 1e-3
+#: Step of central differences in ln N along the isoFLOP line and in exponents: relative errors about 1e-5.
+STEP = 1e-2
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,24 +40,37 @@ def optimum(law: Law, theta: Floats, target: Target, rule: FlopsPerImage) -> tup
     return lnN, lnD, lnL
 
 
-def gradients(law: Law, theta: Floats, T: Floats, target: Target, rule: FlopsPerImage) -> Floats | None:
-    """[k, p] in centred coordinates (theta = T @ centred), k > 1 for a law's parameters. None where the law
-    has no answer at theta."""
+def gradients(
+    law: Law, theta: Floats, T: Floats, target: Target, at: tuple[float, float, float] | None
+) -> Floats | None:
+    """[k, p] in centred coordinates (theta = T @ centred), k > 1 for a law's parameters; `at`: the optimum at
+    theta, where one is asked. None where the law has no answer at theta."""
+    if target.what == "fit":
+        return _exponent(law, theta, T)
+    if at is None or not np.isfinite(at[0]):
+        return None
+    lnN, lnD, _ = at
     if target.what == "loss":
-        lnN, lnD, _ = optimum(law, theta, target, rule)
-        if not np.isfinite(lnN):
-            return None
-        x = Inputs(np.array([lnN]), np.array([lnD]), np.array([target.fid]), np.array([lnD]))
-        g = law.jacobian(theta, x)[0] @ T
-        return np.asarray(g[None, :]) if np.isfinite(g).all() else None
-    nudged = np.concatenate([theta + STEP * T.T, theta - STEP * T.T])
-    if target.what == "size":
-        values = solve.optimum(law, nudged, target.flops, target.fid, rule)[0]
+        g = law.jacobian(theta, _points([lnN], [lnD], target.fid))[0] @ T
     else:
-        exponents = law.exponents(nudged)
-        if "a" not in exponents:
-            return np.eye(len(theta))
-        values = exponents["a"]
-    up, down = np.split(values, 2)
+        # N D = constant through the optimum: h = d lnL / d lnN = 0 there, d lnN* = -(dh / d theta) / (dh / d lnN).
+        step = np.array([-STEP, 0.0, STEP])
+        line = _points(lnN + step, lnD - step, target.fid)
+        below, _, above = law.jacobian(theta, line) @ T
+        lnL = law.log_prediction(theta, line)
+        g = -(above - below) / (2 * STEP) / ((lnL[0] - 2 * lnL[1] + lnL[2]) / STEP**2)
+    return np.asarray(g[None, :]) if np.isfinite(g).all() else None
+
+
+def _exponent(law: Law, theta: Floats, T: Floats) -> Floats | None:
+    exponents = law.exponents(np.concatenate([theta + STEP * T.T, theta - STEP * T.T]))
+    if "a" not in exponents:
+        return np.eye(len(theta))
+    up, down = np.split(exponents["a"], 2)
     g = (up - down) / (2 * STEP)
     return np.asarray(g[None, :]) if np.isfinite(g).all() else None
+
+
+def _points(lnN: ArrayLike, lnD: ArrayLike, fid: float) -> Inputs:
+    N, D = np.asarray(lnN, dtype=np.float64), np.asarray(lnD, dtype=np.float64)
+    return Inputs(N, D, np.full_like(N, fid), D)

@@ -4,17 +4,21 @@ In: Design. Out: Choice, with notes for every question and for the plan. Pure.""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from isoloss.compiler.design.choice import PINNED, Candidate, Choice
 from isoloss.compiler.design.doubt import doubts
 from isoloss.compiler.design.greedy import without_each
-from isoloss.compiler.design.planner import Design, facts
+from isoloss.compiler.design.planner import Design, facts, three_digits
 from isoloss.compiler.fits import settle
+from isoloss.compiler.words import around_text, flop_text, share_text, wider_text
 from isoloss.dsl.study import Study
 
+#: Questions that a reason names, at most, and the change of an interval that is worth naming.
+_NAMED, _NOTHING = 3, 1e-3
+_WHAT = {"loss": "loss", "size": "N*", "fit": "exponent a, or parameters,"}
 _STAGE = {
     "pilot": "the pilot",
     "slice": "this slice",
@@ -24,37 +28,48 @@ _STAGE = {
 
 
 def choice_of(made: Design, study: Study, candidates: Sequence[Candidate]) -> Choice:
-    """Chosen: what is finished or begun, and the slice. Reasons and gains in relative variance reduction of
-    the answers, mean over questions."""
+    """Chosen: what is finished or begun, and the slice. Reasons say how each question's interval would change;
+    gains are relative variance reductions of the answers, mean over questions."""
     s = made.situation
-    names = ", ".join(f"`{q}`" for q in dict.fromkeys(t.question for t in s.state.targets))
+    questions = _questions(made)
     reasons: dict[int, str] = {
         i: "bought before: finished runs are kept and counted" for i in s.owned if i not in s.begun
     }
     reasons |= dict.fromkeys(s.begun, "bought before: begun, so it is brought to its end")
     reasons |= {c.index: PINNED for c in candidates if c.pinned}
-    values = without_each(made.slice)
-    for number, (i, value) in enumerate(zip(made.slice.order, values, strict=True), 1):
+    shares = {name: without_each(made.slice, columns) for name, columns in questions.items()}
+    for k, i in enumerate(made.slice.order):
         reasons[i] = (
-            f"number {number} of {len(made.slice.order)} in {_STAGE[made.stage]}: without it the variance "
-            f"of {names} would be {_more(value)} larger"
+            f"number {k + 1} of {len(made.slice.order)} in {_STAGE[made.stage]}: "
+            f"{_without({name: float(share[k]) for name, share in shares.items()})}"
         )
-    gains = made.slice.belt.gain()
+    belt = made.slice.belt
+    gains, narrower = belt.gain(), {name: belt.gain_of(columns) for name, columns in questions.items()}
     foreseen = set(made.foreseen.order)
     left = s.available - made.slice.purse.spent
     dropped = [c.index for c in candidates if c.index not in reasons]
     for i in dropped:
-        reasons[i] = _why_dropped(
-            i in foreseen, float(made.slice.purse.price[i]), left, float(gains[i]), made.stage
-        )
-    choice = Choice(
-        chosen=tuple(sorted({*s.owned, *made.slice.order})),
-        dropped=tuple(dropped),
-        reasons=reasons,
-        flops=made.slice.purse.spent,
-        gains={i: float(f"{gains[i]:.6g}") for i in dropped},
+        would = _with({name: float(share[i]) for name, share in narrower.items()})
+        reasons[i] = _why_dropped(i in foreseen, float(made.slice.purse.price[i]), left, would)
+    return told(
+        made,
+        study,
+        Choice(
+            chosen=tuple(sorted({*s.owned, *made.slice.order})),
+            dropped=tuple(dropped),
+            reasons=reasons,
+            flops=made.slice.purse.spent,
+            gains={i: three_digits(float(gains[i])) for i in dropped},
+        ),
     )
-    return told(made, study, choice)
+
+
+def _questions(made: Design) -> dict[str, list[int]]:
+    """Columns of the answers by question."""
+    found: dict[str, list[int]] = {}
+    for column, target in enumerate(made.situation.state.targets):
+        found.setdefault(target.question, []).append(column)
+    return found
 
 
 def told(made: Design, study: Study, choice: Choice) -> Choice:
@@ -63,24 +78,38 @@ def told(made: Design, study: Study, choice: Choice) -> Choice:
     return replace(
         choice,
         notes=tuple(_notes(made)),
-        answers=_answers(known),
+        answers=_answers(made, known),
         facts=known,
         problems=tuple(doubts(made, study)),
     )
 
 
-def _more(share: float) -> str:
-    """A share of the variance without the run, as growth of the variance with it."""
-    return f"{share / max(1.0 - share, 1e-9):.2%}"
+def _without(shares: Mapping[str, float]) -> str:
+    """What the questions lose without a run that takes these shares of their variance, most first."""
+    wider = {name: (1.0 - min(share, 1 - 1e-15)) ** -0.5 for name, share in shares.items()}
+    parts = [f"`{name}` would be {wider_text(wider[name])}" for name in _ranked(wider, 1.0 + _NOTHING)]
+    return f"without it the interval of {', of '.join(parts)}" if parts else "hardly missed by itself"
 
 
-def _why_dropped(foreseen: bool, price: float, left: float, gain: float, stage: str) -> str:
-    would = f"would take {gain:.2%} of the answers' variance"
+def _with(shares: Mapping[str, float]) -> str:
+    """What the questions would gain by it, most first."""
+    narrower = {name: 1.0 - (1.0 - share) ** 0.5 for name, share in shares.items()}
+    parts = [f"`{name}` by {share_text(narrower[name])}" for name in _ranked(narrower, _NOTHING)]
+    return f"would narrow the interval of {', of '.join(parts)}" if parts else "would tell next to nothing"
+
+
+def _ranked(values: Mapping[str, float], least: float) -> list[str]:
+    """Names of the largest values, if they reach `least`."""
+    ranked = sorted(values, key=lambda name: -values[name])
+    return [name for name in ranked[:_NAMED] if values[name] >= least]
+
+
+def _why_dropped(foreseen: bool, price: float, left: float, would: str) -> str:
     if price > left:
-        return f"over budget: needs {price:.3g} FLOP, {max(0.0, left):.3g} FLOP are left; {would}"
+        return f"over budget: needs {flop_text(price)}, {flop_text(max(0.0, left))} are left; {would}"
     if foreseen:
-        return f"waits for {_STAGE[stage]}: foreseen for the rest of the budget; {would}"
-    return f"others tell more for their cost: {would} for {price:.3g} FLOP"
+        return f"foreseen for a later slice; {would}"
+    return f"others tell more for their cost: for {flop_text(price)} it {would}"
 
 
 def _notes(made: Design) -> list[str]:
@@ -97,18 +126,30 @@ def _notes(made: Design) -> list[str]:
     return notes
 
 
-def _answers(known: dict[str, Any]) -> dict[str, tuple[str, ...]]:
+def _answers(made: Design, known: dict[str, Any]) -> dict[str, tuple[str, ...]]:
     """Notes per question: how well it is known now, after the slice, with all the money, and the bound."""
     found: dict[str, list[str]] = {}
-    unit = {"loss": "log loss", "size": "ln N*", "fit": "exponent a or parameters"}
     for row in known["answers"]:
-        bound = row["no_plan_below"]
-        floor = (
-            "" if bound is None else f"; no plan at this budget comes below {bound:.2g} (seed noise alone)"
-        )
         found.setdefault(row["question"], []).append(
-            f"design, {row['law']}: 95 % half-width of {unit[row['what']]} expected {row['now']:.2g} now, "
-            f"{row['after_slice']:.2g} with the runs of this plan, {row['whole_budget']:.2g} with the whole "
-            f"budget{floor}"
+            f"design, {row['law']}: {_WHAT[row['what']]} {_expected(made, row)} (95 %){_floor(row)}"
         )
     return {name: tuple(notes) for name, notes in found.items()}
+
+
+def _expected(made: Design, row: Mapping[str, Any]) -> str:
+    def around(width: float) -> str:
+        return f"±{width:.2g}" if row["what"] == "fit" else around_text(width)
+
+    now, after, end = (around(row[key]) for key in ("now", "after_slice", "whole_budget"))
+    if made.slice.purse.spent <= made.situation.before()[1].spent:
+        return f"{now} by what is bought"
+    text = f"expected {after} after the runs of this plan, {now} before"
+    return text if after == end else f"{text}; {end} with the whole budget"
+
+
+def _floor(row: Mapping[str, Any]) -> str:
+    bound = row["no_plan_below"]
+    if bound is None:
+        return ""
+    least = f"±{bound:.2g}" if row["what"] == "fit" else around_text(bound)
+    return f"; no plan at this budget comes below {least} (seed noise alone)"

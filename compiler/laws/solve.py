@@ -51,6 +51,8 @@ def _search(
     law: Law, theta: Floats, flops: float, fid: float, flops_per_image: FlopsPerImage
 ) -> tuple[Floats, Floats, Floats]:
     """Nested grids: 257 points over the whole range, then nine zooms of 17, to 1e-9 in ln N."""
+    if not len(theta):
+        return np.empty(0), np.empty(0), np.empty(0)
     rows = np.arange(len(theta))
     grid = np.linspace(LOW, HIGH, 257)[None, :].repeat(len(theta), axis=0)
     step = float(grid[0, 1] - grid[0, 0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
@@ -17,12 +18,15 @@ from studies import example, study
 
 from isoloss.compiler.compile import compile_study
 from isoloss.compiler.design import bound
+from isoloss.compiler.design.balance import buy_evenly, shortfall
 from isoloss.compiler.design.choice import Candidate
 from isoloss.compiler.design.greedy import Belt, Modes, Purse, buy
 from isoloss.compiler.design.planner import Situation, next_slice, situation
-from isoloss.compiler.design.pool import misfit_features
+from isoloss.compiler.design.pool import LENGTHS, Smooth
 from isoloss.compiler.design.target import Target, gradients
+from isoloss.compiler.design.target import optimum as best
 from isoloss.compiler.devices import BUILT_IN
+from isoloss.compiler.laws.arrays import Floats, Inputs
 from isoloss.compiler.laws.published import published
 from isoloss.compiler.laws.solve import constant_rule
 from isoloss.compiler.plan import Observation, Plan, plan_to_json
@@ -32,7 +36,8 @@ from isoloss.dsl.codes import codes
 from isoloss.dsl.study import Study
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
-import design as benchmark
+import design as answers
+import paper_grid as benchmark
 
 FITS = "fit joint { law = approach2 to = runs resamples = 60 }"
 ASK = (
@@ -121,11 +126,15 @@ def test_every_choice_says_why(ended: tuple[Study, list[Plan], list[Observation]
     pilot = plans[0]
     for job in pilot.jobs:
         if job.kind == "train":
-            assert "variance" in job.reason
+            assert re.search(
+                r"in the pilot: (without it the interval of `(larger|check)` would be|hardly)", job.reason
+            )
     for dropped in pilot.dropped:
         assert dropped.gain is not None
         assert 0.0 <= dropped.gain <= 1.0
-        assert "would take" in dropped.reason
+        assert re.search(
+            r"would (narrow the interval of `(larger|check)` by \d|tell next to nothing)", dropped.reason
+        )
     notes = next(a for a in pilot.answers if a.name == "larger").notes
     assert any("no plan at this budget comes below" in note for note in notes)
 
@@ -176,17 +185,40 @@ def test_it_leaves_less_variance_than_cheapest_and_random(paper: dict[float, Sit
         assert bought.score < belt.score()
 
 
+def test_no_question_is_served_much_worse_than_another(paper: dict[float, Situation]) -> None:
+    """Questions that count the same by themselves leave the dear one behind: leaning costs mean variance only."""
+    made = paper[0.08]
+    belt, purse = made.before()
+    weight, questions = belt.modes.weight, made.state.questions
+    everything = belt.copy()
+    everything.add_all(np.flatnonzero(made.open()))
+    np.testing.assert_allclose(shortfall(everything, everything, questions, weight), 0.0)
+    equal = buy(belt.modes, purse, made.open(), made.available)
+    even = buy_evenly(belt, questions, purse, made.open(), made.available)
+    assert even.purse.spent <= made.available
+    worst = [shortfall(b.belt, everything, questions, weight).max() for b in (equal, even)]
+    assert 0 < worst[1] < worst[0] - 0.02
+    assert equal.score < even.score
+    # One question has nothing to lean to.
+    alone = buy_evenly(belt, np.zeros_like(questions), purse, made.open(), made.available)
+    assert alone.order == equal.order
+
+
 def test_adding_and_forgetting_agree_with_algebra() -> None:
     rng = np.random.default_rng(3)
-    H, P = rng.standard_normal((1, 6, 4)), np.diag([1.0, 2.0, 0.5, 0.0])[None]
+    H, P = rng.standard_normal((1, 6, 2, 4)), np.diag([1.0, 2.0, 0.5, 0.0])[None]
     G = rng.standard_normal((1, 1, 4))
     modes = Modes(H, P, G, np.ones((1, 1)), np.array([0.3]))
     belt = Belt(modes)
     for i in (0, 2, 5):
         belt.add(i)
-    h = H[0, [0, 2, 5]]
-    gained = P[0] @ h.T @ np.linalg.solve(h @ P[0] @ h.T + 0.3 * np.eye(3), h @ P[0])
+    h = H[0, [0, 2, 5]].reshape(6, 4)
+    gained = P[0] @ h.T @ np.linalg.solve(h @ P[0] @ h.T + 0.3 * np.eye(6), h @ P[0])
     np.testing.assert_allclose(belt.P[0], P[0] - gained, atol=1e-12)
+    # What one more run would take is what it takes.
+    promised, before, more = belt.reduction()[0, 3, 0], belt.V[0, 0], belt.copy()
+    more.add(3)
+    assert more.V[0, 0] == pytest.approx(before * (1 - promised))
     at_once = Belt(modes)
     at_once.add_all(np.array([0, 2, 5]))
     np.testing.assert_allclose(at_once.P, belt.P, atol=1e-12)
@@ -228,7 +260,7 @@ def test_gradients_have_law_2s_closed_form(fid: float) -> None:
         1 / s, (1 / alpha - lnN) / s, -1 / s, (-1 / beta + lnM - lnN) / s, -q / s, 0.0, 0.0
     ]  # fmt: skip
     target = Target("x", "size", "f", 1e21, fid)
-    found = gradients(law, theta, np.eye(7), target, constant_rule)
+    found = gradients(law, theta, np.eye(7), target, best(law, theta, target, constant_rule))
     assert found is not None
     np.testing.assert_allclose(found[0], expected, rtol=1e-4, atol=3e-4)
 
@@ -238,7 +270,8 @@ def test_the_envelope_theorem_holds(name: str) -> None:
     from isoloss.compiler.laws.solve import optimum
 
     law, theta = published(name).law, published(name).theta
-    found = gradients(law, theta, np.eye(len(theta)), Target("x", "loss", "f", 1e22, 1.65), constant_rule)
+    target = Target("x", "loss", "f", 1e22, 1.65)
+    found = gradients(law, theta, np.eye(len(theta)), target, best(law, theta, target, constant_rule))
     assert found is not None
     for j in range(len(theta)):
         step = 1e-5 * max(1.0, abs(theta[j])) * np.eye(len(theta))[j]
@@ -246,14 +279,31 @@ def test_the_envelope_theorem_holds(name: str) -> None:
         assert found[0][j] == pytest.approx((up - down) / (2 * step[j]), rel=1e-4, abs=1e-7)
 
 
+@pytest.mark.parametrize("fid", [0.0, 1.65])
+def test_sizes_move_as_the_search_says(fid: float) -> None:
+    """Law 3 has no closed form: the implicit derivative against differences of the search."""
+    law, theta = published("bartoldson2024.approach3").law, published("bartoldson2024.approach3").theta
+    target = Target("x", "size", "f", 1e21, fid)
+    found = gradients(law, theta, np.eye(8), target, best(law, theta, target, constant_rule))
+    assert found is not None
+    for j, step in enumerate(1e-3 * np.eye(8)):
+        up, down = (best(law, theta + sign * step, target, constant_rule)[0] for sign in (1, -1))
+        assert found[0][j] == pytest.approx((up - down) / 2e-3, rel=2e-3, abs=2e-3)
+
+
 def test_the_misfit_has_unit_variance_and_fades() -> None:
     points = np.stack(np.meshgrid(np.arange(4.0), np.arange(4.0), [0.0, 1.0]), axis=-1).reshape(-1, 3)
-    phi = misfit_features(points)
-    K = phi @ phi.T
+
+    def at(places: Floats) -> Inputs:
+        lnN, lnD, lnQ = (places * LENGTHS).T
+        return Inputs(lnN, lnD, np.expm1(lnQ), lnD)
+
+    smooth = Smooth.over(points)
+    K = smooth(at(points)) @ smooth(at(points)).T
     square = np.sum((points[:, None] - points[None]) ** 2, axis=2)
     np.testing.assert_allclose(K, np.exp(-0.5 * square), atol=0.05)
-    far = misfit_features(points, points + 50.0)
-    assert np.abs(far).max() < 1e-12
+    assert np.abs(smooth(at(points + 50.0))).max() < 1e-12
+    assert np.abs(smooth(at(points + np.array([0.0, np.inf, 0.0])))).max() < 1e-12
 
 
 def test_the_bound_is_the_textbooks_for_a_line() -> None:
@@ -273,21 +323,19 @@ def test_the_bound_is_the_textbooks_for_a_line() -> None:
 # Against the others, on drawn results.
 
 
-def test_it_answers_better_than_cheapest_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Law 2, fixed draws, 2 % of the grid: errors of the answers, designed against cheapest-first."""
-    monkeypatch.setattr(benchmark, "RESAMPLES", 5)
+def test_it_answers_better_than_cheapest_first() -> None:
+    """Law 2, fixed draws, 2 % of the grid: RMSE of each answer, designed against cheapest-first. 400 draws give
+    about two thirds; these four less than half."""
     errors = []
-    for seed in range(2):
+    for seed in range(4):
         world = benchmark.draw(0, seed)
-        _, cells, candidates = benchmark.paper()
-        order = sorted(range(len(cells)), key=lambda i: (candidates[i].flops, i))
-        mine = benchmark.answer(world, benchmark.designed(world, 0.02), seed)
-        theirs = benchmark.answer(world, benchmark.prefix(order, 0.02), seed)
+        mine = answers.answer(world, benchmark.designed(world, 0.02), seed, resamples=2)
+        theirs = answers.answer(world, benchmark.prefix(benchmark.cheapest(), 0.02), seed, resamples=2)
         assert mine is not None
         assert theirs is not None
-        errors.append((mine[0] ** 2 + mine[3] ** 2, theirs[0] ** 2 + theirs[3] ** 2))
-    ours, theirs_all = np.sqrt(np.mean(errors, axis=0))
-    assert ours < theirs_all
+        errors.append([[mine[0], mine[3]], [theirs[0], theirs[3]]])
+    designed, cheapest = np.sqrt(np.mean(np.square(errors), axis=0))
+    assert (designed < 0.7 * cheapest).all()
 
 
 # What can't be answered.
@@ -324,8 +372,8 @@ def test_the_cheapest_run_that_settles_a_question_is_named() -> None:
     assert plan is not None
     said = next(w for w in plan.warnings if w.code == "B110")
     assert "the cheapest run that would settle it" in said.help
-    flops = float(said.help.split(" FLOP")[0].split()[-1])
-    assert 1e20 < flops <= 1e25
+    amount, prefix = re.findall(r"([\d.]+) ([EZY])FLOP", said.help)[0]
+    assert 1e20 < float(amount) * {"E": 1e18, "Z": 1e21, "Y": 1e24}[prefix] <= 1e25
     asked = {(row["question"], row["law"]) for row in plan.budget["design"]["answers"]}
     assert asked == {("limit", "quality"), ("limit", "bottleneck"), ("sota", "bottleneck")}
 
@@ -367,7 +415,7 @@ def test_laws_that_cant_be_told_apart_are_named(monkeypatch: pytest.MonkeyPatch)
     asked = replace(some.forecasts[0], within=0.005)
     some = replace(some, forecasts=(asked,))
     world = benchmark.draw(0, 0)
-    rows = benchmark.prefix(sorted(range(len(cells)), key=lambda i: (candidates[i].flops, i)), 0.02)
+    rows = benchmark.prefix(benchmark.cheapest(), 0.02)
     runs = [Run(cell, str(i), (), benchmark.METRIC) for i, cell in enumerate(cells)]
     known = Knowledge([benchmark._observe(world, cells[i], i) for i in rows])
     available = 0.05 * sum(c.flops for c in candidates)

@@ -43,6 +43,26 @@ def test_a_law_that_forecast_badly_counts_less() -> None:
     assert weights[0] > 5 * weights[1]
 
 
+def test_a_law_that_lies_farther_from_its_runs_counts_less(fits: list[LawFit]) -> None:
+    near, far = (replace(fits[0], residual_sigma=s, held_out=None) for s in (0.004, 0.008))
+    weights = Portfolio([near, far]).given
+    assert weights[0] > 20 * weights[1]
+    # A handful of runs is no witness, nor is a scale that nobody knows.
+    few = [replace(f, points=len(f.theta) + 4) for f in (near, far)]
+    assert Portfolio(few).given[0] < 0.7
+    unknown = replace(far, residual_sigma=float("nan"))
+    np.testing.assert_allclose(Portfolio([near, unknown]).given, 0.5)
+
+
+def test_laws_without_resamples_answer_without_intervals(fits: list[LawFit]) -> None:
+    points = points_of("approach3", 0.004)
+    bare = [fit_law(law, points, replace(OPTIONS, resamples=0)) for law in ("approach2", "approach3")]
+    found = Portfolio(bare).optimum(1e20, 1.65)
+    assert found.params is not None
+    assert found.params.mid == pytest.approx(Portfolio(fits).optimum(1e20, 1.65).params.mid)  # type: ignore[union-attr]
+    assert np.isnan(found.params.low)
+
+
 def test_who_cannot_answer_is_left_out(fits: list[LawFit]) -> None:
     one_fid = fit_law("approach2", points_of("approach2", 0.004, fids=np.array([1.65])), OPTIONS)
     mixed = Portfolio([fits[1], one_fid]).predict(1e9, 1e9, 6.79)
