@@ -83,8 +83,10 @@ class Store:
             exists = self.path.is_dir()
             message = f"`{self.path}` is not a store" if exists else f"no store at `{self.path}`"
             raise JobError("R102" if exists else "R101", message, "`isoloss run FILE --store DIR` makes one")
-        # A crash between mkdir and the mark leaves only hidden drafts: still ours to make.
-        if self.path.is_dir() and any(not entry.name.startswith(".") for entry in self.path.iterdir()):
+        # A crash between mkdir and the mark leaves only hidden drafts: still ours to make. The mark is looked for
+        # again after the listing: another process may be making this store, and makes its mark first.
+        foreign = self.path.is_dir() and any(not entry.name.startswith(".") for entry in self.path.iterdir())
+        if foreign and not (self.path / MARKER).exists():
             raise JobError(
                 "R102",
                 f"`{self.path}` has files in it and is not a store",

@@ -131,6 +131,21 @@ def test_nothing_there(tmp_path: Path) -> None:
     assert not (tmp_path / "none").exists()
 
 
+def test_a_store_that_another_process_is_making_is_a_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listing = Path.iterdir
+
+    def made_meanwhile(path: Path) -> object:
+        monkeypatch.undo()
+        Store(path)
+        return listing(path)
+
+    (tmp_path / "new").mkdir()
+    monkeypatch.setattr(Path, "iterdir", made_meanwhile)
+    assert Store(tmp_path / "new").id == Store(tmp_path / "new").id
+
+
 def test_a_users_folder_is_never_taken_for_a_store(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
     assert code_of(lambda: Store(tmp_path)) == "R102"
