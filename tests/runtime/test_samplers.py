@@ -166,14 +166,15 @@ def mixture_moments(label: int) -> Moments:
     return Moments(mean.numpy(), (WEIGHTS[label, :, None, None] * outer).sum(0).numpy(), 0)
 
 
-def test_more_steps_recover_the_distribution() -> None:
-    y = torch.zeros(4000, dtype=torch.int64)
+@pytest.mark.parametrize("churn", [0.0, 10.0])
+def test_more_steps_recover_the_distribution(churn: float) -> None:
+    y, noise = torch.zeros(4000, dtype=torch.int64), BlockNoise(seed=2, block=0, rows=4000, dimensions=2)
+    flow = edm.ProbabilityFlow(MIXTURE, y, edm.Churn(churn))
     distances = []
     for steps in (3, 5, 30):
         sigmas = edm.schedule(steps, 0.002, 10.0, 7.0)
-        x = edm.heun(
-            edm.ProbabilityFlow(MIXTURE, y), sigmas[0] * normals(4000), sigmas, lambda _: normals(4000)
-        )
+        start = sigmas[0] * noise.normal(LATENT)
+        x = edm.heun(flow, start, sigmas, lambda step: noise.normal(CHURN + step))
         distances.append(frechet_distance(moments(x.numpy()), mixture_moments(0)))
     assert distances[0] > 3 * distances[1] > 3 * distances[2]
     # What 4,000 draws of the mixture itself scatter by: about (variances) / n.
