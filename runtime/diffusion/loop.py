@@ -68,7 +68,10 @@ def _loop(stepper: Stepper, context: JobContext, names: Names, before: float) ->
 
     tests = {round(stepper.train_steps * (k + 1) / HELD_OUT_TIMES) for k in range(HELD_OUT_TIMES)}
     while not stepper.done:
-        value = stepper.step()
+        try:
+            value = stepper.step()
+        except JobError as error:
+            raise checkpoint.with_what_is_kept(error, context.work) from error
         step = stepper.position
         stepper.losses.append([step, value])
         context.log(names.training, value, step)

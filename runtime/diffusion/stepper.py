@@ -90,7 +90,7 @@ class Stepper:
         if not math.isfinite(value):
             raise JobError(
                 "R320", f"the training loss became {value} at step {index + 1} of {self.train_steps}",
-                "lower `lr` or lengthen `warmup`; the last good checkpoint is kept",
+                "lower `lr` or lengthen `warmup`",
             )  # fmt: skip
         self.engine.backward(loss)
         self._repair_gradients()

@@ -113,7 +113,10 @@ def _loop(trainer: Trainer, probe: Probe | None, context: JobContext, clock: _Cl
     name = f"train loss {loss_name(trainer.spec.recipe['loss'])}"
     total = trainer.spec.train_steps
     while not trainer.done:
-        value = trainer.step()
+        try:
+            value = trainer.step()
+        except JobError as error:
+            raise checkpoint.with_what_is_kept(error, context.work) from error
         step = trainer.position
         trainer.curve.losses.append([step, value])
         context.log(name, value, step)

@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 
+from isoloss.runtime.errors import JobError
+
 KEPT = 2
 _PREFIX, _SUFFIX = "step-", ".ckpt"
 
@@ -56,6 +58,15 @@ def load_newest(folder: Path, device: str = "cpu") -> dict[str, Any] | None:
         with suppress(FileNotFoundError):
             path.replace(path.with_suffix(".damaged"))
     return None
+
+
+def with_what_is_kept(error: JobError, folder: Path) -> JobError:
+    """Why a training can't go on, and what it leaves."""
+    newest = next(iter(_found(folder)), None)
+    left = "nothing was saved yet"
+    if newest is not None:
+        left = f"the state after step {int(newest.stem.removeprefix(_PREFIX))} is kept: {newest}"
+    return JobError(error.code, error.message, *error.help, left, retry=error.retry)
 
 
 def _found(folder: Path) -> list[Path]:

@@ -151,7 +151,7 @@ class Trainer:
         if not math.isfinite(value):
             raise JobError(
                 "R320", f"the training loss became {value} at step {index + 1} of {self.spec.train_steps}",
-                "lower `lr`, lengthen the warm-up or set `clip`; the last good checkpoint is kept",
+                "lower `lr`, lengthen the warm-up or set `clip`",
             )  # fmt: skip
         self.engine.step()
         if self.perturb is not None:

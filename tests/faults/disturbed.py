@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -50,6 +51,7 @@ class Run:
     options: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
     tracking: bool = False
+    memory_bytes: int | None = None
 
     def __post_init__(self) -> None:
         self.mark = uuid.uuid4().hex
@@ -63,7 +65,11 @@ class Run:
                 stdout=output,
                 stderr=output,
                 stdin=subprocess.DEVNULL,
+                preexec_fn=None if self.memory_bytes is None else self._limit,
             )
+
+    def _limit(self) -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (self.memory_bytes, self.memory_bytes))
 
     def wait(self, seconds: float = 240) -> int:
         return self.process.wait(seconds)

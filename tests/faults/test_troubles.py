@@ -3,6 +3,7 @@ and the same command goes on once it is done."""
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
@@ -60,6 +61,40 @@ def test_a_full_disk_is_told_and_then_the_same_command_goes_on(disk: Path, tmp_p
     assert "error[R104]: not allowed while" in other.said
     assert "Read-only" in other.said
     assert "--store DIR" in other.said
+
+
+def test_a_loss_that_is_no_number_and_a_batch_that_does_not_fit(tmp_path: Path) -> None:
+    recipe = "recipe.robustly"
+    diverging = Run(
+        tmp_path / "store",
+        (*SMALL, "--set", f"{recipe}.lr=1000", "--set", f"{recipe}.optimizer=sgd(weight_decay = 1)"),
+    )
+    assert diverging.wait() == 3, diverging.said
+    assert re.search(
+        r"error\[R320\]: `runs/cnn\(1\)/good/2k`: the training loss became (nan|inf) at step \d+ of 64\n"
+        r"  --> \S*tiny.study:14:8\n"
+        r"   = help: lower `lr`, lengthen the warm-up or set `clip`\n"
+        r"   = help: (nothing was saved yet|the state after step \d+ is kept: \S+\.ckpt)\n",
+        diverging.said,
+    ), diverging.said
+    large = Run(
+        tmp_path / "store",
+        ("--set", "grid.runs.model=[cnn(100)]", "--set", "grid.runs.images=[8k]", "--set", f"{recipe}.batch=8192"),
+        memory_bytes=2500 * 10**6,
+    )  # fmt: skip
+    assert large.wait() == 3, large.said
+    assert "error[R322]: `runs/cnn(100)/good/8k`: out of memory at a batch of 8192" in large.said
+    fits = re.search(r"a batch of (\d+) would fit", large.said)
+    assert fits is not None, large.said
+    assert 0 < int(fits.group(1)) < 8192
+    for run in (diverging, large):
+        assert "Traceback" not in run.said
+        assert "good/2k/strong" in run.said or "good/8k/strong" in run.said, (
+            "what needs it is skipped, and told"
+        )
+    last = {e["name"]: e["state"] for e in job_events(Store(tmp_path / "store", create=False))}
+    assert last["runs/cnn(1)/good/2k"] == last["runs/cnn(100)/good/8k"] == "failed"
+    assert last["good/fid"] == "finished"
 
 
 def test_two_runs_share_the_work_of_a_study(tmp_path: Path, undisturbed: Path) -> None:

@@ -180,6 +180,8 @@ def test_divergence_stops_with_its_place_and_keeps_the_last_good_state(
         train.run(context(spec, tmp_path))
     assert caught.value.code == "R320"
     assert any("clip" in line for line in caught.value.help)
+    newest = max((tmp_path / "work").glob("*.ckpt"))
+    assert str(newest) in caught.value.help[-1], "it says what it keeps"
     assert not (tmp_path / "output" / "weights.pt").exists()
     state = train.checkpoint.load_newest(tmp_path / "work")
     assert state is not None

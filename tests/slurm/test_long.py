@@ -67,7 +67,7 @@ def test_the_long_cell_is_the_quickstarts_largest() -> None:
     largest = max(trainings(QUICKSTART), key=lambda job: job.cost.flops)
     (job,) = trainings(LONG)
     assert (job.spec.model, job.spec.recipe) == (largest.spec.model, largest.spec.recipe)
-    assert job.spec.train_steps == 2 * largest.spec.train_steps
+    assert job.spec.train_steps > largest.spec.train_steps
 
 
 @long
