@@ -3,8 +3,8 @@ batches; its own `log_metric` as the peer.
 
     python benchmarks/tracking.py [JOBS] [POINTS]      (1,000 jobs of 200 points)
 
-A made-up study of so many finished jobs, each with a spec, a curve and a result, in SQLite; then what its UI asks:
-the jobs of a study, sorted and filtered."""
+A made-up study of so many finished jobs, each with a spec, a curve and a result, in SQLite; then what the pages of
+`mlflow ui` ask: the jobs of a study, sorted and filtered, their curves and artefacts."""
 
 from __future__ import annotations
 
@@ -12,17 +12,24 @@ import os
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import orjson
+import psutil
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # as a script, only benchmarks/ is on the path
 
 from isoloss.compiler.plan import Cost, Facts, Job, Observation, Origin, Range, TrainSpec, job_id
 from isoloss.runtime.journal import MetricBuffer
 from isoloss.runtime.result import Run
 from isoloss.runtime.store import Store
+from isoloss.runtime.tracking.names import metric_name
+from tests.tracking.servers import MlflowServer
 
 METRIC = "train loss trades(5)"
 ROBUST = "loss trades(5) @ pgd(40, cw, linf, 8/255)"
@@ -60,27 +67,71 @@ def main(jobs: int, points: int) -> None:
         wall_peer, cpu_peer = (seconds / 500 for seconds in logging())
         print(f"log_metric{wall_peer * 1e6:8.1f} µs, {cpu_peer * 1e6:.1f} of CPU, per point")
         print(f"ratio     {wall_peer * total / wall:8.1f} x, {cpu_peer * total / cpu:.1f} x of CPU")
-        questions(client)
+        questions(Path(folder), uri)
 
 
-def questions(client: Any) -> None:
-    """As the UI asks them."""
-    experiment = client.get_experiment_by_name("tracked")
-    parent = client.search_runs([experiment.experiment_id], "tags.`isoloss.kind` = 'study'")[0].info.run_id
-    nested = f"tags.mlflow.parentRunId = '{parent}'"
+def questions(folder: Path, uri: str) -> None:
+    """As `mlflow ui` is asked by its own pages: wall and the server's CPU milliseconds of each answer."""
+    server = MlflowServer(folder, uri)
+    server.start()
+    try:
+        _ask(Asking(server))
+    finally:
+        server.stop()
+
+
+def _ask(ask: Asking) -> None:
+    experiment = ask.post("experiments/get-by-name?experiment_name=tracked")["experiment"]["experiment_id"]
+    nested = "tags.`isoloss.kind` = 'train'"
+    best = ["metrics.`loss trades 5 at pgd 40 cw linf 8-255` ASC"]
+    newest = ["attributes.start_time DESC"]
     for words, where, order in (
-        ("jobs of the study, newest 100", nested, []),
-        ("those that failed", f"{nested} and attributes.status = 'FAILED'", []),
-        ("best 100 by robust loss", nested, ["metrics.`loss trades 5 at pgd 40 cw linf 8-255` ASC"]),
-        (
-            "trainings of one generator",
-            f"{nested} and tags.`isoloss.kind` = 'train' and params.`cell.generator` = 'dg'",
-            [],
-        ),
+        ("the study", "tags.`isoloss.kind` = 'study'", newest),
+        ("newest 100 runs", "", newest),
+        ("those that failed", f"{nested} and attributes.status = 'FAILED'", newest),
+        ("best 100 by robust loss", nested, best),
+        ("of one generator", f"{nested} and params.`cell.generator` = 'dg'", newest),
     ):
-        with timed() as searching:
-            found = client.search_runs([experiment.experiment_id], where, max_results=100, order_by=order)
-        print(f"search    {searching()[0] * 1e3:8.0f} ms: {words} ({len(found)})")
+        query = {"experiment_ids": [experiment], "filter": where, "max_results": 100, "order_by": order}
+        found = ask.timed(f"runs/search, {words}", "runs/search", query).get("runs", [])
+    run = found[0]["info"]["run_id"]
+    ask.timed(
+        "metrics/get-history", f"metrics/get-history?run_id={run}&metric_key={quote(metric_name(METRIC))}"
+    )
+    ids = "&".join(f"run_ids={row['info']['run_id']}" for row in found[:10])
+    bulk = f"metrics/get-history-bulk-interval?{ids}&metric_key={quote(metric_name(METRIC))}&max_results=320"
+    ask.timed("a chart of 10 curves", bulk)
+    ask.timed("artifacts/list", f"artifacts/list?run_id={run}")
+
+
+class Asking:
+    """Three times each, after a first that warms up."""
+
+    def __init__(self, server: MlflowServer) -> None:
+        self._place = f"{server.uri}/ajax-api/2.0/mlflow/"
+        self._process = psutil.Process(server.process.pid)
+
+    def post(self, path: str, data: dict[str, Any] | None = None) -> dict[str, Any]:
+        body = None if data is None else orjson.dumps(data)
+        request = urllib.request.Request(self._place + path, body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=120) as answer:
+            return orjson.loads(answer.read())
+
+    def timed(self, words: str, path: str, data: dict[str, Any] | None = None) -> dict[str, Any]:
+        found = self.post(path, data)
+        cpu, walls = self._cpu(), []
+        for _ in range(3):
+            began = time.perf_counter()
+            self.post(path, data)
+            walls.append(time.perf_counter() - began)
+        spent = (self._cpu() - cpu) / 3
+        many = f" ({len(found['runs'])})" if found.get("runs") else ""
+        print(f"http      {min(walls) * 1e3:8.0f} ms, {spent * 1e3:.0f} of CPU: {words}{many}", flush=True)
+        return found
+
+    def _cpu(self) -> float:
+        processes = [self._process, *self._process.children(recursive=True)]
+        return sum(sum(process.cpu_times()[:2]) for process in processes)
 
 
 def fill(store: Store, count: int, points: int) -> None:

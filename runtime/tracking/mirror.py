@@ -296,11 +296,15 @@ class Mirror:
     def _result(self, run: str, job: str, event: Mapping[str, Any]) -> dict[str, str]:
         """Log what a job measured and left; returns tags."""
         result = self.store.read(job)
-        points = [(o.metric, int(o.images or 0), o.value, _ms(event)) for o in result.observations]
+        points = [
+            (metric_name(o.metric), int(o.images or 0), o.value, _ms(event)) for o in result.observations
+        ]
+        # What has a curve is told, by steps; images would be another axis.
+        points = [point for point in points if not self._out.has(run, point[0])]
         points.append(("wall seconds", 0, result.run.seconds, _ms(event)))
         if result.run.planned_seconds is not None:
             points.append(("planned seconds", 0, result.run.planned_seconds[1], _ms(event)))
-        self._out.points(run, [(metric_name(name), step, value, ms) for name, step, value, ms in points])
+        self._out.points(run, points)
         small = [name for name, (size, _) in result.artefacts.items() if size <= _ARTEFACT_BYTES]
         for name in ("result.json", *small):
             folder = Path(name).parent.as_posix()

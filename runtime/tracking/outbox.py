@@ -47,6 +47,11 @@ class Outbox:
         if len(letter.points) >= _MOST_METRICS:
             self.send(run)
 
+    def has(self, run: str, metric: str) -> bool:
+        """Was, or will be, any point of this metric told?"""
+        letter = self._letters.get(run, _Letter())
+        return metric in self._steps.get(run, ()) or any(point[0] == metric for point in letter.points)
+
     def params(self, run: str, params: Mapping[str, str]) -> None:
         self._letters.setdefault(run, _Letter()).params.update(params)
 

@@ -62,7 +62,8 @@ def finish(store: Store, job: Job) -> None:
     (draft / "curve.json").write_bytes(b"[]")
     (draft / "weights.pt").write_bytes(bytes(11 << 20))
     run = Run(2.0, 0.0, 2.0, "cpu", 1, "here", planned_seconds=(1.0, 2.5, 4.0))
-    store.commit(job, draft, (Observation(job.id, "generate", "images", 10.0, images=10),), run)
+    curve_again = Observation(job.id, "generate", METRIC, 0.5, images=64)
+    store.commit(job, draft, (Observation(job.id, "generate", "images", 10.0, images=10), curve_again), run)
     job_note(store, job, "finished")
 
 

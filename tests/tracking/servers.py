@@ -86,7 +86,10 @@ class Postgres:
 
 @dataclass
 class MlflowServer:
+    """`database` None: one of its own in `folder`, where artefacts go too."""
+
     folder: Path
+    database: str | None = None
 
     def __post_init__(self) -> None:
         self.port = free_port()
@@ -95,17 +98,17 @@ class MlflowServer:
     def start(self) -> None:
         command = [
             sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port), "--workers", "1",
-            "--backend-store-uri", f"sqlite:///{self.folder / 'server.db'}",
+            "--backend-store-uri", self.database or f"sqlite:///{self.folder / 'server.db'}",
             "--artifacts-destination", str(self.folder / "artefacts"),
         ]  # fmt: skip
         with (self.folder / "server.log").open("ab") as log:
-            self._process = subprocess.Popen(
+            self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
                 env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"},
             )  # fmt: skip
         deadline = time.monotonic() + 180
         while not self._answers():
-            assert self._process.poll() is None, (self.folder / "server.log").read_text()
+            assert self.process.poll() is None, (self.folder / "server.log").read_text()
             assert time.monotonic() < deadline, "the MLflow server did not come up"
             time.sleep(0.2)
 
@@ -116,5 +119,5 @@ class MlflowServer:
 
     def stop(self) -> None:
         # Its workers are processes of its group.
-        os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
