@@ -16,8 +16,7 @@ import torch
 
 from isoloss.compiler.plan import TrainSpec
 from isoloss.runtime.data import load
-from isoloss.runtime.training.feed import Feed, Source, open_images
-from isoloss.runtime.training.sampler import Sampler
+from isoloss.runtime.training.feed import Feed, open_source
 from isoloss.runtime.training.trainer import Trainer
 
 ROUNDS, STEPS, BATCH = 5, 20, 64
@@ -40,7 +39,9 @@ def spec_of(width: int, attack: str) -> TrainSpec:
     }
     numerics = {"dtype": "fp32", "tf32": False, "deterministic": True, "batchnorm_group": BATCH}
     model = {"kind": "cnn", "width": width}
-    return TrainSpec({"kind": "digits"}, model, {"kind": "real"}, recipe, 10**6, 16, None, 1, numerics)
+    return TrainSpec(
+        {"kind": "digits"}, model, {"kind": "real", "images": None}, recipe, 10**6, 16, None, 1, numerics
+    )
 
 
 class BareEngine:
@@ -81,7 +82,7 @@ def main() -> None:
     for width in options.widths:
         trainers = {}
         for name in ("ours", "conv", "bare"):
-            feed = Feed([Source(open_images([data], None, "cpu"), Sampler(1, len(data)), BATCH)])
+            feed = Feed([open_source([data], len(data), 1)], BATCH)
             trainers[name] = Trainer(spec_of(width, options.attack), feed)
         trainers["conv"].network.dense = None
         trainers["bare"].engine = BareEngine(trainers["bare"].optimizer)  # type: ignore[assignment]

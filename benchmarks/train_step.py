@@ -23,8 +23,7 @@ from peers.trades import EPSILON, Careful, Published
 
 from isoloss.compiler.plan import TrainSpec
 from isoloss.runtime.data import ImageSet
-from isoloss.runtime.training.feed import Feed, Source, open_images
-from isoloss.runtime.training.sampler import Sampler
+from isoloss.runtime.training.feed import Feed, open_source
 from isoloss.runtime.training.trainer import Trainer
 
 LR, IMAGES = 0.05, 1024
@@ -51,7 +50,8 @@ def spec_of(depth: int, width: int, batch: int, attack: str, dtype: str = "fp32"
     }
     numerics = {"dtype": dtype, "tf32": False, "deterministic": True, "batchnorm_group": batch}
     model = {"kind": "wrn", "depth": depth, "width": width}
-    return TrainSpec({"kind": "cifar10"}, model, {"kind": "real"}, recipe, 10**6, 1000, None, 1, numerics)
+    images = {"kind": "real", "images": None}
+    return TrainSpec({"kind": "cifar10"}, model, images, recipe, 10**6, 1000, None, 1, numerics)
 
 
 def images(count: int = IMAGES) -> ImageSet:
@@ -65,7 +65,7 @@ def images(count: int = IMAGES) -> ImageSet:
 
 def trainer(spec: TrainSpec, device: str = "cpu") -> Trainer:
     data = images()
-    feed = Feed([Source(open_images([data], None, device), Sampler(1, len(data)), int(spec.recipe["batch"]))])
+    feed = Feed([open_source([data], len(data), 1, device)], int(spec.recipe["batch"]), device)
     return Trainer(spec, feed, device)
 
 
@@ -75,8 +75,7 @@ def fed(peer: Published | Careful, ours: Trainer) -> Callable[[], float]:
 
     def step() -> float:
         nonlocal index
-        feed = ours.feed
-        x, y = feed.load(feed.indices(index), 0, feed.batch)
+        x, y = ours.feed.load(index)
         x = x.contiguous()
         noise = (ours._noise("attack", index).uniform(x) * 2 - 1) * EPSILON
         index += 1

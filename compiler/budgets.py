@@ -54,12 +54,14 @@ def _evaluations(study: Study, each: Allocate, cell: Cell) -> float:
     total = 0.0
     for test in each.evaluate:
         total += (
-            (test.images or pixels.test_images) * cost.evaluation_passes(component(test.attack)) * forward
+            (test.images or pixels.split_images(test.split))
+            * cost.evaluation_passes(component(test.attack))
+            * forward
         )
     if recipe.evaluate is not None:
         test = next(e for e in study.evaluations if e.name == recipe.evaluate.evaluation)
         times = cost.evaluations_inside(recipe.evaluate.every)
-        images = test.images or pixels.test_images
+        images = test.images or pixels.split_images(test.split)
         total += times * images * cost.evaluation_passes(component(test.attack)) * forward
     return total
 

@@ -20,10 +20,11 @@ from isoloss.compiler.features import bad_features
 from isoloss.compiler.groups import bad_group
 from isoloss.compiler.networks import bad_networks
 from isoloss.compiler.rules import Known, Rule
+from isoloss.compiler.sources import Supply, check_sources, supply
 from isoloss.compiler.spaces import check_conditions
 from isoloss.dsl.diagnostics import Diagnostic, Span
 from isoloss.dsl.frozen import dataclass, field, maker
-from isoloss.dsl.study import Axis, Call, Generator, Grid, Origin, Recipe, Study, Value
+from isoloss.dsl.study import Axis, Call, Grid, Origin, Recipe, Study, Value
 
 _SIZES = ("each level after the first halves the image; its channels are `channels` times its multiplier",)
 
@@ -95,13 +96,14 @@ def expand(study: Study, fids: Mapping[str, float] | None = None) -> tuple[list[
     Diagnostics: G101 empty grid, G102 duplicate cells (warning), G103 a rule's gap, G104 more images than a
     generator has, G105 a rule that waits for an unmeasured FID, G106 a batch or learning rate that none can
     be,
-    G107 a model that the dataset or family doesn't allow, G111 a generator's network that the images don't
-    allow, G112 a condition on FIDs of different feature spaces, G113 batch-norm groups that
-    don't divide the batch."""
+    G107 a model that the dataset or family doesn't allow, G108 a dataset without a shape, G109 and G110 sources
+    of images that the dataset doesn't have (sources.py), G111 a generator's network that the images don't allow,
+    G112 a condition on FIDs of different feature spaces, G113 batch-norm groups that don't divide the batch."""
     cells: list[Cell] = []
     problems: list[Diagnostic] = list(check_conditions(study))
     if study.dataset.kind not in SHAPES:
         return [], [_dataset_unknown(study)]
+    problems.extend(check_sources(study, shape(component(study.dataset))))
     for origin, headline in bad_networks(study):
         problems.append(Diagnostic("G111", headline, span_of(origin), help=_SIZES))
     for origin, headline, help in bad_features(study):
@@ -124,7 +126,10 @@ class _Expansion:
         self.grid = grid
         self.shape: DatasetShape = shape(component(study.dataset))
         self.dataset = component(study.dataset)
-        self.generators: dict[str, Generator] = {g.name: g for g in study.generators}
+        generators = {g.name: g for g in study.generators}
+        self.supplies: dict[str, Supply] = {
+            g.name: supply(g, generators, self.shape) for g in study.generators
+        }
         self.recipes: dict[str, Recipe] = {r.name: r for r in study.recipes}
         self.fids = {g.name: g.fid if g.fid is not None else fids.get(g.name) for g in study.generators}
         self.where = [Rule(expression) for expression in grid.where]
@@ -179,7 +184,7 @@ class _Expansion:
         derive = self.known.derive
         derive("params", ["model"], lambda model: count(component(model), self.dataset).params)
         derive("epochs", ["images"], lambda images: images / self.shape.epoch_images)
-        derive("generator.images", ["generator"], lambda name: self.generators[name].images)
+        derive("generator.images", ["generator"], lambda name: self.supplies[name].unique)
         derive("fid", ["generator"], self.fids.__getitem__)
         derive("generator.fid", ["generator"], self.fids.__getitem__)
 
@@ -243,7 +248,9 @@ class _Expansion:
             self.known.derive_from_known(f"where {number}", rule.names, partial(_verdict, rule))
             columns.append(self.known.column(f"where {number}"))
         verdicts = list(columns[0]) if len(columns) == 1 else list(map(min, *columns))
-        self.known.derive("over", ["images", "generator.images"], _over)
+        self.known.derive(
+            "over", ["images", "generator"], lambda images, name: _over(images, self.supplies[name].drawn)
+        )
         if any(self.known.column("over")):
             self._report_over(verdicts)
             verdicts = [
@@ -320,9 +327,13 @@ class _Expansion:
         over = Counter(name for over, name, verdict in zip(*columns, strict=True) if over and verdict != OUT)
         for generator, cells in over.items():
             asks = "asks" if cells == 1 else "ask"
-            limit = self.generators[generator].images
-            headline = f"{_count(cells)} {asks} generator `{generator}` for more than its {limit:,} images"
-            self._problem("G104", headline, "write `where images <= generator.images`, or raise its `images`")
+            has = self.supplies[generator]
+            often = f" in {has.passes:,} passes" if has.passes is not None and has.passes > 1 else ""
+            headline = f"{_count(cells)} {asks} generator `{generator}` for more than its {has.unique:,} images{often}"
+            self._problem(
+                "G104", headline, "write `where images <= generator.images`, or raise its `images`",
+                "each may be drawn more than once where the generator says so: `passes = 2`",
+            )  # fmt: skip
 
     def _once(self, code: str, headline: str, *help: str) -> None:
         if headline not in self.bad:

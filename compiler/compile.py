@@ -12,9 +12,7 @@ from dataclasses import replace
 
 from isoloss.compiler import budgets
 from isoloss.compiler.cells import Cell, expand, span_of
-from isoloss.compiler.components import component
 from isoloss.compiler.dag import order
-from isoloss.compiler.datasets import shape
 from isoloss.compiler.design import Candidate, Choice, ComputeBudget, choose
 from isoloss.compiler.design.choice import total_flops
 from isoloss.compiler.devices import Timing, refine
@@ -28,6 +26,7 @@ from isoloss.compiler.plan import (
     Dropped,
     Facts,
     GenerateSpec,
+    ImportSpec,
     Job,
     Observation,
     Origin,
@@ -99,9 +98,7 @@ class _Compilation:
         # Laws, answers, and the runs they ask for.
         runs = [_as_run(candidates[index]) for index in choice.chosen]
         spaces = spaces_of(study)
-        fitted, found = fit_all(
-            study.fits, runs, self.knowledge, shape(component(study.dataset)), self.digest, spaces
-        )
+        fitted, found = fit_all(study.fits, runs, self.knowledge, self.digest, spaces)
         self.problems.extend(found)
         self.problems.extend(check_questions(study, fitted, spaces))
         if self._failed():
@@ -152,8 +149,8 @@ class _Compilation:
             from isoloss.compiler.design.planner import design
 
             runs = list(map(_as_run, candidates))
-            pixels = shape(component(self.study.dataset))
-            made = design(self.study, cells, entries, runs, self.knowledge, limits, pixels.test_images)
+            tested = min((r.tested for r in runs if r.tested is not None), default=None)
+            made = design(self.study, cells, entries, runs, self.knowledge, limits, tested)
             if made is not None:
                 return made
         return choose(entries, limits)
@@ -282,11 +279,11 @@ class _Compilation:
             source = self.shop.sources[id]
             name = self.shop.labels[id]
             generator = name.split("/", 1)[0]
-            origin = self.shop.generators[generator].origin
+            declared = self.shop.generators[generator]
             state: State = "ready" if id in wanted else "provisional"
-            what = "images" if isinstance(source.spec, GenerateSpec) else "a network"
+            what = "images" if isinstance(source.spec, GenerateSpec | ImportSpec) else "a network"
             why = f"{what} for {users[id]} jobs" + ("" if id in wanted else ", all of which wait")
-            self._put_other(source, name, why, state, origin, self.shop.made_facts(source, generator))
+            self._put_other(source, name, why, state, declared.origin, self.shop.made_facts(source, declared))
 
     # The plan.
 
@@ -333,7 +330,8 @@ class _Compilation:
 def _as_run(each: RunJobs) -> Run:
     """A run's law points come from its first evaluation: the scheduled one, or the first declared."""
     tests = tuple([source.id for source in each.tests])
-    return maker(Run)(each.cell, each.train.id, tests, each.setup.facts[0].metric)
+    setup = each.setup
+    return maker(Run)(each.cell, each.train.id, tests, setup.facts[0].metric, setup.kit.tested)
 
 
 def _noted(answer: Answer, choice: Choice) -> Answer:

@@ -84,6 +84,7 @@ def attack_name(attack: Component) -> str:
     return component_text(attack)
 
 
-def metric_name(loss: Component, attack: Component) -> str:
-    """The type under which a loss is measured: "trades(5) @ pgd(40, cw, linf, 8/255)"."""
-    return f"{loss_name(loss)} @ {attack_name(attack)}"
+def metric_name(loss: Component, attack: Component, split: str = "test") -> str:
+    """The type under which a loss is measured: "trades(5) @ pgd(40, cw, linf, 8/255)", and on held-out training
+    images "… on validation", so that no law takes one for the other."""
+    return f"{loss_name(loss)} @ {attack_name(attack)}{'' if split == 'test' else f' on {split}'}"

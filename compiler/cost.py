@@ -21,6 +21,7 @@ from isoloss.compiler.plan import (
     EvaluateSpec,
     FidSpec,
     GenerateSpec,
+    ImportSpec,
     Spec,
     TrainSpec,
 )
@@ -109,7 +110,7 @@ def _(spec: TrainSpec) -> tuple[Part, ...]:
     if spec.evaluation is None:
         return (training,)
     times = evaluations_inside(spec.evaluation["every"])
-    tested = spec.evaluation["images"] or shape(spec.dataset).test_images
+    tested = spec.evaluation["images"] or shape(spec.dataset).split_images(spec.evaluation["split"])
     each = evaluation_passes(spec.evaluation["attack"])
     how = f"{times} times x {tested:,} images x {each:g} passes x {forward:.4g} FLOP"
     return training, Part("evaluation during training", times * tested * each * forward, how)
@@ -123,7 +124,7 @@ def evaluations_inside(every: float) -> int:
 @parts.register
 def _(spec: EvaluateSpec) -> tuple[Part, ...]:
     forward = count(spec.model, spec.dataset).forward_flops
-    tested = spec.images or shape(spec.dataset).test_images
+    tested = spec.images or shape(spec.dataset).split_images(spec.split)
     each = evaluation_passes(spec.attack)
     how = f"{tested:,} images x {each:g} passes x {forward:.4g} FLOP"
     if spec.attack["kind"] == "autoattack":
@@ -134,6 +135,8 @@ def _(spec: EvaluateSpec) -> tuple[Part, ...]:
 @parts.register
 def _(spec: GenerateSpec) -> tuple[Part, ...]:
     images = spec.stop - spec.start
+    if spec.sampler["kind"] == "real":
+        return (Part("drawing", 0.0, f"{images:,} real images, without a network"),)
     evaluations = network_evaluations(spec.sampler)
     if evaluations is None:
         return (Part("sampling", None, f"sampler `{spec.sampler['kind']}` has no cost rule"),)
@@ -148,6 +151,15 @@ def _(spec: GenerateSpec) -> tuple[Part, ...]:
     forward = count_unet(judge["network"], spec.dataset).forward_flops
     how = f"{images:,} images x {steps} steps x {GUIDANCE_PASSES} passes x {forward:.4g} FLOP"
     return sampling, Part("discriminator", images * steps * GUIDANCE_PASSES * forward, how)
+
+
+@parts.register
+def _(spec: ImportSpec) -> tuple[Part, ...]:
+    if spec.images is None:
+        return (Part("reading", 0.0, "all images of the files, read and written twice"),)
+    each = shape(spec.dataset).image_bytes
+    how = f"{spec.images:,} images x {each:,} bytes, read and written twice"
+    return (Part("reading", 0.0, how),)
 
 
 def network_evaluations(sampler: Component) -> int | None:

@@ -54,6 +54,7 @@ class Diffusion:
         return known
 
     def _follow(self, generator: Generator) -> Followed:
+        assert generator.sampler is not None
         sampler = component(generator.sampler)
         if generator.denoiser is None:
             return Followed(sampler, UNSTATED, ())

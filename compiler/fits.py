@@ -13,11 +13,11 @@ from typing import Any
 from isoloss.compiler import plan
 from isoloss.compiler.accuracy import AccuracyFit, fit_accuracy
 from isoloss.compiler.cells import span_of
-from isoloss.compiler.datasets import DatasetShape
 from isoloss.compiler.fit import FitOptions, fit_law
 from isoloss.compiler.laws.fitted import LawFit
 from isoloss.compiler.laws.points import Points
 from isoloss.compiler.laws.registry import LAWS
+from isoloss.compiler.lint import lint_selection
 from isoloss.compiler.plan import Answer, Range
 from isoloss.compiler.rules import Rule
 from isoloss.compiler.runs import Knowledge, Run, points
@@ -43,13 +43,13 @@ class Fitted:
     metric: str | None
     points: Points | None
     features: str | None = None  # the space of its runs' FIDs, where its law uses them
+    selection: str = ""  # by how much choosing points on the test set flatters them; empty: not worth a word
 
 
 def fit_all(
     fits: Sequence[Fit],
     runs: Sequence[Run],
     knowledge: Knowledge,
-    shape: DatasetShape,
     digest: str,
     spaces: Mapping[str, str | None],
 ) -> tuple[list[Fitted], list[Diagnostic]]:
@@ -71,7 +71,7 @@ def fit_all(
             of = dict.fromkeys(run.cell.generator for run in group) if uses_fid(declared.law) else {}
             problems.extend(check_fit(declared, of, spaces))
             space = next((spaces[name] for name in of if spaces.get(name) is not None), None)
-            made.append(_fit(declared, generator, group, waiting, knowledge, shape, digest, parts, space))
+            made.append(_fit(declared, generator, group, waiting, knowledge, digest, parts, space))
     return made, problems
 
 
@@ -156,7 +156,6 @@ def _fit(
     group: Sequence[Run],
     waiting: bool,
     knowledge: Knowledge,
-    shape: DatasetShape,
     digest: str,
     parts: tuple[frozenset[str] | None, frozenset[str] | None],
     space: str | None,
@@ -165,6 +164,7 @@ def _fit(
     known = points(knowledge, finished, declared.metric)
     name = declared.name if generator is None else f"{declared.name}/{generator}"
     fit, line = None, None
+    tested = min((run.tested for run in group if run.tested is not None), default=None)
     if known is not None:
         seed = int(digest[:8], 16)
         options = FitOptions(
@@ -173,7 +173,7 @@ def _fit(
             seed=seed,
             points=declared.points,
             floor=declared.floor,
-            test_images=shape.test_images,
+            test_images=tested,
             joint=declared.base is None,
             base_runs=parts[0],
             quality_runs=parts[1],
@@ -183,7 +183,7 @@ def _fit(
         if declared.metric == "loss":
             # The line goes through finished runs: half-trained networks lie on another one.
             last = known.final_per_run(declared.floor)
-            line = fit_accuracy(last.loss, last.accuracy, last.run, shape.test_images, seed=seed)
+            line = fit_accuracy(last.loss, last.accuracy, last.run, tested, seed=seed)
     metric = next((run.metric for run in group if run.metric is not None), None)
     return Fitted(
         name=name,
@@ -197,7 +197,19 @@ def _fit(
         metric=metric,
         points=known,
         features=space,
+        selection=_selection(declared, metric, known),
     )
+
+
+def _selection(declared: Fit, metric: str | None, known: Points | None) -> str:
+    """`points = best` takes the lowest of a run's test losses: chosen on the test set, as the papers' laws are.
+
+    A note of the answer and no warning of the plan: it says by how much, which is known only when runs have
+    finished, and it stands beside the numbers that it qualifies."""
+    if known is None or metric is None or metric.endswith(" on validation"):
+        return ""
+    found = lint_selection(known, declared.points, declared.floor)
+    return f"{found[0].headline}; `split = validation` chooses elsewhere" if found else ""
 
 
 _RECENT: dict[tuple[object, ...], LawFit] = {}
@@ -252,6 +264,7 @@ def fit_answer(fitted: Fitted) -> Answer:
             values[name] = known_range(low, value, high)
         notes.append(f"status {fitted.fit.status.value}, {fitted.fit.points} points")
         notes.extend(fitted.fit.warnings)
+        notes.extend(filter(None, [fitted.selection]))
         if fitted.complete:
             status = "answered" if fitted.fit.usable else "unanswerable"
     return Answer(

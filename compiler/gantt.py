@@ -14,7 +14,13 @@ from isoloss.compiler.schedule import Placed, Schedule, plan_schedule
 _WIDTH, _LEFT, _TOP, _BOTTOM = 1000, 96, 64, 44
 _MOST_HEIGHT = 900.0
 #: One light colour for each kind of job, in the table's order; the last four are as far apart as can be.
-_FILL = dict(zip(KINDS, ("#fb9a99", "#e0c4a8", "#a6cee3", "#cab2d6", "#fdbf6f", "#b2df8a"), strict=True))
+_FILL = dict(
+    zip(
+        KINDS,
+        ("#fb9a99", "#e0c4a8", "#a6cee3", "#ffff99", "#cab2d6", "#fdbf6f", "#b2df8a"),
+        strict=True,
+    )
+)
 #: Units of the axis, seconds, largest first.
 _UNITS = ((86400.0 * 3, 86400.0, "d"), (7200.0, 3600.0, "h"), (120.0, 60.0, "min"), (0.0, 1.0, "s"))
 

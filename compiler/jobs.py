@@ -6,13 +6,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil
 
 from isoloss.compiler import plan
 from isoloss.compiler.architectures.unet import count_unet
 from isoloss.compiler.cells import Cell
 from isoloss.compiler.components import call_text, component, metric_name
 from isoloss.compiler.cost import TRAINING_PASSES
-from isoloss.compiler.diffusion import GENERATION_SEED, Diffusion
+from isoloss.compiler.datasets import shape
+from isoloss.compiler.diffusion import GENERATION_SEED, UNSTATED, Diffusion, Followed
 from isoloss.compiler.groups import batchnorm_group
 from isoloss.compiler.identity import Identity, Mould
 from isoloss.compiler.plan import (
@@ -23,12 +26,17 @@ from isoloss.compiler.plan import (
     Facts,
     FidSpec,
     GenerateSpec,
+    ImportSpec,
     TrainSpec,
 )
 from isoloss.compiler.price import Pricer
 from isoloss.compiler.shards import FIRST, shards
+from isoloss.compiler.sources import Supply, is_real, mixed, supply
 from isoloss.dsl.frozen import maker
 from isoloss.dsl.study import Evaluation, Generator, Grid, Origin, Recipe, Study
+
+#: A dataset's own images, where it makes them when asked for.
+OWN = Followed({"kind": "real"}, UNSTATED, ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +59,7 @@ class Kit:
         tuple[str | None, str | None], ...
     ]  # (evaluation, metric) of the training and of each test
     name: tuple[str, str]  # what stands before and after the generator and the images
+    tested: int | None  # images of the first evaluation
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,6 +111,7 @@ class Workshop:
         self.sources: dict[str, Source] = {}
         self.labels: dict[str, str] = {}
         self._fids: dict[str, Source | None] = {}
+
         self._origins: dict[int, tuple[Origin, plan.Origin]] = {}
         self._tests: dict[str, tuple[Evaluation, ...]] = {}
         self._kits: dict[tuple[object, ...], Kit] = {}
@@ -111,12 +121,31 @@ class Workshop:
 
     # Data.
 
+    def supply(self, generator: str) -> Supply:
+        return supply(self.generators[generator], self.generators, shape(self.dataset))
+
     def shard(self, generator: str, start: int, stop: int) -> Source:
+        """Images [start, stop) that a generator's sampler makes, or a dataset that makes its own when asked."""
         key = (generator, start)
         if key not in self._shards:
-            made = self.diffusion.of(self.generators[generator])
+            declared = self.generators[generator]
+            made = OWN if declared.sampler is None else self.diffusion.of(declared)
             spec = GenerateSpec(self.dataset, made.sampler, made.denoiser, start, stop, GENERATION_SEED)
             self._shards[key] = self._source(spec, made.needs, f"{generator}/{short(start)}-{short(stop)}")
+        return self._shards[key]
+
+    def files(self, generator: str) -> Source:
+        """The import of a generator's files."""
+        key = (generator, 0)
+        if key not in self._shards:
+            declared = self.generators[generator]
+            assert declared.source is not None
+            pattern, sums = declared.source.get("pattern"), declared.source.get("sha256")
+            assert isinstance(sums, tuple)
+            spec = ImportSpec(
+                self.dataset, str(pattern), tuple(map(str, sums)), declared.images, GENERATION_SEED
+            )
+            self._shards[key] = self._source(spec, (), f"{generator}/files")
         return self._shards[key]
 
     def _source(self, spec: plan.Spec, needs: tuple[str, ...], label: str) -> Source:
@@ -140,13 +169,38 @@ class Workshop:
         return known
 
     def data(self, generator: str, images: int) -> tuple[Component, tuple[str, ...]]:
-        """The data Component for a run that draws so many images, and the shards it needs."""
+        """The data Component for a run that draws so many images, and the jobs that make them."""
         declared = self.generators[generator]
-        unique = images if declared.images is None else min(images, declared.images)
-        key = (generator, unique)
+        mix = mixed(declared)
+        if mix is not None:
+            return self._mixed(generator, *mix, images)
+        unique = self.supply(generator).unique
+        key = (generator, images if unique is None else min(images, unique))
         if key not in self._data:
-            ids = tuple(self.shard(generator, *bounds).id for bounds in shards(unique, declared.images))
-            self._data[key] = {"kind": "generated", "shards": list(ids), "images": unique}, ids
+            self._data[key] = self._unmixed(declared, key[1])
+        return self._data[key]
+
+    def _unmixed(self, declared: Generator, unique: int) -> tuple[Component, tuple[str, ...]]:
+        if is_real(declared) and shape(self.dataset).train_images is not None:
+            return {"kind": "real", "images": declared.images}, ()
+        ids = self._makers(declared, unique)
+        return {"kind": "generated", "shards": list(ids), "images": unique}, ids
+
+    def _makers(self, declared: Generator, images: int) -> tuple[str, ...]:
+        """Jobs that make the first so many images."""
+        if declared.source is not None and declared.source.kind == "files":
+            return (self.files(declared.name).id,)
+        return tuple(self.shard(declared.name, *bounds).id for bounds in shards(images, declared.images))
+
+    def _mixed(
+        self, name: str, generator: str, share: Fraction, images: int
+    ) -> tuple[Component, tuple[str, ...]]:
+        key = (name, images)
+        if key not in self._data:
+            generated, ids = self.data(generator, ceil(images * share))
+            real: Component = {"kind": "real", "images": None}
+            data = {"kind": "mixed", "generated": generated, "real": real, "fraction": str(share)}
+            self._data[key] = data, ids
         return self._data[key]
 
     def fid(self, generator: str) -> Source | None:
@@ -160,11 +214,25 @@ class Workshop:
         if declared.fid is not None:
             return None
         features = component(declared.features)
-        wanted = int(features.get("images", FIRST))
-        images = wanted if declared.images is None else min(wanted, declared.images)
-        ids = tuple(self.shard(generator, *bounds).id for bounds in shards(images, declared.images))
-        spec = FidSpec(self.dataset, features, ids, images, GENERATION_SEED)
+        images, real = self._measured(declared, int(features.get("images", FIRST)))
+        mix = mixed(declared)
+        made = declared if mix is None else self.generators[mix[0]]
+        ids = self._makers(made, images) if images else ()
+        spec = FidSpec(self.dataset, features, ids, images, GENERATION_SEED, real)
         return self._source(spec, ids, f"{generator}/fid")
+
+    def _measured(self, declared: Generator, wanted: int) -> tuple[int, int]:
+        """(made, real) images whose quality is measured: so many together, or what there is."""
+        unique, there = self.supply(declared.name).unique, shape(self.dataset).train_images
+        images = wanted if unique is None else min(wanted, unique)
+        mix = mixed(declared)
+        if mix is None:
+            return (0, images) if is_real(declared) and there is not None else (images, 0)
+        if there is not None:
+            # Real images are measured once each: the ratio holds for as many as there are.
+            images = min(images, int(there / (1 - mix[1])))
+        made = ceil(images * mix[1])
+        return made, images - made
 
     # Runs.
 
@@ -206,7 +274,7 @@ class Workshop:
             f"{before}/{cell.generator}/{short(cell.images)}{after}",
             kit.training.narrowed(data, cell.train_steps),
             needs,
-            tuple([make(*run, *measured) for measured in kit.measured]),
+            tuple([make(*run, *measured, None) for measured in kit.measured]),
             self.fid(cell.generator),
         )
 
@@ -219,7 +287,11 @@ class Workshop:
             evaluations=evaluations,
             measured=((None, metrics[0][1] if metrics else None), *metrics),
             name=name_around(cell, self.varied.get(cell.grid, ())),
+            tested=self._tested(evaluations[0]) if evaluations else None,
         )
+
+    def _tested(self, evaluation: Evaluation) -> int:
+        return evaluation.images or shape(self.dataset).split_images(evaluation.split)
 
     def _training(self, cell: Cell) -> Mould:
         """The trainings of one network by one recipe: their images, steps and seeds differ."""
@@ -248,21 +320,24 @@ class Workshop:
             attack=component(evaluation.attack),
             loss=component(recipe.loss),
             weights=evaluation.weights,
+            split=evaluation.split,
             images=evaluation.images,
             seed=cell.seed,
         )
         return Mould(self.identity, first, ("network", "seed"))
 
     def tests(self, recipe: str) -> tuple[Evaluation, ...]:
-        """The evaluations of a grid's runs: the recipe's scheduled one; without one, all that are
-        declared."""
+        """The evaluations of a grid's runs: the recipe's scheduled one; without one, all that are declared.
+
+        A scheduled one on the validation split is what is chosen by: those on the test split say what was
+        chosen."""
         if recipe not in self._tests:
-            scheduled = self.recipes[recipe].evaluate
-            self._tests[recipe] = (
-                (self.evaluations[scheduled.evaluation],)
-                if scheduled is not None
-                else tuple(self.evaluations.values())
-            )
+            scheduled, every = self.recipes[recipe].evaluate, tuple(self.evaluations.values())
+            if scheduled is not None:
+                first = self.evaluations[scheduled.evaluation]
+                tests = (e for e in every if e.split == "test" and first.split == "validation")
+                every = (first, *tests)
+            self._tests[recipe] = every
         return self._tests[recipe]
 
     def facts(self, cell: Cell, evaluation: Evaluation | None, allocation: str | None = None) -> Facts:
@@ -280,8 +355,11 @@ class Workshop:
             metric=self._metric(cell.recipe, tested) if tested else None,
         )
 
-    def made_facts(self, source: Source, generator: str) -> Facts:
+    def made_facts(self, source: Source, declared: Generator) -> Facts:
         """Of the jobs that make images: those that train a network say its size and what an image costs."""
+        generator = declared.name
+        if declared.source is not None:
+            return Facts(generator=generator, fid=declared.fid, licence=declared.licence)
         spec = source.spec
         if not isinstance(spec, DenoiserSpec | DiscriminatorSpec):
             return Facts(generator=generator)
@@ -291,7 +369,8 @@ class Workshop:
         return Facts(params=network.params, images=images, flops_per_image=each, generator=generator)
 
     def _metric(self, recipe: str, evaluation: Evaluation) -> str:
-        return metric_name(component(self.recipes[recipe].loss), component(evaluation.attack))
+        loss = component(self.recipes[recipe].loss)
+        return metric_name(loss, component(evaluation.attack), evaluation.split)
 
     def origin(self, origin: Origin) -> plan.Origin:
         known = self._origins.get(id(origin))
@@ -330,6 +409,7 @@ class Workshop:
                 self._inside[recipe.name] = {
                     "attack": component(tested.attack),
                     "weights": tested.weights,
+                    "split": tested.split,
                     "images": tested.images,
                     "every": recipe.evaluate.every,
                 }

@@ -29,7 +29,7 @@ def bad_networks(study: Study) -> Iterator[tuple[Origin, str]]:
 
 def _asked(generator: Generator) -> Iterator[tuple[Call, str]]:
     """Calls that ask for a network, and its kind."""
-    if generator.denoiser is None:
+    if generator.denoiser is None or generator.sampler is None:
         return
     if generator.denoiser.kind in ("unet", "pretrained"):
         yield generator.denoiser, "unet"

@@ -67,7 +67,8 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class GenerateSpec:
-    """Make images [start, stop) of a generator; image i depends on (seed, i) alone.
+    """Make images [start, stop) of a generator; image i depends on (seed, i) alone. Sampler `real`: the
+    dataset's own, where it makes them when asked for.
     Writes `images.npy` uint8 (n, H, W, C) and `labels.npy` int64 (n,).
 
     A trained denoiser has `job`, the id of its denoiser job, and `network`; so has the `discriminator` of a
@@ -83,7 +84,7 @@ class GenerateSpec:
 
 @dataclass(frozen=True, slots=True)
 class DenoiserSpec:
-    """Train a denoising network on the dataset's `fit` split, for `train_steps` batches, under `kernel`:
+    """Train a denoising network on the dataset's `train` split, for `train_steps` batches, under `kernel`:
     `{"kind": "edm"}` or `{"kind": "pfgmpp", "dimension": D}`. Writes `denoiser.pt` and `curve.json`.
 
     `network` has channels, multipliers, blocks, attention, dropout, form, condition; `recipe` has batch, lr,
@@ -100,7 +101,7 @@ class DenoiserSpec:
 
 @dataclass(frozen=True, slots=True)
 class DiscriminatorSpec:
-    """Train a network to tell the dataset's `fit` split from generated images, at all noise levels. Writes
+    """Train a network to tell the dataset's `train` split from generated images, at all noise levels. Writes
     `discriminator.pt` and `curve.json`. `recipe` has batch, lr, weight_decay."""
 
     dataset: Component
@@ -114,6 +115,18 @@ class DiscriminatorSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class ImportSpec:
+    """Read files of images below the data root, permute them by `seed` (published ones are ordered by class),
+    keep the first `images` of that order. Writes the same as a generate job."""
+
+    dataset: Component
+    files: str  # a pattern below the data root, `wang/*.npz`
+    sha256: tuple[str, ...]  # of each file in the order of their names; empty: not stated
+    images: int | None  # None: all there are
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
 class FidSpec:
     """Distance of images to the dataset's training split, and what else is measured in the space of `features`
     (a Component of the feature spaces): kernel distance, precision, recall, memorisation, agreement. Of the
@@ -121,7 +134,7 @@ class FidSpec:
 
     dataset: Component
     features: Component
-    samples: tuple[str, ...]  # ids of generate jobs, in order
+    samples: tuple[str, ...]  # ids of generate and import jobs, in order
     images: int
     seed: int
     real: int = 0
@@ -131,9 +144,11 @@ class FidSpec:
 class TrainSpec:
     """Train one network on `train_steps` batches.
 
-    `data` has `{"kind": "generated", "shards": [ids of generate jobs, in order], "images": unique images
-    available}`, `{"kind": "real"}`, or a mix of both. `recipe` has loss, attack, perturb, optimizer, schedule,
-    average, augment, normalize, batchnorm (Components), batch (int), lr (float), clip (float | None)."""
+    `data` has `{"kind": "generated", "shards": [ids of generate and import jobs, in order], "images": unique
+    images available}`, `{"kind": "real", "images": the first so many, None: all}`, or `{"kind": "mixed",
+    "generated": ..., "real": ..., "fraction": "7/8" of generated images}`. `recipe` has loss, attack, perturb,
+    optimizer, schedule, average, augment, normalize, batchnorm (Components), batch (int), lr (float), clip (float
+    | None)."""
 
     dataset: Component
     model: Component
@@ -141,14 +156,16 @@ class TrainSpec:
     recipe: Component
     train_steps: int
     steps_per_epoch: int
-    evaluation: Component | None  # {"attack": Component, "weights": ..., "images": ..., "every": fraction}
+    evaluation: (
+        Component | None
+    )  # {"attack": ..., "weights": ..., "split": ..., "images": ..., "every": fraction}
     seed: int
     numerics: Component  # {"dtype": "fp32", "tf32": false, "deterministic": true, "batchnorm_group": int}
 
 
 @dataclass(frozen=True, slots=True)
 class EvaluateSpec:
-    """Attack a trained network on the test split. Writes sample images, clean and attacked.
+    """Attack a trained network on a split it was not trained on. Writes sample images, clean and attacked.
 
     `loss` is the loss the adversarial images are scored with: `trades(beta)` gives CE(clean) + beta KL."""
 
@@ -159,12 +176,13 @@ class EvaluateSpec:
     attack: Component
     loss: Component  # the recipe's loss; label smoothing never enters an evaluation
     weights: str  # average | live
+    split: str  # test | validation
     images: int | None
     seed: int
 
 
-Spec = DenoiserSpec | DiscriminatorSpec | GenerateSpec | FidSpec | TrainSpec | EvaluateSpec
-Kind = Literal["denoiser", "discriminator", "generate", "fid", "train", "evaluate"]
+Spec = DenoiserSpec | DiscriminatorSpec | GenerateSpec | ImportSpec | FidSpec | TrainSpec | EvaluateSpec
+Kind = Literal["denoiser", "discriminator", "generate", "import", "fid", "train", "evaluate"]
 State = Literal["done", "ready", "provisional"]
 
 
@@ -181,12 +199,13 @@ class KindRow:
 
 #: Every kind of job, in the order of the pipeline: the one table of kinds.
 KINDS: Mapping[str, KindRow] = {
-    "denoiser": KindRow(DenoiserSpec, 1, "train denoisers"),
-    "discriminator": KindRow(DiscriminatorSpec, 1, "train discriminators"),
-    "generate": KindRow(GenerateSpec, 1, "make images"),
-    "fid": KindRow(FidSpec, 2, "measure quality"),
-    "train": KindRow(TrainSpec, 1, "train", shared=True),
-    "evaluate": KindRow(EvaluateSpec, 1, "evaluate"),
+    "denoiser": KindRow(DenoiserSpec, 2, "train denoisers"),
+    "discriminator": KindRow(DiscriminatorSpec, 2, "train discriminators"),
+    "generate": KindRow(GenerateSpec, 2, "make images"),
+    "import": KindRow(ImportSpec, 1, "import images"),
+    "fid": KindRow(FidSpec, 3, "measure quality"),
+    "train": KindRow(TrainSpec, 2, "train", shared=True),
+    "evaluate": KindRow(EvaluateSpec, 2, "evaluate"),
 }
 _KIND_OF: Mapping[type, Kind] = {row.spec: cast(Kind, kind) for kind, row in KINDS.items()}
 
@@ -218,6 +237,7 @@ class Facts:
     allocation: str | None = None
     evaluation: str | None = None  # name of the evaluation an `evaluate` job performs
     metric: str | None = None  # typed name, e.g. "trades(5) @ pgd(40, cw, linf, 8/255)"
+    licence: str | None = None  # of imported images, as the study states it
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,8 +334,9 @@ class Observation:
     """One measured point of one job. `value` has the 95 % interval [low, high] where one is known.
 
     `metric` is typed: "loss trades(5) @ pgd(40, cw, linf, 8/255)", "accuracy @ clean",
-    "accuracy @ autoattack(linf, 8/255)", "fid @ pixels", "precision @ pixels", "images". `run` is the train job
-    the point belongs to (its own id for train jobs, None for generate and fid jobs)."""
+    "accuracy @ autoattack(linf, 8/255)", "fid @ pixels", "precision @ pixels", "images"; on the validation split
+    it ends in " on validation". `run` is the train job the point belongs to (its own id for train jobs, None for
+    generate and fid jobs)."""
 
     job: str
     kind: Kind

@@ -24,12 +24,18 @@ from isoloss.compiler.plan import (
     DiscriminatorSpec,
     EvaluateSpec,
     GenerateSpec,
+    ImportSpec,
     Range,
     Spec,
     TrainSpec,
     kind_of,
 )
 
+#: Bytes of images a second that an import reads and writes, from a compressed archive to an uncompressed one
+#: (measured: benchmarks/data.py; disks and compression vary), and bytes of real images that Squiggles
+#: makes, at 60 pixels and 3,600 bytes each (measured: benchmarks/squiggles.py).
+IMPORT_BYTES_PER_SECOND = Range(30e6, 100e6, 400e6)
+MAKING_BYTES_PER_SECOND = Range(3600 * 3e3, 3600 * 7e3, 3600 * 2e4)
 #: Evaluations attack this many images at once (runtime's default), generators make this many.
 EVALUATION_BATCH = 500
 GENERATION_BATCH = 1000
@@ -56,7 +62,13 @@ class Pricer:
         unknown = tuple(f"{part.name}: {part.how}" for part in bill if part.flops is None)
         inside = sum((p.flops or 0.0 for p in bill if p.name == "evaluation during training"), 0.0)
         total = None if unknown else sum((p.flops or 0.0 for p in bill), 0.0)
-        seconds = None if total is None else self.seconds(rate_key(spec, self.profile), total, launches(spec))
+        if moves_bytes(spec):
+            seconds = self._moving(spec)
+            if seconds is None:
+                unknown = ("reading: the study doesn't say how many `images` the files have",)
+        else:
+            key = rate_key(spec, self.profile)
+            seconds = None if total is None else self.seconds(key, total, launches(spec))
         return Cost(
             flops=None if total is None else total - inside,
             seconds=seconds,
@@ -66,6 +78,19 @@ class Pricer:
             unknown=unknown,
             evaluation_flops=inside,
         )
+
+    def _moving(self, spec: Spec) -> Range | None:
+        """Seconds of a job without FLOPs, by the bytes it moves; None where nobody said how many."""
+        pixels, rate = shape(spec.dataset), IMPORT_BYTES_PER_SECOND
+        if isinstance(spec, GenerateSpec):
+            amount, rate = float((spec.stop - spec.start) * pixels.pixel_bytes), MAKING_BYTES_PER_SECOND
+        elif isinstance(spec, ImportSpec) and spec.images is not None:
+            amount = float(spec.images * pixels.image_bytes)
+        else:
+            return None
+        start = self.profile.startup_seconds
+        low, mid, high = amount / rate.high, amount / rate.mid, amount / rate.low
+        return Range(start.low + low, start.mid + mid, start.high + high)
 
     def seconds(self, work: str, flops: float, num_launches: float) -> Range:
         """Of one job of a kind, or of a kind and model family (rate_key): start-up + launches + arithmetic,
@@ -98,19 +123,26 @@ def rate_key(spec: Spec, profile: DeviceProfile) -> str:
     return kind
 
 
+def moves_bytes(spec: Spec) -> bool:
+    """Whether a job computes nothing that is counted in FLOPs: imports, and real images made when asked for."""
+    return isinstance(spec, ImportSpec) or (isinstance(spec, GenerateSpec) and spec.sampler["kind"] == "real")
+
+
 def launches(spec: Spec) -> float:
     """Layer executions: batches x passes x layers. What tiny networks wait for in place of arithmetic."""
+    if moves_bytes(spec):
+        return 0
     if isinstance(spec, TrainSpec):
         layers = count(spec.model, spec.dataset).layers
         training = spec.train_steps * recipe_passes(spec.recipe) * layers
         if spec.evaluation is None:
             return training
-        images = spec.evaluation["images"] or shape(spec.dataset).test_images
+        images = spec.evaluation["images"] or shape(spec.dataset).split_images(spec.evaluation["split"])
         batches = -(-images // EVALUATION_BATCH)
         each = evaluation_passes(spec.evaluation["attack"]) * batches * layers
         return training + evaluations_inside(spec.evaluation["every"]) * each
     if isinstance(spec, EvaluateSpec):
-        images = spec.images or shape(spec.dataset).test_images
+        images = spec.images or shape(spec.dataset).split_images(spec.split)
         return (
             evaluation_passes(spec.attack)
             * -(-images // EVALUATION_BATCH)
@@ -161,12 +193,14 @@ def memory_bytes(spec: Spec) -> float | None:
     return None
 
 
-def storage_bytes(spec: Spec) -> float:
+def storage_bytes(spec: Spec) -> float | None:
     """What the job leaves in the store: uint8 images with labels; live and averaged weights; sample
-    images."""
+    images. None where the study doesn't say how many."""
     pixels = shape(spec.dataset)
     if isinstance(spec, GenerateSpec):
         return float((spec.stop - spec.start) * pixels.image_bytes)
+    if isinstance(spec, ImportSpec):
+        return None if spec.images is None else float(spec.images * pixels.image_bytes)
     if isinstance(spec, TrainSpec):
         return 8.0 * count(spec.model, spec.dataset).params
     if isinstance(spec, DenoiserSpec | DiscriminatorSpec):
@@ -186,7 +220,9 @@ def _meaning(spec: Spec) -> tuple[object, ...]:
         evaluation = id(spec.evaluation)
         return ("train", id(spec.model), id(spec.recipe), id(spec.dataset), evaluation, spec.train_steps)
     if isinstance(spec, EvaluateSpec):
-        return ("evaluate", id(spec.model), id(spec.attack), id(spec.dataset), spec.images)
+        return ("evaluate", id(spec.model), id(spec.attack), id(spec.dataset), spec.split, spec.images)
+    if isinstance(spec, ImportSpec):
+        return ("import", id(spec.dataset), spec.images)
     if isinstance(spec, GenerateSpec):
         return ("generate", id(spec.sampler), id(spec.denoiser), id(spec.dataset), spec.stop - spec.start)
     if isinstance(spec, DenoiserSpec | DiscriminatorSpec):

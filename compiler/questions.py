@@ -186,7 +186,7 @@ class Questions:
         if cell is None:
             return self._answer(question, "allocate", "unanswerable", {}, notes)
         notes.append(_choice_note(network, best, cell, optimum.params, question.compute_flops))
-        limit = self.shop.generators[question.generator].images
+        limit = self.shop.supply(question.generator).unique
         if limit is not None and cell.drawn > limit:
             notes.append(
                 f"draws {short(cell.drawn)} images of {short(limit)} unique ones: the laws count each as new"
@@ -228,7 +228,7 @@ class Questions:
             "seed": question.seed,
             "epochs": images / pixels.epoch_images,
             "generator.fid": fid,
-            "generator.images": self.shop.generators[question.generator].images,
+            "generator.images": self.shop.supply(question.generator).unique,
         }
         batch, lr = Rule(recipe.batch)(quantities).value, Rule(recipe.lr)(quantities).value
         if not isinstance(batch, int | float | Fraction) or not isinstance(lr, int | float | Fraction):
@@ -290,7 +290,7 @@ class Questions:
         loss = component(self.shop.recipes[cell.recipe].loss)
         for evaluation in question.evaluate:
             source = self.shop.evaluate(train, cell, evaluation)
-            typed = metric_name(loss, component(evaluation.attack))
+            typed = metric_name(loss, component(evaluation.attack), evaluation.split)
             for o in self.knowledge.of_job(source.id):
                 if not (o.metric.startswith(("loss ", "accuracy "))):
                     continue

@@ -15,12 +15,14 @@ from isoloss.compiler.plan import Observation, frechet_space
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A chosen grid cell with the jobs that measure it. `metric` is "LOSS @ ATTACK"; None: not evaluated."""
+    """A chosen grid cell with the jobs that measure it. `metric` is "LOSS @ ATTACK", measured on `tested` images;
+    None: not evaluated."""
 
     cell: Cell
     train: str
     tests: tuple[str, ...]
     metric: str | None
+    tested: int | None = None
 
 
 class Knowledge:

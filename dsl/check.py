@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from isoloss.dsl import declarations
+from isoloss.dsl import ast, declarations
 from isoloss.dsl.diagnostics import Span
 from isoloss.dsl.frozen import replace
 from isoloss.dsl.layers import Merged, MergedBlock
@@ -27,6 +27,9 @@ DATASET = Slot("dataset", "call", "The data that the study is about.", "cifar10"
 def check_study(merged: Merged, name: str, span: Span, profile: str | None, report: Report) -> Study | None:
     """Everything that can be said about the declarations together. None if anything is wrong."""
     declared = {row.name: {b.name: b.span for b in merged.of(row.name)} for row in ROWS}
+    _report_namesakes(declared, report)
+    # A mix stands wherever a generator does.
+    declared["generator"] = {**declared["mix"], **declared["generator"]}
     scope = Scope(report, merged.lets, broken_lets(merged.lets, report), declared)
     dataset = _dataset(merged, span, scope)
     scope = scope.within(dataset=dataset.kind if isinstance(dataset, Call) else "")
@@ -34,6 +37,8 @@ def check_study(merged: Merged, name: str, span: Span, profile: str | None, repo
     scope = replace(scope, evaluations={e.name: e for e in evaluations if not isinstance(e, Bad)})
 
     generators = _each(merged, "generator", declarations.declare_generator, scope)
+    real = {g.name for g in generators if not isinstance(g, Bad) and g.source == Call("real")}
+    generators += _each(merged, "mix", declarations.declare_mix, replace(scope, real=frozenset(real)))
     recipes = _each(merged, "recipe", declarations.declare_recipe, scope)
     grids = _each(merged, "grid", declarations.declare_grid, scope)
     budget = declarations.declare_budget(_budget(merged, span), scope)
@@ -81,9 +86,29 @@ def _dataset(merged: Merged, span: Span, scope: Scope) -> Call | Bad:
             "V103", "the study has no `dataset`", span, "incomplete", "for example `dataset cifar10`"
         )
         return BAD
-    found = check_value(DATASET, merged.dataset.value, scope)
-    assert isinstance(found, Call | Bad)
+    found: Call | Bad = check_value(DATASET, merged.dataset.value, scope)
+    if isinstance(found, Call) and found.kind == "squiggles" and found.get("variant") == "taylor":
+        node = scope.unfold(merged.dataset.value)
+        given = node.arguments if isinstance(node, ast.CallExpression) else ()
+        named = (a for a in given if a.name is not None and a.name.text == "units")
+        units = next(named, given[2] if len(given) > 2 else None)
+        if units is not None:
+            scope.report.add(
+                "V112", "`units` has no meaning for `taylor` curves", units.span,
+                "only sums of sines have units", "leave it out, or write `variant = sinenet`",
+            )  # fmt: skip
+            return BAD
     return found
+
+
+def _report_namesakes(declared: dict[str, dict[str, Span]], report: Report) -> None:
+    for name, span in declared["mix"].items():
+        if name in declared["generator"]:
+            first = declared["generator"][name]
+            report.add(
+                "N105", f"a mix and a generator are both called `{name}`", span, "again",
+                f"first declared at {first.file}:{first.line}",
+            )  # fmt: skip
 
 
 def _budget(merged: Merged, span: Span) -> MergedBlock:
@@ -97,8 +122,16 @@ def _without_unused(study: Study, merged: Merged) -> Study:
     used = set(_generators_named(study))
     newest = max((b.layer for b in merged.blocks.values()), default=0)
 
+    def recent(generator: Generator) -> bool:
+        kind = "mix" if generator.source is not None and generator.source.kind == "mix" else "generator"
+        return merged.blocks[kind, generator.name].layer == newest
+
+    for mix in study.generators:
+        if mix.source is not None and mix.source.kind == "mix" and (mix.name in used or recent(mix)):
+            used.add(str(mix.source.get("generator")))
+
     def stays(generator: Generator) -> bool:
-        return generator.name in used or merged.blocks["generator", generator.name].layer == newest
+        return generator.name in used or recent(generator)
 
     return replace(study, generators=tuple(g for g in study.generators if stays(g)))
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from isoloss.dsl import ast
 from isoloss.dsl.layers import MergedBlock
 from isoloss.dsl.rules import check_condition
 from isoloss.dsl.scope import BAD, Bad, Scope
@@ -50,9 +51,81 @@ def report_missing(block: MergedBlock, names: list[str], scope: Scope) -> None:
 
 def declare_generator(block: MergedBlock, scope: Scope) -> Generator | Bad:
     values = check_settings(block, scope)
+    source, sampler = values.pop("from"), values["sampler"]
+    sums = values.pop("sha256")
+    if isinstance(source, Missing) and isinstance(sampler, Missing):
+        scope.report.add(
+            "V103",
+            f"`generator {block.name}` has neither `sampler` nor `from`",
+            block.span,
+            "no images",
+            'for example `sampler = edm(steps = 20)`, `from = "wang/*.npz"` or `from = real`',
+        )
+        return BAD
+    fitting = _sources_fit(block, scope)
+    values["sampler"] = None if isinstance(sampler, Missing) else sampler
+    if isinstance(source, Missing):
+        source = None
+    else:
+        values["denoiser"] = None
+    if not _complete(block, {**values, "from": source, "sha256": sums}, scope) or not fitting:
+        return BAD
+    if source is not None and source.kind == "files":
+        source = Call("files", (*source.arguments, ("sha256", sums or ())))
+    return Generator(block.name, source=source, **values, origin=origin_of(block.span))
+
+
+def _sources_fit(block: MergedBlock, scope: Scope) -> bool:
+    """Whether no setting says something that another source of images would need."""
+    given = block.settings
+    if "from" not in given:
+        return _meaningless(block, ("sha256", "licence"), "images that a sampler makes have none", scope)
+    if "sampler" in given:
+        scope.report.add(
+            "V105",
+            "`from` and `sampler` both say where images come from",
+            given["sampler"].paths[0].span,
+            "one too many",
+            "leave one of them out",
+        )
+        return False
+    fine = _meaningless(block, ("denoiser",), "only a sampler follows one", scope)
+    if isinstance(given["from"].value, ast.Path):
+        fine &= _meaningless(block, ("sha256", "licence"), "the dataset's files have their own", scope)
+    return fine
+
+
+def _meaningless(block: MergedBlock, names: tuple[str, ...], why: str, scope: Scope) -> bool:
+    found = [block.settings[name] for name in names if name in block.settings]
+    for setting in found:
+        headline = f"`{setting.key}` has no meaning for `{block.kind} {block.name}`"
+        scope.report.add("V112", headline, setting.paths[0].span, why, "leave it out")
+    return not found
+
+
+def declare_mix(block: MergedBlock, scope: Scope) -> Generator | Bad:
+    """A mix is a generator whose source is another one's images with real ones among them."""
+    values = check_settings(block, scope)
     if not _complete(block, values, scope):
         return BAD
-    return Generator(block.name, **values, origin=origin_of(block.span))
+    name, real = values["generator"], values["real"]
+    if real == 1:
+        scope.report.add(
+            "V101", "`real` must be above 0 and below 1, found 1", block.settings["real"].value.span,
+            "nothing left to mix", "real images alone are `generator NAME { from = real }`",
+        )  # fmt: skip
+        return BAD
+    if name in scope.names("mix") or name in scope.real:
+        what = "a mix" if name in scope.names("mix") else "real images"
+        scope.report.add(
+            "V113", f"`mix {block.name}` mixes real images into {what}",
+            block.settings["generator"].value.span, what, "name a generator that has a sampler or files",
+        )  # fmt: skip
+        return BAD
+    source = Call("mix", (("generator", name), ("real", real)))
+    about = {key: values[key] for key in ("fid", "features")}
+    about |= dict.fromkeys(("sampler", "denoiser", "images", "passes", "licence"))
+    return Generator(block.name, source=source, **about, origin=origin_of(block.span))
 
 
 def declare_evaluation(block: MergedBlock, scope: Scope) -> Evaluation | Bad:

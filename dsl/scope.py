@@ -31,6 +31,7 @@ class Scope:
     context: Mapping[str, str] = field(default_factory=dict)  # what `By` defaults look at
     siblings: Mapping[str, Amount] = field(default_factory=dict)  # earlier settings, for default texts only
     evaluations: Mapping[str, Evaluation] = field(default_factory=dict)
+    real: frozenset[str] = frozenset()  # generators of the dataset's own images
 
     def within(self, **context: str) -> Scope:
         return replace(self, context={**self.context, **context})

@@ -52,7 +52,7 @@ def check_settings(block: MergedBlock, scope: Scope) -> dict[str, Any]:
         found = _one(slot, block, scope, values)
         # The setting that a misspelt one was meant to be isn't also missing.
         values[slot.name] = BAD if isinstance(found, Missing) and slot.name in meant else found
-        if slot.name in ("loss", "law"):
+        if slot.name in ("loss", "law", "from"):
             kind = found.kind if isinstance(found, Call) else found if isinstance(found, str) else ""
             scope = scope.within(**{slot.name: kind})
         if slot.name == "fid":

@@ -85,15 +85,22 @@ Expr = Const | Quantity | Operation | Conditional
 
 @dataclass(frozen=True)
 class Generator:
-    """A source of training images. `fid` None: measured by a job; `features`: the space it is a distance in.
-    `images` None: unlimited unique images."""
+    """A source of training images: made by a sampler, or with `source` those of `files(pattern, sha256)`
+    below the data root, the dataset's own (`real`), or both at once (`mix(generator, real)`, from a `mix`
+    block; `real` is the exact share of real images).
+
+    `fid` None: measured by a job; `features`: the space it is a distance in. `images` None: as many unique
+    ones as the source has. `passes`: how often a run may draw each; None: any number of times."""
 
     name: str
-    sampler: Call
+    sampler: Call | None
     denoiser: Call | None
+    source: Call | None
     fid: float | None
     features: Call
     images: int | None
+    passes: int | None
+    licence: str | None
     origin: Origin = _origin()
 
 
@@ -129,11 +136,12 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A test of a trained network on the whole test split, with the averaged weights unless stated."""
+    """A test of a trained network on one split of the dataset, with the averaged weights unless stated."""
 
     name: str
     attack: Call
     weights: str  # average | live
+    split: str  # test | validation
     images: int | None  # None: the whole split
     origin: Origin = _origin()
 

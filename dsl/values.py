@@ -16,7 +16,7 @@ from isoloss.dsl.frozen import replace
 from isoloss.dsl.names import did_you_mean
 from isoloss.dsl.rules import check_condition, check_rule
 from isoloss.dsl.scope import BAD, Bad, Scope
-from isoloss.dsl.study import Devices, Evaluation, RunSet, Schedule
+from isoloss.dsl.study import Call, Devices, Evaluation, RunSet, Schedule
 from isoloss.dsl.units import PHRASES, Amount
 from isoloss.dsl.vocabulary import DEVICES, TYPES, Slot, find_term, law_names
 
@@ -109,8 +109,8 @@ def fits(slot: Slot, found: Amount, node: ast.Expression, scope: Scope) -> bool:
 
 
 def finished(slot: Slot, found: Amount) -> Any:
-    """The number as the Study holds it: exact for pixels, int for counts, else float in canonical units."""
-    if slot.dimension == "pixels":
+    """The number as the Study holds it: exact for pixels and shares, int for counts, else float in canonical units."""
+    if slot.dimension == "pixels" or slot.exact:
         return found.value
     if slot.type == "integer":
         return int(found.value)
@@ -229,6 +229,20 @@ def _file(slot: Slot, node: ast.Expression, scope: Scope) -> Any:
     return node.text
 
 
+def _source(slot: Slot, node: ast.Expression, scope: Scope) -> Any:
+    """`"wang/*.npz"`, a pattern below the data root, or the word `real`."""
+    if isinstance(node, ast.Path) and node.text == "real":
+        return Call("real")
+    if isinstance(node, ast.Path):
+        scope.report.add(
+            "V102", f"`{slot.name}` can't be `{node.text}`", node.span, "neither files nor `real`",
+            did_you_mean(node.text, ["real"]), "files are written in quotes: `from = \"wang/*.npz\"`",
+        )  # fmt: skip
+        return BAD
+    pattern = _file(slot, node, scope)
+    return BAD if isinstance(pattern, Bad) else Call("files", (("pattern", pattern),))
+
+
 def _digest(slot: Slot, node: ast.Expression, scope: Scope) -> Any:
     if not isinstance(node, ast.Text):
         return wrong_type(slot, node, scope)
@@ -237,11 +251,24 @@ def _digest(slot: Slot, node: ast.Expression, scope: Scope) -> Any:
     return node.text
 
 
+def _digests(slot: Slot, node: ast.Expression, scope: Scope) -> Any:
+    items = node.items if isinstance(node, ast.Sequence) else (node,)
+    values = [_digest(slot, item, scope) for item in items]
+    if not values:
+        scope.report.add("V108", f"`{slot.name}` is empty", node.span, "no values")
+        return BAD
+    return BAD if any(isinstance(v, Bad) for v in values) else tuple(values)
+
+
 def _wrong_text(slot: Slot, node: ast.Text, rule: str, scope: Scope) -> Bad:
     shown = node.text if len(node.text) <= 40 else node.text[:40] + "…"
     headline = f"`{slot.name}` {rule}, found `{shown}`"
     scope.report.add("V111", headline, node.span, "of another form", f"for example {written(slot)}")
     return BAD
+
+
+def _text(slot: Slot, node: ast.Expression, scope: Scope) -> Any:
+    return node.text if isinstance(node, ast.Text) else wrong_type(slot, node, scope)
 
 
 # What only studies have.
@@ -328,7 +355,7 @@ def _evaluation(slot: Slot, node: ast.Expression, scope: Scope) -> Any:
         if isinstance(attack, Bad):
             return BAD
         kind = "clean" if attack.kind == "none" else attack.kind
-        return Evaluation(kind, attack, "average", None)
+        return Evaluation(kind, attack, "average", "test", None)
     if not isinstance(unfolded, ast.Path):
         return wrong_type(slot, unfolded, scope)
     declared = reference("evaluate", unfolded, scope)
@@ -352,6 +379,9 @@ _CHECKERS: dict[str, Checker] = {
     "integer": check_number,
     "numbers": _numbers,
     "integers": _integers,
+    "text": _text,
+    "digests": _digests,
+    "source": _source,
     "boolean": _boolean,
     "choice": _choice,
     "file": _file,

@@ -15,6 +15,7 @@ from isoloss.compiler.plan import (
     EvaluateSpec,
     FidSpec,
     GenerateSpec,
+    ImportSpec,
     Job,
     Observation,
     TrainSpec,
@@ -51,6 +52,10 @@ class Truth:
             # No law speaks of these losses: they are trained, that is all.
             drawn = job.spec.train_steps * int(job.spec.recipe["batch"])
             return (Observation(job.id, job.kind, "images drawn", float(drawn), images=drawn),)
+        if isinstance(job.spec, ImportSpec):
+            # As many as the study says there are: no file is looked at.
+            count = job.spec.images or 0
+            return (Observation(job.id, "import", "images", float(count), count=count, seed=job.spec.seed),)
         if isinstance(job.spec, FidSpec):
             features = job.spec.features["kind"]
             value = _fid_of(known)
@@ -78,7 +83,8 @@ class Truth:
         for point in points:
             if point.metric.startswith("accuracy"):
                 clean = 1 - _CLEAN_SHARE * (1 - point.value)
-                yield Observation(**{**_fields(point), "metric": "accuracy @ clean", "value": clean})
+                metric = f"accuracy @ clean{'' if spec.split == 'test' else f' on {spec.split}'}"
+                yield Observation(**{**_fields(point), "metric": metric, "value": clean})
 
     def _points(
         self, job: Job, run: str, fraction: float, seed: int, fid: float | None

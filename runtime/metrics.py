@@ -31,14 +31,19 @@ def attack_name(attack: Component) -> str:
     return f"{kind}({', '.join(arguments)})" if arguments else str(kind)
 
 
-def loss_metric(loss: Component, attack: Component) -> str:
+def on_split(split: str) -> str:
+    """What a metric's name ends in: nothing on the test split, ` on validation` on that."""
+    return "" if split == "test" else f" on {split}"
+
+
+def loss_metric(loss: Component, attack: Component, split: str = "test") -> str:
     """`loss trades(5) @ pgd(40, cw, linf, 8/255)`."""
-    return f"loss {loss_name(loss)} @ {attack_name(attack)}"
+    return f"loss {loss_name(loss)} @ {attack_name(attack)}{on_split(split)}"
 
 
-def accuracy_metric(attack: Component) -> str:
+def accuracy_metric(attack: Component, split: str = "test") -> str:
     """`accuracy @ pgd(40, cw, linf, 8/255)`."""
-    return f"accuracy @ {attack_name(attack)}"
+    return f"accuracy @ {attack_name(attack)}{on_split(split)}"
 
 
 def wilson(successes: int, count: int) -> tuple[float, float, float]:

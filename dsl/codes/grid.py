@@ -47,7 +47,9 @@ CODES: tuple[Code, ...] = (
     Code(
         "G104",
         "more images than a generator has",
-        "A run draws every image once. A generator that states `images` has no more unique ones to give.",
+        "A run draws every image once. A generator that states `images` has no more unique ones to give, and a run may "
+        "draw each as often as its `passes` say: once unless stated, real images any number of times. Of a mix only the "
+        "generator's share counts.",
         _study(f"{_CELL} images in [4k, 8k]", generator="images = 5k"),
         _study(f"{_CELL} images in [4k, 8k] where images <= generator.images", generator="images = 5k"),
     ),
@@ -79,6 +81,27 @@ CODES: tuple[Code, ...] = (
         "A dataset that another package registered says no size, channels and epoch, so nothing can be counted.",
         _study(f"{_CELL} images = 4k", dataset="faces", generator="denoiser = none"),
         _study(f"{_CELL} images = 4k"),
+    ),
+    Code(
+        "G109",
+        "more real images than there are",
+        "`from = real` draws from the dataset's training images, without those that are held out for validation: digits "
+        "has 800, CIFAR-10 48,976. A run may draw each any number of times, but no others.",
+        "study tiny { dataset digits generator g { from = real images = 1000 }\n"
+        f"  {_RECIPE.format(batch=64, more='')}\n  grid runs {{ {_CELL} images = 4k }} }}",
+        "study tiny { dataset digits generator g { from = real images = 500 }\n"
+        f"  {_RECIPE.format(batch=64, more='')}\n  grid runs {{ {_CELL} images = 4k }} }}",
+    ),
+    Code(
+        "G110",
+        "a mix without a fixed set of real images",
+        "A mix repeats a fixed set of real images among generated ones. A dataset that makes as many real images as are "
+        "asked for has no such set, and needs no others.",
+        _study(f"{_CELL} images = 4k", dataset="squiggles(variant = taylor)").replace(
+            "  grid", "  mix m { generator = g real = 1/8 }\n  grid"
+        ),
+        "study tiny { dataset squiggles(variant = taylor) generator g { from = real }\n"
+        f"  {_RECIPE.format(batch=64, more='')}\n  grid runs {{ {_CELL} images = 4k }} }}",
     ),
     Code(
         "G111",

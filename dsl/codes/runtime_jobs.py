@@ -51,13 +51,6 @@ TRAINING: tuple[Code, ...] = (
         "$ isoloss run limits.study --set recipe.trades.lr=0.1",
     ),
     Code(
-        "R321",
-        "shards don't hold what the training needs",
-        "The generated images that a training reads are fewer than its plan says, or can't be read as an array file.",
-        "$ truncate -s 100 results/0123456789abcdef0123/images.npy",
-        _RUN,
-    ),
-    Code(
         "R322",
         "out of memory at a batch",
         "The device can't hold the activations of one adversarial step of these images. Where batch-norm groups are "
@@ -101,39 +94,59 @@ DATA: tuple[Code, ...] = (
     Code(
         "R401",
         "data that isn't there",
-        "A data set or a shard is not where it should be. Data sets are looked for below `--data` or ISOLOSS_DATA and "
-        "never downloaded; shards are made by the study itself.",
+        "A data set, a file of images or a shard is not where it should be. Data sets and files are looked for below "
+        "`--data` or ISOLOSS_DATA and never downloaded; shards are made by the study itself.",
         "$ isoloss run limits.study",
         "$ isoloss run limits.study --data /data",
     ),
     Code(
         "R402",
         "a data set that is not the published one",
-        "The files don't have the checksum of the published data: results on other images can't be compared.",
+        "The files don't have the checksum of the published data, or that which the study or their manifest states: "
+        "results on other images can't be compared.",
         "$ isoloss run limits.study --data /data/edited",
         "$ isoloss run limits.study --data /data",
     ),
     _unknown("R403", "a data set"),
     Code(
         "R404",
-        "an array file of another form",
-        "Images are uint8 (n, H, W, C), labels int64 (n,), in `.npy` files without pickled objects.",
+        "a file of images of another form",
+        "Images are uint8 (n, H, W, C) of the dataset's size, labels whole numbers (n,) or one-hot rows, each a class of "
+        "the dataset: in `.npz` archives under `image` and `label`, in HDF5 files under the same names, in shards as "
+        "`images.npy` and `labels.npy`. Nothing pickled is ever read. A file that breaks off is refused whole.",
         "$ isoloss run limits.study --data /data/as_float",
         "$ isoloss run limits.study --data /data",
     ),
     Code(
         "R405",
         "fewer images than asked for",
-        "An evaluation or a training asks for more images than there are. None is used twice in place of another.",
+        "An evaluation, a training or a generator's `images` asks for more than there are. None is used twice in place "
+        "of another.",
         "$ isoloss run limits.study --set evaluate.robust.images=1000000",
         "$ isoloss run limits.study --set evaluate.robust.images=500",
     ),
     Code(
         "R406",
-        "a shard named twice",
-        "Images that count twice would make D larger than it is.",
-        "$ isoloss run PLAN.json",
-        _RUN,
+        "the same images twice",
+        "Two files of one generator have the same contents, or a shard is named twice. Images that count twice would "
+        "make D larger than it is.",
+        "$ cp /data/wang/1m.npz '/data/wang/1m (copy).npz'",
+        "$ rm '/data/wang/1m (copy).npz'",
+    ),
+    Code(
+        "R407",
+        "files outside the data root",
+        "A generator's files lie below the folder that `--data` or ISOLOSS_DATA names. What leads out of it is not "
+        "followed: `..`, absolute paths, links, and arrays that an HDF5 file takes from elsewhere.",
+        "$ ln -s /home /data/wang",
+        "$ isoloss run limits.study --data /data",
+    ),
+    Code(
+        "R408",
+        "HDF5 without its package",
+        "HDF5 files are read by h5py, which isoloss doesn't install by itself. Archives (`.npz`) need nothing.",
+        "$ isoloss run limits.study --data /data",
+        "$ pip install 'isoloss[hdf5]'",
     ),
 )
 

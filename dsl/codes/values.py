@@ -42,7 +42,8 @@ CODES: tuple[Code, ...] = (
     Code(
         "V105",
         "settings that say the same thing twice",
-        "A forecast is asked for a quality: `fid = …`, or a generator whose quality is meant. Not both.",
+        "A forecast is asked for a quality: `fid = …`, or a generator whose quality is meant. Not both. The images of a "
+        "generator come from a sampler, or `from` files or real ones. Not both.",
         _FIT + "forecast f { law = law1 fid = 0 generator = g compute = 1 PFLOP } }",
         _FIT + "forecast f { law = law1 fid = 0 compute = 1 PFLOP } }",
     ),
@@ -91,5 +92,23 @@ CODES: tuple[Code, ...] = (
         "reach others. A digest is the 64 hex digits that `sha256sum` prints.",
         'study tiny { dataset digits generator g { sampler = edm(steps = 7) denoiser = pretrained(file = "../w.pt") } }',
         'study tiny { dataset digits generator g { sampler = edm(steps = 7) denoiser = pretrained(file = "w.pt") } }',
+    ),
+    Code(
+        "V112",
+        "a setting without meaning here",
+        "A setting that belongs to another source of images: a sampler's denoiser beside files, a checksum or a licence "
+        "of images that a sampler makes, the sines of curves that are polynomials.",
+        'study tiny { dataset digits generator g { from = "made/*.npz" denoiser = mixture(components = 4) } }',
+        'study tiny { dataset digits generator g { from = "made/*.npz" } }',
+    ),
+    Code(
+        "V113",
+        "a mix of a mix, or of real images",
+        "A mix is made of one generator's images and real ones. A mix of a mix has a share of its own that is written "
+        "directly; real images with real images among them are real images.",
+        f"study tiny {{ dataset digits {_GENERATOR}\n"
+        "  mix half { generator = g real = 1/2 }\n  mix less { generator = half real = 1/8 } }",
+        f"study tiny {{ dataset digits {_GENERATOR}\n"
+        "  mix half { generator = g real = 1/2 }\n  mix less { generator = g real = 1/8 } }",
     ),
 )

@@ -18,12 +18,22 @@ def _term(name: str, doc: str, example: str, default: str | By | None = None, **
     return Slot(name, "call", doc, example, default, family=family, **more)  # type: ignore[arg-type]
 
 
+_FEATURES = _term(
+    "features", "Space that `fid` is a distance in. A stated `fid` is Inception's unless said otherwise.", "pixels",
+    By("measured", {"digits": "pixels", "mnist": "pixels", "fashion_mnist": "pixels", "squiggles": "pixels",
+                    "*": "inception"}),
+    family="feature space", source="the papers; `pixels` for small grey images: ours",
+)  # fmt: skip
+
 GENERATOR = BlockRow(
     "generator",
     "A source of training images of one quality.",
     "generator edm20 { sampler = edm(steps = 20)  fid = 1.82  images = 100M }",
     (
-        _term("sampler", "How images are drawn.", "edm(steps = 20)"),
+        Slot("from", "source", "Where images come from that no sampler makes: files below the data root (`--data`, a pattern "
+             "with `*`), or `real`, the dataset's own training images.", '"wang/*.npz"',
+             optional_when="`sampler` is given"),
+        _term("sampler", "How images are drawn.", "edm(steps = 20)", optional_when="`from` is given"),
         _term(
             "denoiser",
             "The model that the sampler follows. `none`: images come from published files.",
@@ -32,15 +42,34 @@ GENERATOR = BlockRow(
             absent="none",
             source="ours",
         ),
-        Slot("fid", "number", "Quality: Fréchet distance to real data; `measured` makes it a job.", "1.82",
-             "measured", low="0", absent="measured"),
-        _term("features", "Space that `fid` is a distance in. A stated `fid` is Inception's unless said otherwise.", "pixels",
-              By("measured", {"digits": "pixels", "mnist": "pixels", "fashion_mnist": "pixels", "*": "inception"}),
-              family="feature space", source="the papers; `pixels` for small grey images: ours"),
-        Slot("images", "integer", "Unique images there are.", "100M", "unlimited", dimension="images", low="1",
-             high="1e15", absent="unlimited"),
+        Slot("fid", "number", "Quality: Fréchet distance to real data; `measured` makes it a job. Real images are 0 by the "
+             "papers' convention.", "1.82", By("from", {"real": "0", "*": "measured"}), low="0", absent="measured"),
+        _FEATURES,
+        Slot("images", "integer", "Unique images there are: of files so many are taken at random, of real ones the first so "
+             "many; `unlimited`: all there are.", "100M", "unlimited", dimension="images", low="1", high="1e15",
+             absent="unlimited"),
+        Slot("passes", "integer", "How often a run may draw each of them.", "200",
+             By("from", {"real": "unlimited", "*": "1"}), low="1", high="1e9", absent="unlimited", source="ours"),
+        Slot("sha256", "digests", "SHA-256 of the file, or of each file in the order of their names: other files are refused.",
+             f'"{"0123456789abcdef" * 4}"', "none", absent="none"),
+        Slot("licence", "text", "Licence of the images, kept with them.", '"CC BY-NC-SA 4.0"', "none", absent="none"),
     ),
     plural="generators",
+)  # fmt: skip
+
+MIX = BlockRow(
+    "mix",
+    "Images of a generator with real training images among them, at a fixed ratio; stands wherever a generator does.",
+    "mix mostly { generator = edm20  real = 1/8  fid = 1.4 }",
+    (
+        Slot("generator", "reference", "Where the others come from.", "edm20", family="generator"),
+        Slot("real", "number", "Share of real images, exact over a run and in every batch to one image; each may be drawn any "
+             "number of times.", "1/8", dimension="fraction", low="0", high="1", exclusive=True, exact=True),
+        Slot("fid", "number", "Quality: Fréchet distance to real data of images in that ratio; `measured` makes it a job.",
+             "1.4", "measured", low="0", absent="measured"),
+        _FEATURES,
+    ),
+    plural="mixes",
 )  # fmt: skip
 
 RECIPE = BlockRow(
@@ -80,13 +109,15 @@ RECIPE = BlockRow(
 
 EVALUATE = BlockRow(
     "evaluate",
-    "A test of trained networks on the test split.",
+    "A test of trained networks on images that nothing was trained on.",
     "evaluate robust { attack = pgd(eps = 8/255, steps = 40, loss = cw) }",
     (
         _term("attack", "The attack, or `none` for clean images.", "pgd(eps = 8/255, steps = 40, loss = cw)"),
         Slot("weights", "choice", "Which weights are tested.", "average", "average", choices=("average", "live"),
              source=PUBLISHED),
-        Slot("images", "integer", "Test images used, the first so many; `all` of the split.", "1000", "all",
+        Slot("split", "choice", "The test images, or those that were held out of the training images: what is chosen while "
+             "training is chosen on these.", "test", "test", choices=("test", "validation")),
+        Slot("images", "integer", "Images used, the first so many; `all` of the split.", "1000", "all",
              dimension="images", low="1", high="1e9", absent="all"),
     ),
     plural="evaluations",
@@ -198,7 +229,7 @@ ALLOCATE = BlockRow(
     plural="allocations",
 )  # fmt: skip
 
-ROWS = (GENERATOR, RECIPE, EVALUATE, GRID, BUDGET, FIT, FORECAST, ALLOCATE)
+ROWS = (GENERATOR, MIX, RECIPE, EVALUATE, GRID, BUDGET, FIT, FORECAST, ALLOCATE)
 BLOCKS = {row.name: row for row in ROWS} | {
     "profile": BlockRow(
         "profile",
@@ -226,7 +257,8 @@ QUANTITIES = {
         QuantityRow("seed", "plain", "The cell's seed.", "seed == 0"),
         QuantityRow("model", "model", "The cell's network.", "model == wrn(28, 10)"),
         QuantityRow("generator", "generator", "The cell's generator.", "generator in [edm5, edm20]"),
-        QuantityRow("generator.images", "plain", "Unique images the cell's generator has.", "images <= generator.images"),
+        QuantityRow("generator.images", "plain", "Unique images the cell's generator has; of a mix the images a run may draw "
+                    "before one of its generator comes twice.", "images <= generator.images"),
         QuantityRow("generator.fid", "plain", "The same as `fid`.", "generator.fid < 2"),
         QuantityRow("recipe", "recipe", "The cell's recipe.", "recipe == trades"),
     )
@@ -241,6 +273,8 @@ WORDS = {
                 "study mine extends robustness_limits { … }"),
         WordRow("import", "Read another study file below this one's folder.", 'import "base.study"'),
         WordRow("let", "Give a value a name.", "let eps = 8/255"),
+        WordRow("real", "The dataset's own training images, as the source of a generator.",
+                "generator real_images { from = real }"),
         WordRow("dataset", "The data that the study is about.", "dataset cifar10"),
         WordRow("where", "Keep the cells or runs for which a condition holds.", "where images <= generator.images"),
         WordRow("in", "Declare an axis, or test membership.", "images in [5M, 10M]"),

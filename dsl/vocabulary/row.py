@@ -11,7 +11,8 @@ from isoloss.dsl.frozen import dataclass
 @dataclass(frozen=True)
 class By:
     """A default that depends on where it is needed. `key` is one of: dataset, loss (of the recipe around it,
-    or `evaluate` outside a recipe), law, measured (the dataset, for a generator whose fid is measured); `table` maps its value to study text, `*` for the others."""
+    or `evaluate` outside a recipe), law, from (of the generator: real, files), measured (the dataset, for a generator
+    whose fid is measured); `table` maps its value to study text, `*` for the others."""
 
     key: str
     table: Mapping[str, str]
@@ -38,6 +39,7 @@ class Slot:
     low: str | None = None
     high: str | None = None
     exclusive: bool = False  # whether `low` itself is out of range
+    exact: bool = False  # a number that stays a fraction
     ceiling: str = ""  # an earlier number of the same call that this one may not exceed
     residue: tuple[int, int] | None = None  # (4, 6): the number is 4 more than a multiple of 6
     absent: str = ""
@@ -55,6 +57,9 @@ TYPES: Mapping[str, str] = {
     "digest": "64 hex digits, in quotes",
     "numbers": "a list of numbers",
     "integers": "a list of whole numbers",
+    "text": "a text in quotes",
+    "digests": "64 hex digits in quotes, or a list of such",
+    "source": "a file below the data root, in quotes, or `real`",
     "call": "a registered thing with its settings",
     "reference": "the name of a block",
     "rule": "a number, or an expression over the cell's quantities",

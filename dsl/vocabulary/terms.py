@@ -18,6 +18,8 @@ from isoloss.dsl.vocabulary.recipes import (
 )
 from isoloss.dsl.vocabulary.row import Slot, Term
 
+SQUIGGLES = "Kindermans & Staats 2022, arXiv:2204.11985"
+
 MODELS = (
     Term(
         "wrn",
@@ -45,7 +47,8 @@ DATASETS = (
     Term(
         "digits",
         "dataset",
-        "scikit-learn's real handwritten digits: 1,797 images 8×8×1 in 10 classes; 897 to learn from, 900 to test on.",
+        "scikit-learn's real handwritten digits: 1,797 images 8×8×1 in 10 classes; 800 to learn from, 97 held out for "
+        "validation, 900 to test on.",
         "digits",
         (),
         "UCI, Alpaydin & Kaynak 1998",
@@ -53,7 +56,7 @@ DATASETS = (
     Term(
         "cifar10",
         "dataset",
-        "CIFAR-10: 50,000 training and 10,000 test images 32×32×3 in 10 classes, from the published files.",
+        "CIFAR-10: 50,000 training images, 1,024 of them held out for validation, and 10,000 test images 32×32×3 in 10 classes, from the published files.",
         "cifar10",
         (),
         "Krizhevsky 2009",
@@ -61,7 +64,7 @@ DATASETS = (
     Term(
         "cifar100",
         "dataset",
-        "CIFAR-100: 50,000 training and 10,000 test images 32×32×3 in 100 classes, from the published files.",
+        "CIFAR-100: 50,000 training images, 1,024 of them held out for validation, and 10,000 test images 32×32×3 in 100 classes, from the published files.",
         "cifar100",
         (),
         "Krizhevsky 2009",
@@ -69,7 +72,7 @@ DATASETS = (
     Term(
         "svhn",
         "dataset",
-        "SVHN: 73,257 training and 26,032 test images 32×32×3 of house-number digits, from the published files.",
+        "SVHN: 73,257 training images, 1,024 of them held out for validation, and 26,032 test images 32×32×3 of house-number digits, from the published files.",
         "svhn",
         (),
         "Netzer et al. 2011",
@@ -77,7 +80,7 @@ DATASETS = (
     Term(
         "mnist",
         "dataset",
-        "MNIST: 60,000 training and 10,000 test images 28×28×1 of handwritten digits, from the published files.",
+        "MNIST: 60,000 training images, 1,024 of them held out for validation, and 10,000 test images 28×28×1 of handwritten digits, from the published files.",
         "mnist",
         (),
         "LeCun et al. 1998",
@@ -85,12 +88,27 @@ DATASETS = (
     Term(
         "fashion_mnist",
         "dataset",
-        "Fashion-MNIST: 60,000 training and 10,000 test images 28×28×1 of clothes, from the published files.",
+        "Fashion-MNIST: 60,000 training images, 1,024 of them held out for validation, and 10,000 test images 28×28×1 of clothes, from the published files.",
         "fashion_mnist",
         (),
         "Xiao et al. 2017",
     ),
-)
+    Term(
+        "squiggles",
+        "dataset",
+        "Squiggles: pictures of curves, labelled 1 where the curve crosses itself, made when needed: as many unique ones as "
+        "a run draws, 8,192 for validation, 98,304 to test on, no curve in two of them.",
+        "squiggles(variant = taylor)",
+        (
+            Slot("variant", "choice", "Which curves: Taylor polynomials, or sums of sines.", "taylor",
+                 choices=("taylor", "sinenet")),
+            Slot("resolution", "integer", "Pixels per side.", "60", "60", low="8", high="512", source=SQUIGGLES),
+            Slot("units", "integer", "Sines in a curve, of `sinenet`.", "300", "300", low="1", high="10000",
+                 source=SQUIGGLES + "; the authors' code: 25"),
+        ),
+        SQUIGGLES,
+    ),
+)  # fmt: skip
 
 BUILT_IN: tuple[Term, ...] = (
     *MODELS,

@@ -36,13 +36,13 @@ def find(file: Published, folders: Sequence[Path], *, dataset: str, source: str)
             "R401",
             f"no folder was given for the files of `{dataset}`",
             f"fetch them from {source}",
-            "and name the folder that holds them: `export ISOLOSS_DATA=FOLDER`",
+            "and name the folder that holds them: `--data FOLDER`, or `export ISOLOSS_DATA=FOLDER`",
         )
     raise JobError(
         "R401",
         f"`{dataset}` lacks the file {file.name}",
         f"fetch it from {source}",
-        f"put it in {folders[0]}",
+        f"put it in {folders[0]}; another folder is named by `--data FOLDER` or `export ISOLOSS_DATA=FOLDER`",
     )
 
 

@@ -7,56 +7,66 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
+
+import numpy as np
 
 from isoloss.compiler.plan import Component
 from isoloss.runtime.data.imageset import ImageSet, order_by_digest
 from isoloss.runtime.errors import JobError
 
-Split = Literal["train", "test", "fit", "validation"]
+Split = Literal["train", "validation", "test", "train+validation"]
 SPLITS: tuple[str, ...] = get_args(Split)
-#: Images of the training split held out by `validation`, as Gowal et al. (arXiv:2010.03593) hold out 1,024.
-VALIDATION_IMAGES = 1024
 
 Reader = Callable[[Component, str, Path | None], ImageSet]
+#: (dataset, split, the first so many; None: all of the split)
+Maker = Callable[[Component, str, int | None], ImageSet]
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Where a dataset's reader is (imported on first use), and its image shape (H, W, C) and classes."""
+    """Where a dataset's reader is (imported on first use), its image shape (H, W, C) and classes.
+
+    `validation` images of its training split are held out; the compiler's table has the same numbers.
+    `makes`: there are no files, its images are made when asked for."""
 
     reader: str  # "module:function"
     shape: tuple[int, int, int]
     classes: int
+    validation: int
+    makes: bool = False
 
-    def read(self, dataset: Component, split: str, data_root: Path | None) -> ImageSet:
+    def function(self) -> Callable[..., ImageSet]:
         module, function = self.reader.split(":")
-        reader: Reader = getattr(import_module(module), function)
-        return reader(dataset, split, data_root)
+        return cast(Callable[..., ImageSet], getattr(import_module(module), function))
 
 
+#: Which images are held out follows from it and nothing else.
+_HELD_OUT = b"isoloss validation 1\n"
 _HERE = "isoloss.runtime.data"
 DATASETS: Mapping[str, Dataset] = {
-    "digits": Dataset(f"{_HERE}.digits:read_digits", (8, 8, 1), 10),
-    "cifar10": Dataset(f"{_HERE}.cifar:read_cifar10", (32, 32, 3), 10),
-    "cifar100": Dataset(f"{_HERE}.cifar:read_cifar100", (32, 32, 3), 100),
-    "svhn": Dataset(f"{_HERE}.svhn:read_svhn", (32, 32, 3), 10),
-    "mnist": Dataset(f"{_HERE}.idx:read_mnist", (28, 28, 1), 10),
-    "fashion_mnist": Dataset(f"{_HERE}.idx:read_fashion_mnist", (28, 28, 1), 10),
+    "digits": Dataset(f"{_HERE}.digits:read_digits", (8, 8, 1), 10, 97),
+    "cifar10": Dataset(f"{_HERE}.cifar:read_cifar10", (32, 32, 3), 10, 1024),
+    "cifar100": Dataset(f"{_HERE}.cifar:read_cifar100", (32, 32, 3), 100, 1024),
+    "svhn": Dataset(f"{_HERE}.svhn:read_svhn", (32, 32, 3), 10, 1024),
+    "mnist": Dataset(f"{_HERE}.idx:read_mnist", (28, 28, 1), 10, 1024),
+    "fashion_mnist": Dataset(f"{_HERE}.idx:read_fashion_mnist", (28, 28, 1), 10, 1024),
+    "squiggles": Dataset(f"{_HERE}.squiggles.images:make_squiggles", (60, 60, 1), 2, 8192, makes=True),
 }
 
 
 def describe(dataset: Component) -> Dataset:
-    """The registry's row. Raises JobError R403 for a dataset that has none."""
+    """The registry's row, at the resolution the dataset states. Raises JobError R403 for one that has none."""
     row = DATASETS.get(dataset["kind"])
     if row is None:
         raise JobError(
             "R403", f"no reader for the dataset `{dataset['kind']}`", f"known: {', '.join(sorted(DATASETS))}"
         )
-    return row
+    side = dataset.get("resolution")
+    return row if side is None else replace(row, shape=(int(side), int(side), row.shape[2]))
 
 
 def data_root_from_environment() -> Path | None:
@@ -64,20 +74,27 @@ def data_root_from_environment() -> Path | None:
     return Path(value).expanduser() if value else None
 
 
-def load(dataset: Component, split: str, data_root: Path | None = None) -> ImageSet:
-    """Images of one split: `train` and `test` as published; `validation` is a slice of `train` held out by
-    the images' digests, and `fit` the rest of it, so that a choice made by validation never touches the test
-    set.
+def load(dataset: Component, split: str, data_root: Path | None = None, limit: int | None = None) -> ImageSet:
+    """Images of one split, the first `limit` of them where that is given.
+
+    `test` is as published. The published training split is `validation`, chosen by the images' digests, and `train`,
+    the rest in the published order: what is chosen by validation never touches the test set, and nothing is trained
+    on either. `train+validation` is all of it, for distances to the published training set. Of a dataset that makes its
+    images there is no end of training images: 32,768 of them unless `limit` says otherwise.
 
     `data_root` None means the folder that ISOLOSS_DATA names. Raises JobError R401 (files missing),
     R402 (damaged) or R403 (unknown dataset); ValueError for a split that isn't one."""
     if split not in SPLITS:
         raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
     row = describe(dataset)
+    if row.makes:
+        make: Maker = row.function()
+        return make(dataset, split, limit)
+    read: Reader = row.function()
     root = data_root if data_root is not None else data_root_from_environment()
-    if split in ("train", "test"):
-        return row.read(dataset, split, root)
-    train = row.read(dataset, "train", root)
-    order = order_by_digest(train.images, b"isoloss validation 1\n")
-    held_out = min(VALIDATION_IMAGES, len(train) // 5)
-    return train.take(order[:held_out] if split == "validation" else order[held_out:])
+    images = read(dataset, "test" if split == "test" else "train", root)
+    if split in ("train", "validation"):
+        held_out = np.zeros(len(images), bool)
+        held_out[order_by_digest(images.images, _HELD_OUT)[: row.validation]] = True
+        images = images.take(np.flatnonzero(held_out == (split == "validation")))
+    return images if limit is None or limit >= len(images) else images.take(slice(0, limit))

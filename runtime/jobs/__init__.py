@@ -16,6 +16,7 @@ JOBS: dict[str, str] = {
     "denoiser": "isoloss.runtime.jobs.denoiser:run",
     "discriminator": "isoloss.runtime.jobs.discriminator:run",
     "generate": "isoloss.runtime.jobs.generate:run",
+    "import": "isoloss.runtime.jobs.import_:run",
     "fid": "isoloss.runtime.jobs.fid:run",
     "train": "isoloss.runtime.jobs.train:run",
     "evaluate": "isoloss.runtime.jobs.evaluate:run",

@@ -23,8 +23,8 @@ def run(context: JobContext) -> tuple[Observation, ...]:
     assert isinstance(spec, DenoiserSpec)
     torch.set_num_threads(context.threads)
     precision.set_rounding(spec.numerics)
-    fit, held_out = (load(spec.dataset, split, context.data_root) for split in ("fit", "validation"))
-    trainer = Denoising(spec, fit, held_out, context.device, context.rank, context.world_size)
+    train, held_out = (load(spec.dataset, split, context.data_root) for split in ("train", "validation"))
+    trainer = Denoising(spec, train, held_out, context.device, context.rank, context.world_size)
     observations = drive(trainer, context, NAMES)
     if context.rank == 0:
         source = f"trained by job {context.job.id}"

@@ -24,7 +24,7 @@ def run(context: JobContext) -> tuple[Observation, ...]:
     assert isinstance(spec, DiscriminatorSpec)
     torch.set_num_threads(context.threads)
     precision.set_rounding(spec.numerics)
-    real = load(spec.dataset, "fit", context.data_root), load(spec.dataset, "validation", context.data_root)
+    real = load(spec.dataset, "train", context.data_root), load(spec.dataset, "validation", context.data_root)
     shards = open_shards([context.inputs[id] for id in spec.generated], spec.images, real[0].classes)
     generated = ImageSet(*shards.first(spec.images), real[0].classes)
     trainer = Judging(spec, real, generated, context.device, context.rank, context.world_size)

@@ -1,4 +1,4 @@
-"""The `evaluate` job: one trained network under one attack, on test images nothing was chosen by.
+"""The `evaluate` job: one trained network under one attack, on images that it was not trained on.
 
 In: EvaluateSpec and the train job's folder. Out: `samples.npz`, `samples.png`, `verdicts.npz`,
 `evaluation.json`; observes `accuracy @ clean`, `accuracy @ ATTACK` and, for attacks that define it, `loss
@@ -54,17 +54,16 @@ def run(context: JobContext) -> tuple[Observation, ...]:
 
 
 def _subject(context: JobContext, spec: EvaluateSpec) -> Subject:
-    images = load(spec.dataset, "test", context.data_root)
-    count = len(images) if spec.images is None else spec.images
-    if count > len(images):
+    images = load(spec.dataset, spec.split, context.data_root, spec.images)
+    if spec.images is not None and spec.images > len(images):
         raise JobError(
             "R405",
-            f"{count:,} test images are needed, {spec.dataset['kind']} has {len(images):,}",
+            f"{spec.images:,} {spec.split} images are needed, {spec.dataset['kind']} has {len(images):,}",
             f"write `images = {len(images)}` or leave it out",
         )
     folder = context.inputs[spec.network]
     network = load_trained(folder, spec.model, spec.dataset, spec.normalize, spec.weights)
-    return Subject.of(network, images.take(slice(0, count)), context.device)
+    return Subject.of(network, images, context.device)
 
 
 def _attack(context: JobContext, spec: EvaluateSpec, subject: Subject) -> Outcome:
@@ -94,10 +93,10 @@ def _judge(spec: EvaluateSpec, subject: Subject, outcome: Outcome) -> tuple[Verd
     if spec.attack["kind"] != "autoattack":
         per_image = losses.build(spec.loss).per_image(clean, attacked, subject.y)
     verdicts = Verdicts(subject.y, clean.argmax(1), attacked.argmax(1), per_image)
-    measured = {accuracy_metric(CLEAN): share(verdicts.right.numpy())}
-    measured[accuracy_metric(spec.attack)] = share(verdicts.robust.numpy())
+    measured = {accuracy_metric(CLEAN, spec.split): share(verdicts.right.numpy())}
+    measured[accuracy_metric(spec.attack, spec.split)] = share(verdicts.robust.numpy())
     if per_image is not None:
-        measured[loss_metric(spec.loss, spec.attack)] = mean(per_image.numpy())
+        measured[loss_metric(spec.loss, spec.attack, spec.split)] = mean(per_image.numpy())
     return verdicts, measured
 
 
@@ -124,6 +123,7 @@ def _save_evidence(
         "attack": dict(spec.attack),
         "loss": dict(spec.loss),
         "weights": spec.weights,
+        "split": spec.split,
         "images": len(subject),
         "metrics": {name: asdict(m) for name, m in measured.items()},
         "alarms": list(outcome.flags),
@@ -154,5 +154,5 @@ def _observation(
         fraction=1.0,
         seed=spec.seed,
         # Alarms are about the attack: a clean accuracy has none.
-        flags=() if metric == accuracy_metric(CLEAN) else flags,
+        flags=() if metric == accuracy_metric(CLEAN, spec.split) else flags,
     )

@@ -1,8 +1,8 @@
-"""The `fid` job: how good a generator's images are, in a declared feature space, against the real training split.
+"""The `fid` job: how good images are, in a declared feature space, against all of the published training split.
 
-In: FidSpec and the shards it names. Out: `quality.json`, `samples.npz`, `samples.png`; observes `fid @ pixels`,
-`fd @ resnet18`, …, and in the same space `kid`, `precision`, `recall`, `memorisation`, `agreement`. Resumes where a
-network's features stopped."""
+In: FidSpec, the shards it names, and so many of the dataset's own images as it says. Out: `quality.json`,
+`samples.npz`, `samples.png`; observes `fid @ pixels`, `fd @ resnet18`, …, and in the same space `kid`, `precision`,
+`recall`, `memorisation`, `agreement`. Resumes where a network's features stopped."""
 
 from __future__ import annotations
 
@@ -75,7 +75,8 @@ def run(context: JobContext) -> tuple[Observation, ...]:
 
 
 def _subject(context: JobContext, spec: FidSpec, rng: np.random.Generator) -> Subject:
-    train = load(spec.dataset, "train", context.data_root)
+    # Validation images are real ones as well, and published numbers are distances to all of them.
+    train = load(spec.dataset, "train+validation", context.data_root)
     test = load(spec.dataset, "test", context.data_root)
     measured = _measured(context, spec, train)
     looked = np.concatenate(measured.spread(BLOCKS, PAIRWISE))
@@ -84,9 +85,10 @@ def _subject(context: JobContext, spec: FidSpec, rng: np.random.Generator) -> Su
 
 def _measured(context: JobContext, spec: FidSpec, train: ImageSet) -> Pictures:
     """Made images, then real ones."""
-    if not 0 <= spec.real <= len(train):
-        raise JobError("R405", f"{spec.real:,} real images are needed, there are {len(train):,}")
-    real = Pictures.of(train.take(slice(0, spec.real)))
+    own = load(spec.dataset, "train", context.data_root, spec.real)
+    if len(own) < spec.real:
+        raise JobError("R405", f"{spec.real:,} real images are needed, there are {len(own):,} to train on")
+    real = Pictures.of(own)
     if not spec.images:
         return real
     shards = open_shards([context.inputs[id] for id in spec.samples], spec.images, train.classes)
@@ -157,7 +159,7 @@ def _save_numbers(
         "dataset": dict(spec.dataset),
         "generated_images": spec.images,
         "real_images": spec.real,
-        "reference": spec.features.get("reference") or "training split",
+        "reference": spec.features.get("reference") or "train+validation",
         "training_images": len(subject.train),
         "notes": list(space.notes),
         "measures": {

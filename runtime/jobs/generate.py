@@ -5,22 +5,23 @@ In: GenerateSpec. Out: `images.npy`, `labels.npy`, `manifest.json`; observes `im
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from isoloss.compiler.plan import GenerateSpec, Observation
 from isoloss.runtime import disk
 from isoloss.runtime.arrays import mapped
 from isoloss.runtime.context import JobContext
-from isoloss.runtime.data.shards import IMAGES, LABELS
-from isoloss.runtime.generators import Generator, build
+from isoloss.runtime.data.shards import FORMAT, IMAGES, LABELS, MANIFEST
+from isoloss.runtime.data.squiggles.images import TrainingImages, of_component
+from isoloss.runtime.generators import build
 from isoloss.runtime.training import precision
-
-MANIFEST_FORMAT = "isoloss.images/1"
 
 
 def run(context: JobContext) -> tuple[Observation, ...]:
@@ -30,7 +31,42 @@ def run(context: JobContext) -> tuple[Observation, ...]:
     assert isinstance(spec, GenerateSpec)
     # fp32 is what the networks were trained in; TF32 would be another generator.
     precision.set_rounding({"tf32": False, "deterministic": True})
-    generator = build(
+    generator = _source(spec, context)
+    # On an accelerator one block fills the device.
+    threads = context.threads if context.device == "cpu" or spec.sampler["kind"] == "real" else 1
+    write_shard(generator, spec.start, spec.stop, context.work, context.output, context.progress, threads)
+    manifest = {
+        "format": FORMAT,
+        "generator": asdict(spec),
+        "count": spec.stop - spec.start,
+        "shape": list(generator.shape),
+        "classes": generator.classes,
+        "sha256": {name: disk.sha256(context.output / name) for name in (IMAGES, LABELS)},
+    }
+    options = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS
+    (context.output / MANIFEST).write_bytes(orjson.dumps(manifest, option=options))
+    count = spec.stop - spec.start
+    return (Observation(context.job.id, "generate", "images", float(count), count=count, seed=spec.seed),)
+
+
+class Source(Protocol):
+    """What makes labelled images: a generator, or a dataset that makes its own."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]: ...
+
+    @property
+    def classes(self) -> int: ...
+
+    def pieces(
+        self, start: int, stop: int, threads: int = 1
+    ) -> Iterator[tuple[int, NDArray[np.uint8], NDArray[np.int64]]]: ...
+
+
+def _source(spec: GenerateSpec, context: JobContext) -> Source:
+    if spec.sampler["kind"] == "real":
+        return TrainingImages(of_component(spec.dataset, spec.seed))
+    return build(
         spec.dataset,
         spec.sampler,
         spec.denoiser,
@@ -39,25 +75,10 @@ def run(context: JobContext) -> tuple[Observation, ...]:
         device=context.device,
         inputs=context.inputs,
     )
-    # On an accelerator one block fills the device.
-    threads = context.threads if context.device == "cpu" else 1
-    write_shard(generator, spec.start, spec.stop, context.work, context.output, context.progress, threads)
-    manifest = {
-        "format": MANIFEST_FORMAT,
-        "generator": asdict(spec),
-        "count": spec.stop - spec.start,
-        "shape": list(generator.shape),
-        "classes": generator.classes,
-        "sha256": {name: disk.sha256(context.output / name) for name in (IMAGES, LABELS)},
-    }
-    options = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS
-    (context.output / "manifest.json").write_bytes(orjson.dumps(manifest, option=options))
-    count = spec.stop - spec.start
-    return (Observation(context.job.id, "generate", "images", float(count), count=count, seed=spec.seed),)
 
 
 def write_shard(
-    generator: Generator,
+    generator: Source,
     start: int,
     stop: int,
     work: Path,

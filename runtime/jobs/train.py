@@ -7,28 +7,27 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Sequence
-from pathlib import Path
+from fractions import Fraction
 from typing import Any
 
-import numpy as np
 import orjson
 import torch
 
-from isoloss.compiler.plan import Component, Observation, TrainSpec, exact
+from isoloss.compiler.plan import Component, Observation, TrainSpec
 from isoloss.runtime.context import JobContext
 from isoloss.runtime.data import ImageSet, load
 from isoloss.runtime.data.registry import describe
+from isoloss.runtime.data.shards import open_shards
 from isoloss.runtime.errors import LOST_PEER, JobError, Stopped
 from isoloss.runtime.memory import ran_out
 from isoloss.runtime.metrics import loss_name
 from isoloss.runtime.models import WEIGHTS_FILE
 from isoloss.runtime.training import checkpoint, layout_choice, precision
 from isoloss.runtime.training.engine import connect
-from isoloss.runtime.training.feed import Feed, Source, open_images, quotas
+from isoloss.runtime.training.feed import Feed, Source, open_source
 from isoloss.runtime.training.layout import Layout, Memory
 from isoloss.runtime.training.memory import measured, release
 from isoloss.runtime.training.probe import Probe, as_rows
-from isoloss.runtime.training.sampler import Sampler
 from isoloss.runtime.training.trainer import Trainer, stream
 
 #: Wall seconds between checkpoints: what a kill can cost.
@@ -81,7 +80,8 @@ class _Trial:
         self._trainer = trainer = Trainer(spec, self._feed, context.device, self._layout)
         probe = None
         if spec.evaluation is not None:
-            probe = Probe(spec, load(spec.dataset, "test", context.data_root), context.device)
+            tested, images = str(spec.evaluation["split"]), spec.evaluation["images"]
+            probe = Probe(spec, load(spec.dataset, tested, context.data_root, images), context.device)
         state = checkpoint.load_newest(context.work, context.device)
         seconds_before = 0.0
         if state is not None:
@@ -151,41 +151,50 @@ def _save(trainer: Trainer, context: JobContext, clock: _Clock) -> None:
 
 
 def open_feed(spec: TrainSpec, context: JobContext) -> Feed:
-    """The images a spec trains on. Raises JobError R321 for data that is missing or not what the spec
+    """The images a spec trains on. Raises JobError: R401 missing, R404 of another form, R405 fewer than the spec
     says."""
-    sources = []
-    for name, data, quota in _parts(spec.data, int(spec.recipe["batch"])):
-        sets, limit = _sets(data, spec, context)
-        images = open_images(sets, limit, context.device)
-        if limit is not None and len(images) < limit:
-            raise JobError("R321", f"the shards have {len(images)} images, the job needs {limit}")
-        sources.append(Source(images, Sampler(stream(spec), len(images), name), quota))
-    return Feed(sources)
-
-
-def _parts(data: Component, batch: int) -> list[tuple[str, Component, int]]:
+    data, seed = spec.data, stream(spec)
     if data["kind"] != "mixed":
-        return [("data", data, batch)]
-    generated, real = quotas(batch, exact(data["fraction"]))
-    return [("generated", data["generated"], generated), ("real", data["real"], real)]
+        sources = [_source(spec, data, "data", Fraction(1), seed, context)]
+    else:
+        share = Fraction(data["fraction"])
+        sources = [
+            _source(spec, data["generated"], "generated", share, seed, context),
+            _source(spec, data["real"], "real", 1 - share, seed, context),
+        ]
+    batch = int(spec.recipe["batch"])
+    # What can't be shared equally is refused where the batch is laid out.
+    each = batch // context.world_size
+    rows = context.rank * each, (context.rank + 1) * each
+    return Feed(sources, batch, context.device, rows)
 
 
-def _sets(data: Component, spec: TrainSpec, context: JobContext) -> tuple[list[ImageSet], int | None]:
+def _source(
+    spec: TrainSpec, data: Component, name: str, share: Fraction, seed: int, context: JobContext
+) -> Source:
+    sets, images = _sets(data, spec, context)
+    return open_source(sets, images, seed, context.device, name=name, share=share)
+
+
+def _sets(data: Component, spec: TrainSpec, context: JobContext) -> tuple[list[ImageSet], int]:
+    """Image sets, and how many of their images are trained on."""
     if data["kind"] == "real":
-        return [load(spec.dataset, "train", context.data_root)], None
-    classes = describe(spec.dataset).classes
-    sets = [_shard(context.inputs[shard], classes) for shard in data["shards"]]
-    return sets, int(data["images"])
-
-
-def _shard(folder: Path, classes: int) -> ImageSet:
-    try:
-        # allow_pickle is off by default: a stranger's array runs no code.
-        images = np.load(folder / "images.npy", mmap_mode="r")
-        labels = np.load(folder / "labels.npy", mmap_mode="r")
-        return ImageSet(images, labels, classes)
-    except (OSError, ValueError) as error:
-        raise JobError("R321", f"the shard in {folder} can't be read: {error}") from error
+        wanted = data["images"]
+        real = load(spec.dataset, "train", context.data_root, wanted)
+        if wanted is not None and len(real) < wanted:
+            raise JobError(
+                "R405",
+                f"{wanted:,} training images are needed, {spec.dataset['kind']} has {len(real):,}",
+                f"write `images = {len(real)}` or leave it out",
+            )
+        return [real], len(real)
+    row, images = describe(spec.dataset), int(data["images"])
+    shards = open_shards([context.inputs[shard] for shard in data["shards"]], images, row.classes)
+    if shards.shape != row.shape:
+        raise JobError(
+            "R404", f"images of {spec.dataset['kind']} are {row.shape}, the shards' are {shards.shape}"
+        )
+    return [ImageSet(pixels, labels, row.classes) for pixels, labels in shards.parts], images
 
 
 def _write(trainer: Trainer, context: JobContext, clock: _Clock) -> None:
@@ -209,6 +218,7 @@ def _write(trainer: Trainer, context: JobContext, clock: _Clock) -> None:
         "ledgers": [ledger.summary() for ledger in trainer.ledgers],
         # More than one: the same images, noise and formulas throughout, sums in another order.
         "layouts": trainer.layouts,
+        "waited_seconds": trainer.feed.waited_seconds,
         "seconds": clock.seconds,
         "images_per_second": _images(trainer) / max(clock.seconds, 1e-9),
     }

@@ -31,15 +31,16 @@ def probe_steps(every: float, train_steps: int) -> frozenset[int]:
 class Probe:
     """Made once per run; called on a network in eval mode."""
 
-    def __init__(self, spec: TrainSpec, test: ImageSet, device: str) -> None:
+    def __init__(self, spec: TrainSpec, images: ImageSet, device: str) -> None:
         assert spec.evaluation is not None
+        self._split = str(spec.evaluation["split"])
         self.steps = probe_steps(exact(spec.evaluation["every"]), spec.train_steps)
         self.weights: str = spec.evaluation["weights"]
         self._attack_spec = spec.evaluation["attack"]
         self._attack = attacks.build(self._attack_spec)
         self._loss_spec = spec.recipe["loss"]
         self._loss = losses.build(self._loss_spec)
-        self._images = open_images([test], spec.evaluation["images"], device)
+        self._images = open_images([images], spec.evaluation["images"], device)
         self._seed, self._device = spec.seed, device
 
     @torch.no_grad()
@@ -62,9 +63,15 @@ class Probe:
             robust_right.append(right & (adversarial.argmax(1) == y_B))
             losses_B.append(self._loss.per_image(clean, adversarial, y_B))
         return {
-            metrics.loss_metric(self._loss_spec, self._attack_spec): mean(torch.cat(losses_B).cpu().numpy()),
-            metrics.accuracy_metric(self._attack_spec): share(torch.cat(robust_right).cpu().numpy()),
-            metrics.accuracy_metric({"kind": "none"}): share(torch.cat(clean_right).cpu().numpy()),
+            metrics.loss_metric(self._loss_spec, self._attack_spec, self._split): mean(
+                torch.cat(losses_B).cpu().numpy()
+            ),
+            metrics.accuracy_metric(self._attack_spec, self._split): share(
+                torch.cat(robust_right).cpu().numpy()
+            ),
+            metrics.accuracy_metric({"kind": "none"}, self._split): share(
+                torch.cat(clean_right).cpu().numpy()
+            ),
         }
 
 

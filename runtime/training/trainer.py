@@ -92,7 +92,7 @@ class Trainer:
         self._statistics = self._group_statistics()
         self.perturb = perturb.build(recipe.get("perturb", {"kind": "none"}), self.network, spec.train_steps)
         self.inner = InnerAttack(attacks.build(recipe["attack"]), self.network, recipe["batchnorm"]["attack"])
-        self.ledgers = [Ledger(len(source.images)) for source in feed.sources]
+        self.ledgers = [Ledger(source.sampler.images) for source in feed.sources]
         self._augment = augment.build(recipe["augment"])
         self._momentum = exact(recipe["batchnorm"]["momentum"])
         self._first_momentum = exact(recipe["batchnorm"]["first"])
@@ -178,7 +178,7 @@ class Trainer:
 
     def rehearse(self, images: int) -> None:
         """One pass of so many images, to see what it takes: nothing is kept and nothing moves."""
-        x_BCHW, y_B = self.feed.load(self.feed.indices(0), 0, images)
+        x_BCHW, y_B = self.feed.load(0, self.feed.start, self.feed.start + images)
         noise = noise_at(self._stream, "rehearsal", device=self.device)
         for norm in self.network.batch_norms():
             norm.groups, norm.across, norm.seen = 1, None, None
@@ -224,12 +224,11 @@ class Trainer:
 
     def _parts(self, index: int) -> list[Part]:
         """This process's images of a step, by passes."""
-        indices = self.feed.indices(index)
-        for ledger, drawn in zip(self.ledgers, indices, strict=True):
+        for ledger, drawn in zip(self.ledgers, self.feed.indices(index), strict=True):
             ledger.add(drawn)
         parts = []
         for start, stop in self.layout.rows():
-            x_BCHW, y_B = self.feed.load(indices, start, stop)
+            x_BCHW, y_B = self.feed.load(index, start, stop)
             x_BCHW = self._augment(x_BCHW, self._noise("augment", index, start))
             parts.append(Part(x_BCHW, y_B, self.inner.at(self._noise("attack", index, start))))
         return parts

@@ -36,3 +36,20 @@ def test_the_helper_notices_failure(tmp_path: Path) -> None:
     page.write_text("```console\n$ isoloss fit nowhere.csv --law chinchilla\n```\n")
     with pytest.raises(AssertionError, match="exits with 1"):
         run_markdown(page, tmp_path)
+
+
+def test_every_command_of_the_data_page_runs(tmp_path: Path) -> None:
+    ran = run_markdown(DOCS / "data.md", tmp_path)
+    assert len(ran) >= 6
+    assert "import" in ran[1].out + ran[-1].out + ran[-2].err
+    assert (tmp_path / "mixed" / "report.html").exists()
+
+
+def test_the_data_page_has_the_counts_of_the_table() -> None:
+    from isoloss.compiler.datasets import SHAPES
+
+    text = (DOCS / "data.md").read_text(encoding="utf-8")
+    for name, shape in SHAPES.items():
+        [row] = [line for line in text.splitlines() if line.startswith("|") and f"`{name}" in line]
+        counts = [shape.train_images, shape.validation_images, shape.test_images]
+        assert all(f"{count:,}" in row for count in counts if count is not None), name

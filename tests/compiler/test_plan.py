@@ -318,6 +318,90 @@ def test_semantic_edits_change_what_depends_on_them(
     assert {job.kind for job in same}.isdisjoint(kinds) or "steps = 2" in old
 
 
+SOURCES = {
+    "coarse": 'generator coarse { from = "made/*.npz" images = 20k }',
+    "fine": "generator fine { from = real images = 500 fid = measured }",
+    "mix": "mix mixed { generator = coarse real = 1/8 }",
+    "grid": BASE["grid"].replace("[coarse, fine]", "[coarse, fine, mixed]"),
+    "budget": "budget { choose = all }",
+}
+
+
+def kinds_by_generator(plan: Plan) -> dict[str, set[tuple[str, str]]]:
+    """(generator, kind) -> ids of its jobs."""
+    found: dict[str, set[tuple[str, str]]] = {}
+    for job in plan.jobs:
+        found.setdefault(f"{job.facts.generator} {job.kind}", set()).add((job.id, job.name))
+    return found
+
+
+def depends(*generators: str) -> set[str]:
+    return {f"{g} {kind}" for g in generators for kind in ("fid", "train", "evaluate")}
+
+
+TRAINED = {f"{g} {kind}" for g in ("coarse", "fine", "mixed") for kind in ("train", "evaluate")}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "changed"),
+    [
+        ("made/*.npz", "made/a.npz", {"coarse import"} | depends("coarse", "mixed")),
+        ('*.npz"', f'*.npz" sha256 = "{"a" * 64}"', {"coarse import"} | depends("coarse", "mixed")),
+        ("images = 20k", "images = 21k", {"coarse import"} | depends("coarse", "mixed")),
+        ("from = real images = 500", "from = real images = 501", depends("fine")),
+        ("from = real images = 500", "from = real", depends("fine")),
+        ("real = 1/8", "real = 1/9", depends("mixed")),
+        ("real = 1/8", "real = 0.125", set()),
+        ("fid = measured", "fid = 0", {"fine fid"}),
+        ("real = 1/8", "real = 12.5%", set()),
+        ("images = 20k", "images = 20k passes = 3", set()),
+        ("images = 20k", 'images = 20k licence = "CC BY"', set()),
+        ("images = 500", "images = 500 passes = 200", set()),
+        ("loss = cw) }", "loss = cw) split = validation }", TRAINED),
+        ("loss = cw) }", "loss = cw) images = 800 }", TRAINED),
+        ("loss = cw) }", "loss = cw) split = test }", set()),
+    ],
+)
+def test_sources_change_what_depends_on_them(tmp_path: Path, old: str, new: str, changed: set[str]) -> None:
+    """Each edit changes the jobs of exactly these generators and kinds; a FID that is stated is no job."""
+    before = text(**SOURCES)
+    assert old in before
+    one, other = (
+        kinds_by_generator(plan_of(study_of_text(tmp_path, t))) for t in (before, before.replace(old, new))
+    )
+    for key in one.keys() | other.keys():
+        ids_before, ids_after = ({id for id, _ in each.get(key, ())} for each in (one, other))
+        if key in changed:
+            assert ids_before.isdisjoint(ids_after), key
+            assert key != "fine fid" or "fid = 0" not in new or not ids_after
+        else:
+            assert ids_before == ids_after, key
+
+
+def test_resolution_and_curves_are_the_datasets_identity(tmp_path: Path) -> None:
+    """Squiggles in another size, or other curves, share no job; another word for the same thing shares all."""
+    parts = SOURCES | {
+        "coarse": "generator coarse { from = real }",
+        "mix": "",
+        "fine": "",
+        "budget": BASE["budget"],
+    }
+    parts |= {"grid": BASE["grid"].replace("[coarse, fine]", "[coarse]"), "robust": BASE["robust"]}
+
+    def ids_on(dataset: str) -> set[str]:
+        source = (
+            text(**parts, dataset=f"dataset {dataset}")
+            .replace("compute = 5 TFLOP", "")
+            .replace("cheapest", "all")
+        )
+        return ids(plan_of(study_of_text(tmp_path, source)))
+
+    whole = ids_on("squiggles(variant = sinenet)")
+    assert whole == ids_on("squiggles(sinenet, resolution = 60, units = 300)")
+    for other in ("sinenet, resolution = 28", "sinenet, units = 25", "taylor"):
+        assert whole.isdisjoint(ids_on(f"squiggles({other})"))
+
+
 # Plans from disk.
 
 

@@ -90,7 +90,7 @@ def test_every_word_is_explained() -> None:
 def test_the_surface_is_frozen() -> None:
     """New surface is deliberate: add it here, and an example with it."""
     assert set(BLOCKS) == {
-        "generator", "recipe", "evaluate", "grid", "budget", "fit", "forecast", "allocate", "profile",
+        "generator", "mix", "recipe", "evaluate", "grid", "budget", "fit", "forecast", "allocate", "profile",
     }  # fmt: skip
     assert {f"{t.family} {t.name}" for t in BUILT_IN} == {
         "model wrn", "model cnn", "loss trades", "loss pgd_at", "loss mart", "loss lse", "loss half",
@@ -101,7 +101,8 @@ def test_the_surface_is_frozen() -> None:
         "batchnorm batchnorm", "sampler edm", "sampler pfgmpp", "sampler dg", "denoiser mixture",
             "denoiser unet", "denoiser pretrained", "discriminator encoder",
         "dataset digits", "dataset cifar10", "dataset cifar100", "dataset svhn", "dataset mnist",
-        "dataset fashion_mnist", "feature space pixels", "feature space resnet18", "feature space inception",
+        "dataset fashion_mnist", "dataset squiggles", "feature space pixels", "feature space resnet18",
+            "feature space inception",
     }  # fmt: skip
     assert set(QUANTITIES) == {
         "params", "images", "fid", "flops", "epochs", "seed", "model", "generator", "generator.images",
@@ -112,8 +113,8 @@ def test_the_surface_is_frozen() -> None:
         "S": [*range(101, 116), *range(120, 124)],
         "N": range(101, 114),
         "U": range(101, 107),
-        "V": range(101, 112),
-        "G": [*range(101, 109), 111, 112, 113, 114],
+        "V": range(101, 114),
+        "G": range(101, 115),
     }
     assert ours == [f"{stage}{number}" for stage, all_ in numbers.items() for number in all_]
 

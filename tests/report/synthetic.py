@@ -209,7 +209,7 @@ def _train(
     fractions = [k / 10 for k in range(1, 10)]
     took = job.cost.seconds.mid * math.exp(float(rng.normal(0, 0.2))) if job.cost.seconds else 0.0
     yield Made(job, tuple(o for f in fractions for o in point(f, job)[:2]), took)
-    tested = EvaluateSpec(CIFAR, job.id, component, {"kind": "none"}, PGD, TRADES, "average", None, 7)
+    tested = EvaluateSpec(CIFAR, job.id, component, {"kind": "none"}, PGD, TRADES, "average", "test", None, 7)
     evaluation = _job(
         "evaluate",
         f"evaluate/{name}",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import json
+import os
 import struct
 import tarfile
 from dataclasses import replace
@@ -14,11 +16,13 @@ import numpy as np
 import pytest
 
 from isoloss.compiler.datasets import SHAPES
-from isoloss.runtime.data import DATASETS, ImageSet, cifar, idx, load, svhn
+from isoloss.runtime.data import DATASETS, SPLITS, ImageSet, cifar, idx, load, svhn
 from isoloss.runtime.data.digits import DIGESTS
 from isoloss.runtime.data.files import Published, contents
 from isoloss.runtime.data.imageset import order_by_digest
+from isoloss.runtime.data.rows import Rows
 from isoloss.runtime.data.shards import open_shards
+from isoloss.runtime.data.squiggles.images import SPLIT_IMAGES
 from isoloss.runtime.errors import JobError
 
 RNG = np.random.default_rng(0)
@@ -32,7 +36,7 @@ def code_of(call: object) -> str:
 
 
 def test_digits_are_the_published_ones_and_split_for_ever() -> None:
-    train, test = load({"kind": "digits"}, "train"), load({"kind": "digits"}, "test")
+    train, test = load({"kind": "digits"}, "train+validation"), load({"kind": "digits"}, "test")
     assert (len(train), len(test)) == (897, 900)
     assert {"train": train.digest(), "test": test.digest()} == DIGESTS
     seen = {image.tobytes() for image in train.images}
@@ -47,7 +51,7 @@ def test_digits_keep_the_published_pixels() -> None:
     from sklearn.datasets import load_digits
 
     published = load_digits()
-    ours = {image.tobytes(): label for split in ("train", "test") for image, label in _pairs(split)}
+    ours = {image.tobytes(): label for split in SPLITS[:3] for image, label in _pairs(split)}
     assert len(ours) == 1797
     for image, label in zip(published.images, published.target, strict=True):
         assert ours[np.round(image * (255 / 16)).astype(np.uint8).tobytes()] == label
@@ -58,12 +62,40 @@ def _pairs(split: str) -> list[tuple[np.ndarray, int]]:
     return list(zip(data.images, data.labels.tolist(), strict=True))
 
 
+#: Of the digits held out: another slice would be another experiment.
+VALIDATION_DIGEST = "8b3e6ff05298938e90fb353dcc5fcc4b37e7221a66f3d5c5550af13d880bea04"
+
+
 def test_validation_is_a_part_of_training_that_the_rest_lacks() -> None:
-    train, fit, held = (load({"kind": "digits"}, split) for split in ("train", "fit", "validation"))
-    assert len(fit) + len(held) == len(train)
-    assert len(held) == 897 // 5
-    both = {image.tobytes() for image in fit.images} & {image.tobytes() for image in held.images}
+    whole, rest, held = (
+        load({"kind": "digits"}, split) for split in ("train+validation", "train", "validation")
+    )
+    assert len(rest) + len(held) == len(whole)
+    assert (len(rest), len(held)) == (800, 97)
+    both = {image.tobytes() for image in rest.images} & {image.tobytes() for image in held.images}
     assert not both
+    assert held.digest() == VALIDATION_DIGEST
+    assert np.bincount(held.labels, minlength=10).min() >= 4
+
+
+def test_cifar_holds_out_1024_by_their_digests(tmp_path: Path) -> None:
+    data, images, labels = cifar_file(10_000, 1, 10)
+    folder = tmp_path / "cifar-10-batches-bin"
+    folder.mkdir()
+    for number in range(1, 6):
+        # The same images in other places: a record moved is held out or trained on as before.
+        records = np.roll(np.frombuffer(data, np.uint8).reshape(10_000, -1), number * 1000, axis=0)
+        (folder / f"data_batch_{number}.bin").write_bytes(records.tobytes())
+    whole, rest, held = (
+        load({"kind": "cifar10"}, split, tmp_path) for split in ("train+validation", "train", "validation")
+    )
+    assert (len(whole), len(rest), len(held)) == (50_000, 48_976, 1_024)
+    np.testing.assert_array_equal(whole.images[1000:1100], images[:100])
+    np.testing.assert_array_equal(whole.labels[1000:1100], labels[:100])
+    # Each image is there five times, and its copies are on one side but for those at the cut.
+    both = {image.tobytes() for image in held.images} & {image.tobytes() for image in rest.images}
+    assert len(both) <= 1
+    assert len(load({"kind": "cifar10"}, "train", tmp_path, limit=7)) == 7
 
 
 def test_the_shuffle_is_by_contents() -> None:
@@ -80,6 +112,20 @@ def test_compiler_and_runtime_agree_on_every_dataset_the_language_has() -> None:
         row = DATASETS[name]
         assert row.shape == (shape.height, shape.width, shape.channels), name
         assert row.classes == shape.classes
+        assert row.validation == shape.validation_images
+        assert row.makes == (shape.train_images is None)
+
+
+def test_the_compilers_counts_are_those_of_the_splits() -> None:
+    digits, pictures = SHAPES["digits"], SHAPES["squiggles"]
+    for split, count in (("train", digits.train_images), ("validation", 97), ("test", digits.test_images)):
+        assert len(load({"kind": "digits"}, split)) == count
+    for name in ("cifar10", "cifar100", "svhn", "mnist", "fashion_mnist"):
+        shape = SHAPES[name]
+        assert shape.epoch_images == (shape.train_images or 0) + shape.validation_images
+    assert SPLIT_IMAGES["validation"] == pictures.validation_images
+    assert SPLIT_IMAGES["test"] == pictures.test_images
+    assert SPLIT_IMAGES["train"] == pictures.epoch_images
 
 
 def test_an_unknown_dataset_and_an_unknown_split_are_refused() -> None:
@@ -252,12 +298,38 @@ def shards(tmp_path: Path) -> list[Path]:
 def test_shards_are_one_sequence(shards: list[Path]) -> None:
     together = open_shards(shards, 9, classes=10)
     assert len(together) == 9
-    order = np.array([8, 0, 5, 6, 5])
-    images, labels = together.take(order)
-    assert labels.tolist() == order.tolist()
-    np.testing.assert_array_equal(images[0], np.load(shards[1] / "images.npy")[2])
+    images, labels = together.first(9)
+    assert labels.tolist() == list(range(9))
+    np.testing.assert_array_equal(images[8], np.load(shards[1] / "images.npy")[2])
     with pytest.raises(IndexError):
-        together.take(np.array([9]))
+        together.first(10)
+
+
+def test_rows_are_read_wherever_they_lie(shards: list[Path]) -> None:
+    mapped = [np.load(folder / "images.npy", mmap_mode="r") for folder in shards]
+    whole = np.concatenate(mapped)
+    # A slice of a map, an array in memory, a map: the first file's rows 2 … 5, all ten, the second's four.
+    rows = Rows([mapped[0][2:], whole, mapped[1]])
+    together = np.concatenate([whole[2:6], whole, whole[6:]])
+    assert len(rows) == len(together) == 18
+    for start in range(18):
+        found = np.empty_like(together[start:])
+        rows.read(start, found)
+        np.testing.assert_array_equal(found, together[start:])
+    os.truncate(shards[1] / "images.npy", 140)
+    with pytest.raises(JobError) as error:
+        rows.read(14, np.empty_like(together[14:]))
+    assert error.value.code == "R404"
+
+
+def test_a_manifest_is_compared_with_what_lies_beside_it(shards: list[Path]) -> None:
+    said = {"format": "isoloss.images/1", "count": 6, "shape": [4, 4, 1], "classes": 10}
+    for change in ({}, {"count": 5}, {"shape": [4, 4, 3]}, {"classes": 11}, {"format": "x"}):
+        (shards[0] / "manifest.json").write_text(json.dumps(said | change))
+        if change:
+            assert code_of(lambda: open_shards(shards, 9, classes=10)) == "R402"
+        else:
+            assert len(open_shards(shards, 9, classes=10)) == 9
 
 
 def test_wrong_shards_are_refused(shards: list[Path], tmp_path: Path) -> None:

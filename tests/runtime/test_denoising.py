@@ -36,7 +36,7 @@ SHAPE = Shape(1, 8, 8, 10)
 
 
 def trainer(**more: object) -> Denoising:
-    return Denoising(denoiser_spec(**more), load(DIGITS, "fit"), load(DIGITS, "validation"))  # type: ignore[arg-type]
+    return Denoising(denoiser_spec(**more), load(DIGITS, "train"), load(DIGITS, "validation"))  # type: ignore[arg-type]
 
 
 def test_the_learning_rate_rises_from_zero_over_its_images() -> None:

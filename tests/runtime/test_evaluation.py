@@ -70,8 +70,8 @@ def evaluate(trained: nn.Module, tmp_path: Path) -> Callable[..., tuple[tuple[Ob
         def __call__(self, metric: str, value: float, step: int) -> None: ...
         def flush(self) -> None: ...
 
-    def go(attack: Component, images: int | None = 100, loss: Component = TRADES):  # type: ignore[no-untyped-def]
-        spec = EvaluateSpec(DIGITS, "t", CNN, {"kind": "none"}, attack, loss, "average", images, seed=1)
+    def go(attack: Component, images: int | None = 100, loss: Component = TRADES, split: str = "test"):  # type: ignore[no-untyped-def]
+        spec = EvaluateSpec(DIGITS, "t", CNN, {"kind": "none"}, attack, loss, "average", split, images, 1)
         facts = Facts(params=2382, images=9600, flops_per_image=1e6, fid=0.07)
         job = Job(job_id(spec), "evaluate", "e", ("t",), spec, Origin(), Cost(), "ready", "", facts)
         output, work = tmp_path / job.id, tmp_path / f"work-{job.id}"
@@ -192,6 +192,17 @@ def test_verify_refuses_what_left_ball_or_range(subject: Subject) -> None:
     delta = torch.zeros_like(x)
     delta[:, 0, 0, :2] = torch.tensor([0.3, 0.4])
     assert perturbation(x, x + delta, "l2").tolist() == pytest.approx([0.5] * 4, rel=1e-5)
+
+
+def test_validation_images_are_named_by_their_split(evaluate, trained: nn.Module) -> None:  # type: ignore[no-untyped-def]
+    observations, output = evaluate({"kind": "none"}, None, split="validation")
+    data = load(DIGITS, "validation")
+    logits = trained(torch.from_numpy(data.images).permute(0, 3, 1, 2).float() / 255)
+    right = float((logits.argmax(1).numpy() == data.labels).mean())
+    assert values(observations)["accuracy @ clean on validation"] == right
+    assert {o.count for o in observations} == {97}
+    assert all(o.metric.endswith(" on validation") for o in observations)
+    assert orjson.loads((output / "evaluation.json").read_bytes())["split"] == "validation"
 
 
 def test_more_test_images_than_there_are_is_an_error(evaluate) -> None:  # type: ignore[no-untyped-def]

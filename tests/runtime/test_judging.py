@@ -44,7 +44,7 @@ def test_noise_levels_are_the_published_importance_sampling() -> None:
 
 
 def judged(generated: ImageSet, steps: int) -> Judging:
-    real = load(DIGITS, "fit"), load(DIGITS, "validation")
+    real = load(DIGITS, "train"), load(DIGITS, "validation")
     return Judging(discriminator_spec(SHARD, steps, len(generated)), real, generated)
 
 

@@ -301,7 +301,7 @@ def test_the_job_measures_real_images_against_real_ones(
         "fid @ pixels", "kid @ pixels", "precision @ pixels", "recall @ pixels", "memorisation @ pixels",
         "agreement @ knn(1, pixels)",
     ]  # fmt: skip
-    test, reference = pixels(load(DIGITS, "test").images), pixels(load(DIGITS, "train").images)
+    test, reference = (pixels(load(DIGITS, split).images) for split in ("test", "train+validation"))
     fid = seen["fid @ pixels"]
     assert fid.value == fid.fid == pytest.approx(by_singular_values(test, reference), rel=1e-8)
     assert [o.metric for o in seen.values() if o.fid is not None] == ["fid @ pixels"]
@@ -327,7 +327,7 @@ def test_the_job_leaves_images_beside_their_nearest(
     _, output = real_digits
     with np.load(output / "samples.npz", allow_pickle=False) as file:
         found = {name: file[name] for name in file.files}
-    train, test = load(DIGITS, "train"), load(DIGITS, "test")
+    train, test = load(DIGITS, "train+validation"), load(DIGITS, "test")
     np.testing.assert_array_equal(found["generated"], test.images[found["index"]])
     np.testing.assert_array_equal(found["nearest"], train.images[found["nearest_index"]])
     np.testing.assert_array_equal(found["index"][:20], np.arange(20))
@@ -349,8 +349,8 @@ def test_cifar10_is_judged_by_a_network_of_its_own(tmp_path: Path, monkeypatch: 
 
     torch.set_num_threads(1)
 
-    def enlarged(dataset: object, split: str, root: object) -> ImageSet:
-        images = load(DIGITS, split).take(slice(0, 80 if split == "train" else 40))
+    def enlarged(dataset: object, split: str, root: object, limit: int | None = None) -> ImageSet:
+        images = load(DIGITS, split, limit=limit).take(slice(0, 40 if split == "test" else 80))
         large = images.images.repeat(4, 1).repeat(4, 2).repeat(3, 3)
         return ImageSet(large, images.labels, 10)
 
@@ -376,9 +376,10 @@ def test_cifar10_is_judged_by_a_network_of_its_own(tmp_path: Path, monkeypatch: 
 def test_the_job_measures_a_mix_in_its_ratio(tmp_path: Path) -> None:
     """The first 420 made ones and the first 60 to train on, 7 to 1: an eighth lies at the training images."""
     test, train = load(DIGITS, "test"), load(DIGITS, "train")
+    everything = load(DIGITS, "train+validation")
     seen, output = fid_job(tmp_path, test.images, test.labels, 420, real=60)
     mixed = pixels(np.concatenate([test.images[:420], train.images[:60]]))
-    expected = by_singular_values(mixed, pixels(train.images))
+    expected = by_singular_values(mixed, pixels(everything.images))
     assert seen["fid @ pixels"].value == pytest.approx(expected, rel=1e-8)
     assert {seen[m].count for m in ("fid @ pixels", "kid @ pixels", "memorisation @ pixels")} == {480}
     assert 1 / 8 < seen["memorisation @ pixels"].value < 1 / 8 + 2 * NEAR

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from isoloss.compiler.plan import Cost, GenerateSpec, Job, Origin, TrainSpec
+from isoloss.runtime.context import JobContext
+from isoloss.runtime.data import load
+from isoloss.runtime.data.shards import open_shards
 from isoloss.runtime.data.squiggles import Squiggles, curves
 from isoloss.runtime.data.squiggles.render import render, render_differentiable
+from isoloss.runtime.jobs import generate, train
+from tests.runtime.training_specs import Log, train_spec
 
 RNG = np.random.default_rng(0)
 
@@ -143,3 +152,71 @@ def test_no_curve_is_in_two_splits(variant: str) -> None:
     assert len(set(seen)) == len(seen) == 3 * 4 * 512
     other = Squiggles(variant, seed=1, units=4)  # type: ignore[arg-type]
     assert other.latents("train", 0).tobytes() != source.latents("train", 0).tobytes()
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    st.sampled_from(["taylor", "sinenet"]), st.integers(0, 2**31), st.integers(1, 5), st.integers(0, 10**6),
+    st.integers(0, 10**6),
+)  # fmt: skip
+def test_no_block_of_one_split_is_another_splits(
+    variant: str, seed: int, units: int, one: int, other: int
+) -> None:
+    """Whatever seed and blocks: no latent of a split is one of another's, nor of another block of its own."""
+    source = Squiggles(variant, seed=seed, units=units)  # type: ignore[arg-type]
+    seen: list[bytes] = []
+    for split in ("train", "validation", "test"):
+        for block in {one, other}:
+            seen += [latent.tobytes() for latent in source.latents(split, block)]
+    assert len(set(seen)) == len(seen)
+
+
+PICTURES = {"kind": "squiggles", "variant": "taylor", "resolution": 16, "units": 300}
+
+
+def test_splits_are_loaded_as_far_as_they_are_asked_for() -> None:
+    train = load(PICTURES, "train", limit=40)
+    assert train.images.shape == (40, 16, 16, 1)
+    np.testing.assert_array_equal(load(PICTURES, "train+validation", limit=40).images, train.images)
+    np.testing.assert_array_equal(
+        load(PICTURES, "test", limit=600).labels[:500], load(PICTURES, "test", limit=500).labels
+    )
+    assert len(load(PICTURES, "validation")) == 8192
+    assert len(load(PICTURES, "validation", limit=10**6)) == 8192
+
+
+def job(
+    spec: GenerateSpec | TrainSpec, folder: Path, inputs: dict[str, Path], threads: int = 1
+) -> JobContext:
+    kind = "generate" if isinstance(spec, GenerateSpec) else "train"
+    whole = Job("1" * 20, kind, "a job", (), spec, Origin(), Cost(), "ready", "a test")  # type: ignore[arg-type]
+    for name in ("output", "work"):
+        (folder / name).mkdir(parents=True)
+    return JobContext(
+        whole, folder / "output", folder / "work", inputs, "cpu", threads, None, Log(), lambda fraction: None
+    )
+
+
+def test_real_images_are_a_shard_whatever_the_threads(tmp_path: Path) -> None:
+    spec = GenerateSpec(PICTURES, {"kind": "real"}, {"kind": "none"}, 300, 1600, 0)
+    for threads in (1, 3):
+        generate.run(job(spec, tmp_path / str(threads), {}, threads))
+        images, labels = open_shards([tmp_path / str(threads) / "output"], 1300, 2).first(1300)
+        expected = load(PICTURES, "train", limit=1600)
+        np.testing.assert_array_equal(images, expected.images[300:])
+        np.testing.assert_array_equal(labels, expected.labels[300:])
+
+
+@pytest.mark.parametrize("model", [{"kind": "cnn", "width": 1}, {"kind": "wrn", "depth": 10, "width": 1}])
+def test_networks_train_on_pictures(model: dict[str, object], tmp_path: Path) -> None:
+    """Twenty natural steps fall below the loss of the base rate, 0.52: slowly, at this size nothing else is learnt."""
+    generate.run(
+        job(GenerateSpec(PICTURES, {"kind": "real"}, {"kind": "none"}, 0, 640, 0), tmp_path / "shard", {})
+    )
+    spec = train_spec(
+        20, 32, loss={"kind": "natural", "label_smoothing": 0}, attack={"kind": "none"}, dataset=PICTURES,
+        model=model, data={"kind": "generated", "shards": ["s"], "images": 640},
+    )  # fmt: skip
+    observations = train.run(job(spec, tmp_path / "train", {"s": tmp_path / "shard" / "output"}))
+    losses = [o.value for o in observations if o.metric.startswith("train loss")]
+    assert sum(losses[-5:]) < sum(losses[:5])

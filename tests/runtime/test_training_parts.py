@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import os
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,13 +19,15 @@ from torch import Tensor
 from isoloss.compiler import passes as cost_rule
 from isoloss.compiler.components import metric_name
 from isoloss.runtime import losses, metrics, models
+from isoloss.runtime.errors import JobError
 from isoloss.runtime.noise import noise_at
 from isoloss.runtime.training import augment, average, checkpoint
-from isoloss.runtime.training.feed import Feed, Source, open_images, quotas
+from isoloss.runtime.training.feed import Drawn, Feed, Resident, Source, open_images, open_source
 from isoloss.runtime.training.ledger import Ledger
 from isoloss.runtime.training.probe import probe_steps
-from isoloss.runtime.training.sampler import Sampler
+from isoloss.runtime.training.sampler import Grain, Sampler, grain
 from isoloss.runtime.training.schedule import setting_at
+from isoloss.runtime.training.stream import Streamed
 from tests.runtime.training_specs import DIGITS, pgd
 
 torch.set_num_threads(1)
@@ -168,31 +174,122 @@ def _set(count: int, offset: int = 0):  # type: ignore[no-untyped-def]
     return ImageSet(images, np.arange(offset, offset + count, dtype=np.int64), 256)
 
 
-def test_resident_and_mapped_images_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    from isoloss.runtime.training import feed
-
-    sets = [_set(10), _set(7, 10), _set(30, 17)]
-    resident = open_images(sets, 40, "cpu")
-    monkeypatch.setattr(feed, "RESIDENT_BYTES", 0)
-    mapped = open_images(sets, 40, "cpu")
+def test_resident_images_are_those_of_the_sets() -> None:
+    resident = open_images([_set(10), _set(7, 10), _set(30, 17)], 40, "cpu")
     index = np.array([39, 0, 10, 9, 16, 17, 9])
-    for one, other in zip(resident.take(index), mapped.take(index), strict=True):
-        assert torch.equal(one, other)
-    assert len(resident) == len(mapped) == 40
-    assert resident.take(index)[1].tolist() == index.tolist()
+    images, labels = resident.take(index)
+    assert len(resident) == 40
+    assert labels.tolist() == images[:, 0, 0, 0].tolist() == index.tolist()
 
 
-def test_a_mixed_batch_keeps_its_ratio_and_splits_into_slices() -> None:
-    assert quotas(64, 0.7) == (45, 19)
-    assert quotas(64, 1.0) == (64, 0)
-    images, real = open_images([_set(50)], None, "cpu"), open_images([_set(20, 100)], None, "cpu")
-    feed = Feed([Source(images, Sampler(1, 50), 6), Source(real, Sampler(1, 20), 2)])
-    drawn = feed.indices(3)
-    x, y = feed.load(drawn, 0, 8)
+def test_a_mixed_batch_splits_into_slices() -> None:
+    sources = [
+        open_source([_set(50)], 50, 1, name="generated", share=Fraction(3, 4)),
+        open_source([_set(20, 100)], 20, 1, name="real", share=Fraction(1, 4)),
+    ]
+    feed = Feed(sources, 8)
+    x, y = feed.load(3)
     assert (y >= 100).sum() == 2
     torch.testing.assert_close(x[:, 0, 0, 0] * 255, y.float())
-    parts = [feed.load(drawn, start, start + 4)[1] for start in (0, 4)]
-    assert torch.equal(torch.cat(parts), y)
+    assert torch.equal(torch.cat([feed.shared(rank, 2).load(3)[1] for rank in range(2)]), y)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.integers(1, 40), st.fractions(min_value=Fraction(1, 20), max_value=Fraction(19, 20), max_denominator=20),
+    st.integers(1, 60),
+)  # fmt: skip
+def test_a_ratio_is_exact_over_a_run_for_any_batch(batch: int, share: Fraction, steps: int) -> None:
+    """Counted from what is drawn: after every step within one image of the ratio, and exact where it can be."""
+    sources = [
+        open_source([_set(50)], 50, 1, name="generated", share=share),
+        open_source([_set(9, 100)], 9, 1, name="real", share=1 - share),
+    ]
+    feed, ledgers = Feed(sources, batch), [Ledger(50), Ledger(9)]
+    for step in range(steps):
+        for ledger, drawn in zip(ledgers, feed.indices(step), strict=True):
+            ledger.add(drawn)
+        generated, real = (ledger.drawn for ledger in ledgers)
+        total = (step + 1) * batch
+        assert generated + real == total
+        assert 0 <= generated - total * share < 1
+        if (total * share).denominator == 1:
+            assert (generated, real) == (total * share, total * (1 - share))
+        assert len(feed.load(step)[1]) == batch
+    assert [ledger.summary()["twice"] for ledger in ledgers] == [0, 0]
+    assert [ledger.summary()["missed"] for ledger in ledgers] == [0, 0]
+
+
+# Sets beyond memory.
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(1, 700), st.integers(1, 40), st.integers(1, 5), st.integers(0, 9))
+def test_windows_miss_no_image_and_repeat_none(images: int, block: int, blocks: int, seed: int) -> None:
+    sampler = Sampler(seed, images, "data", Grain(block, block * blocks))
+    for number in (0, 1):
+        one = sampler.indices(number * images, (number + 1) * images)
+        assert sorted(one.tolist()) == list(range(images))
+    # However it is cut, it is one sequence; and a window's runs are its images, in the order of its rows.
+    cuts = [*range(0, 2 * images, 37), 2 * images]
+    pieces = [sampler.indices(a, b) for a, b in itertools.pairwise(cuts)]
+    np.testing.assert_array_equal(np.concatenate(pieces), sampler.indices(0, 2 * images))
+    for place in sampler.places(0, 2 * images):
+        runs = sampler.runs(place.number)
+        rows = np.concatenate([(first + np.arange(count)) % images for first, count in runs.tolist()])
+        assert len(rows) == sampler.window_images(place.number)
+        np.testing.assert_array_equal(rows[place.rows], sampler._images_of(place))
+
+
+def test_order_depends_on_the_set_and_not_on_the_machine() -> None:
+    assert grain(48_976, 3072) == Grain(48_976, 48_976)
+    fine = grain(1_000_000, 3072)
+    assert fine == Grain(341, 341 * 128)
+    assert fine.window * 3072 <= 128 << 20
+    assert grain(2, 1 << 40).block == 1
+
+
+def _files(folder: Path, sets: list[Any]) -> list[Any]:
+    from isoloss.runtime.data import ImageSet
+
+    made = []
+    for number, part in enumerate(sets):
+        np.save(folder / f"images{number}.npy", part.images)
+        np.save(folder / f"labels{number}.npy", part.labels)
+        arrays = [np.load(folder / f"{name}{number}.npy", mmap_mode="r") for name in ("images", "labels")]
+        made.append(ImageSet(arrays[0], arrays[1], 256))
+    return made
+
+
+@pytest.mark.parametrize("jump", [0, 11])
+def test_streamed_batches_are_those_of_memory(tmp_path: Path, jump: int) -> None:
+    """Three files, five windows a pass, three passes; from the start, and resumed at a later step."""
+    sets = [_set(100), _set(57, 100), _set(93, 157)]
+    sampler = Sampler(3, 240, "data", Grain(8, 48))
+    streamed = Feed([Source(Streamed(_files(tmp_path, sets), sampler, pinned=False), sampler)], 31)
+    resident = Feed([Source(Drawn(Resident(sets, 240, "cpu"), sampler), sampler)], 31)
+    for step in range(jump, 24):
+        for one, other in zip(streamed.load(step), resident.load(step), strict=True):
+            assert torch.equal(one, other)
+    assert streamed.waited_seconds > 0
+
+
+def test_streaming_holds_two_windows_and_no_more(tmp_path: Path) -> None:
+    sampler = Sampler(3, 240, "data", Grain(8, 48))
+    streamed = Streamed(_files(tmp_path, [_set(240)]), sampler, pinned=False)
+    for start in range(0, 720, 16):
+        streamed.draw(start, start + 16)
+        assert len(streamed._held) == 2
+        assert len(streamed._spare) <= 1
+
+
+def test_a_reader_that_fails_says_so(tmp_path: Path) -> None:
+    sampler = Sampler(3, 240, "data", Grain(8, 48))
+    feed = Feed([Source(Streamed(_files(tmp_path, [_set(240)]), sampler, pinned=False), sampler)], 16)
+    os.truncate(tmp_path / "images0.npy", 1000)
+    with pytest.raises(JobError) as error:
+        feed.load(0)
+    assert error.value.code == "R404"
 
 
 def test_pad_crop_flip_moves_and_mirrors() -> None:

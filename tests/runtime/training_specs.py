@@ -22,7 +22,7 @@ def batchnorm(attack: str = "train", momentum: str = "1/100") -> Component:
     return {"kind": "batchnorm", "attack": attack, "momentum": momentum, "first": 1}
 
 
-EVALUATION = {"attack": pgd(5, "cw"), "weights": "average", "images": 100, "every": 0.25}
+EVALUATION = {"attack": pgd(5, "cw"), "weights": "average", "split": "test", "images": 100, "every": 0.25}
 
 
 def train_spec(steps: int = 8, batch: int = 16, lr: float = 0.1, **more: Any) -> TrainSpec:
@@ -46,7 +46,7 @@ def train_spec(steps: int = 8, batch: int = 16, lr: float = 0.1, **more: Any) ->
     whole: dict[str, Any] = {
         "dataset": DIGITS,
         "model": {"kind": "cnn", "width": 2},
-        "data": {"kind": "real"},
+        "data": {"kind": "real", "images": None},
         "recipe": recipe,
         "train_steps": steps,
         "steps_per_epoch": 4,

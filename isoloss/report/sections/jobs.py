@@ -87,8 +87,9 @@ _PARTS: tuple[tuple[str, str, type], ...] = (
 #: What None stands for, where "none" would mislead.
 _ABSENT = {
     ("generator", "fid"): "measured by a job",
-    ("generator", "images"): "unlimited",
-    ("evaluation", "images"): "the whole test split",
+    ("generator", "images"): "all there are",
+    ("generator", "passes"): "any number",
+    ("evaluation", "images"): "the whole split",
     ("recipe", "clip"): "no clipping",
 }
 

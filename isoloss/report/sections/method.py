@@ -92,4 +92,9 @@ def _images(material: Material) -> str:
     if not counts:
         return "How many test images are behind a value is not recorded in these observations."
     said = ", ".join(f"{write.data(n, 'plain')} ({times} values)" for n, times in sorted(counts.items()))
-    return f"Images behind each evaluated value: {said}. They are of the test split, which no generator saw."
+    held = any(o.metric.endswith(" on validation") for o in material.observations)
+    more = ", or where a measure says so of the training images held out for validation" if held else ""
+    return (
+        f"Images behind each evaluated value: {said}. They are of the test split{more}; no generator and no "
+        "network was trained on them."
+    )

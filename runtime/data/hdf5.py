@@ -1,0 +1,108 @@
+"""HDF5 files of images as parts of a set: `image` uint8 (n, H, W, C) and `label`, as Bartoldson et al. (2024) keep
+theirs. Needs the package h5py, an extra: `pip install 'isoloss[hdf5]'`.
+
+A file may be put together of others (virtual data sets, external links and storage): those are read only where
+they lie below the data root too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from isoloss.runtime import disk
+from isoloss.runtime.data.parts import (
+    Chunk,
+    class_indices,
+    image_shape,
+    label_form,
+    not_images,
+    rows_at_a_time,
+)
+from isoloss.runtime.errors import JobError
+
+IMAGE_KEYS, LABEL_KEYS = ("image", "images"), ("label", "labels")
+SUFFIXES = (".h5", ".hdf5", ".hdf")
+
+
+@dataclass(frozen=True, slots=True)
+class Hdf5:
+    """One HDF5 file whose form was checked."""
+
+    path: Path
+    image: str
+    label: str
+    count: int
+    shape: tuple[int, int, int]
+    classes: int
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def sha256(self) -> str:
+        return disk.sha256(self.path)
+
+    def chunks(self) -> Iterator[Chunk]:
+        rows = rows_at_a_time(self.shape)
+        try:
+            with _package(self.path).File(self.path, "r") as file:
+                images, labels = file[self.image], file[self.label]
+                for start in range(0, self.count, rows):
+                    part = slice(start, min(start + rows, self.count))
+                    pixels = np.asarray(images[part]).reshape(-1, *self.shape)
+                    yield pixels, class_indices(np.asarray(labels[part]), self.classes, self.path)
+        except (OSError, RuntimeError, ValueError, KeyError) as error:
+            raise not_images(self.path, str(error)) from error
+
+
+def open_hdf5(path: Path, classes: int, root: Path) -> Hdf5:
+    """Check a file's form. Raises JobError: R404 another form, R407 parts outside `root`, R408 no h5py here."""
+    h5py = _package(path)
+    try:
+        with h5py.File(path, "r") as file:
+            image, label = (next((k for k in keys if k in file), None) for keys in (IMAGE_KEYS, LABEL_KEYS))
+            if image is None or label is None:
+                raise not_images(path, f"it has {sorted(file)[:5]}, not `image` and `label`")
+            for name in (image, label):
+                _inside(h5py, file, name, path, root)
+            images, labels = file[image], file[label]
+            if not isinstance(images, h5py.Dataset) or not isinstance(labels, h5py.Dataset):
+                raise not_images(path, "`image` and `label` are not arrays")
+            if any(d.dtype.hasobject for d in (images, labels)):
+                raise not_images(path, "it holds objects, not numbers")
+            shape = image_shape(images.shape, images.dtype, path)
+            label_form(labels.shape, labels.dtype, images.shape[0], classes, path)
+            return Hdf5(path, image, label, images.shape[0], shape, classes)
+    except (OSError, RuntimeError, ValueError, KeyError) as error:
+        raise not_images(path, str(error)) from error
+
+
+def _package(path: Path) -> Any:
+    try:
+        import h5py
+    except ImportError:
+        raise JobError(
+            "R408", f"{path} needs the package h5py, which is not installed", "`pip install 'isoloss[hdf5]'`"
+        ) from None
+    return h5py
+
+
+def _inside(h5py: Any, file: Any, name: str, path: Path, root: Path) -> None:
+    """Every file that an array is read from lies below the root."""
+    link, places = file.get(name, getlink=True), []
+    if isinstance(link, h5py.ExternalLink):
+        places.append(link.filename)
+    elif isinstance(link, h5py.HardLink):
+        array = file[name]
+        if isinstance(array, h5py.Dataset):
+            places += [place for place, *_ in array.external or ()]
+            places += [source.file_name for source in array.virtual_sources()] if array.is_virtual else []
+    else:
+        raise not_images(path, f"`{name}` is a link to somewhere else")
+    for place in places:
+        target = path.parent / (place.decode() if isinstance(place, bytes) else place)
+        if place not in (".", b".") and not target.resolve().is_relative_to(root.resolve()):
+            raise JobError(
+                "R407", f"{path} reads {place!r}, outside the data root", "copy what it needs below the root"
+            )
