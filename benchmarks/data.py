@@ -169,7 +169,7 @@ def _spec(make: Any, options: dict[str, Any], batch: int) -> Any:
         "average": {"kind": "none"},
         "augment": {"kind": "pad_crop_flip", "pad": 4},
         "normalize": {"kind": "none"},
-        "batchnorm": {"kind": "batchnorm", "attack": "train", "momentum": 0.01},
+        "batchnorm": {"kind": "batchnorm", "attack": "train", "momentum": "1/100", "first": 1},
         "batch": batch, "lr": 0.01, "clip": None,
     }  # fmt: skip
     numerics = {"dtype": "fp32", "tf32": False, "deterministic": True, "batchnorm_group": batch}

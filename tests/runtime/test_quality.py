@@ -387,18 +387,20 @@ def test_the_job_measures_a_mix_in_its_ratio(tmp_path: Path) -> None:
     assert (record["generated_images"], record["real_images"]) == (420, 60)
 
 
-def test_real_images_alone_are_at_no_distance_from_themselves(tmp_path: Path) -> None:
+def test_real_images_alone_are_those_to_train_on_against_all(tmp_path: Path) -> None:
     test = load(DIGITS, "test")
-    seen, _ = fid_job(tmp_path, test.images, test.labels, 0, real=897)
-    assert seen["fid @ pixels"].value == pytest.approx(0, abs=1e-9)
+    seen, _ = fid_job(tmp_path, test.images, test.labels, 0, real=800)
+    own, reference = (pixels(load(DIGITS, split).images) for split in ("train", "train+validation"))
+    assert seen["fid @ pixels"].value == pytest.approx(by_singular_values(own, reference), rel=1e-8)
+    assert seen["memorisation @ pixels"].value == 1.0
     with pytest.raises(JobError) as refused:
-        fid_job(tmp_path / "more", test.images, test.labels, 0, real=898)
+        fid_job(tmp_path / "more", test.images, test.labels, 0, real=801)
     assert refused.value.code == "R405"
 
 
 def test_a_generator_of_copies_is_caught(tmp_path: Path) -> None:
     """Its distance is the best there is; its memorisation isn't."""
-    train = load(DIGITS, "train")
+    train = load(DIGITS, "train+validation")
     seen, _ = fid_job(tmp_path, train.images, train.labels, 897)
     assert seen["fid @ pixels"].value == pytest.approx(0.0, abs=1e-9)
     assert seen["precision @ pixels"].value == seen["recall @ pixels"].value == 1.0

@@ -191,7 +191,14 @@ def test_a_mixed_batch_splits_into_slices() -> None:
     x, y = feed.load(3)
     assert (y >= 100).sum() == 2
     torch.testing.assert_close(x[:, 0, 0, 0] * 255, y.float())
-    assert torch.equal(torch.cat([feed.shared(rank, 2).load(3)[1] for rank in range(2)]), y)
+    passes = [feed.load(3, start, start + 2) for start in range(0, 8, 2)]
+    assert torch.equal(torch.cat([labels for _, labels in passes]), y)
+    assert torch.equal(torch.cat([images for images, _ in passes]), x)
+    # Two processes, the second in two passes: each reads its own rows.
+    halves = [Feed(sources, 8, rows=(0, 4)).load(3)[1]]
+    second = Feed(sources, 8, rows=(4, 8))
+    halves += [second.load(3, 4, 6)[1], second.load(3, 6, 8)[1]]
+    assert torch.equal(torch.cat(halves), y)
 
 
 @settings(deadline=None, max_examples=60)
