@@ -75,12 +75,15 @@ def columns(cells: Sequence[Cell]) -> tuple[Floats, Floats, Floats]:
 
 @dataclass(frozen=True)
 class World:
-    """One draw: what every cell would measure [232]; the true ln L* at FORECAST FLOP and FID 0, and ln N* at
-    ALLOCATE FLOP and FID (nan: it has none)."""
+    """One draw: what every cell would measure, and the truth there [232]; the true ln L* at FORECAST FLOP and FID 0,
+    and ln N* at ALLOCATE FLOP and FID (nan: it has none); standard deviations of noise and misfit."""
 
     log_loss: Floats
+    exact: Floats
     best: float
     size: float
+    noise: float
+    misfit: float
 
 
 def draw(universe: int, seed: int) -> World:
@@ -89,13 +92,20 @@ def draw(universe: int, seed: int) -> World:
     law: Truth = UNIVERSES[universe].draw(rng)
     N, D, F = columns(paper()[1])
     total, share = rng.uniform(*RESIDUAL), rng.uniform(*MISFIT)
-    at = np.stack([np.log(N), np.log(D), np.log1p(F)], axis=1) / LENGTHS
-    square = np.sum((at[:, None] - at[None, :]) ** 2, axis=2)
-    root = np.linalg.cholesky(np.exp(-0.5 * square) + 1e-8 * np.eye(len(at)))
-    misfit = total * np.sqrt(share) * root @ rng.standard_normal(len(at))
-    noise = total * np.sqrt(1 - share) * rng.standard_normal(len(at))
+    noise, misfit = total * np.sqrt(1 - share), total * np.sqrt(share)
+    root = np.linalg.cholesky(correlation() + 1e-8 * np.eye(len(N)))
+    residuals = misfit * root @ rng.standard_normal(len(N))
+    residuals = residuals + noise * rng.standard_normal(len(N))
     best, size = frontier(law, FORECAST, 0.0)[1], frontier(law, ALLOCATE, FID)[0]
-    return World(np.log(law(N, D, F)) + misfit + noise, best, size)
+    exact = np.log(law(N, D, F))
+    return World(exact + residuals, exact, best, size, float(noise), float(misfit))
+
+
+def correlation() -> Floats:
+    """Of the cells' misfit [232, 232]."""
+    N, D, F = columns(paper()[1])
+    at = np.stack([np.log(N), np.log(D), np.log1p(F)], axis=1) / LENGTHS
+    return np.asarray(np.exp(-0.5 * np.sum((at[:, None] - at[None, :]) ** 2, axis=2)))
 
 
 def frontier(law: Truth, flops: float, fid: float) -> tuple[float, float]:

@@ -438,8 +438,8 @@ def name_around(cell: Cell, varied: Collection[str] = ()) -> tuple[str, str]:
 
 
 def seeded(name: str, seed: int) -> str:
-    """A name with its seed, where it isn't the first."""
-    return name if seed in (0, 1) else f"{name}/seed {seed}"
+    """A name with its seed, where it isn't the default: replicates are told apart."""
+    return name if seed == 0 else f"{name}/seed {seed}"
 
 
 def varied_settings(grid: Grid) -> frozenset[str]:

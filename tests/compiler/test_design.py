@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from studies import example, study
 from isoloss.compiler.compile import compile_study
 from isoloss.compiler.design import bound
 from isoloss.compiler.design.balance import buy_evenly, shortfall
+from isoloss.compiler.design.belief import CURVE, together
 from isoloss.compiler.design.choice import Candidate
 from isoloss.compiler.design.greedy import Belt, Modes, Purse, buy
 from isoloss.compiler.design.planner import Situation, next_slice, situation
@@ -36,7 +37,8 @@ from isoloss.dsl.codes import codes
 from isoloss.dsl.study import Study
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
-import design as answers
+import design_bound as oracle
+import design_draws as answers
 import paper_grid as benchmark
 
 FITS = "fit joint { law = approach2 to = runs resamples = 60 }"
@@ -230,6 +232,38 @@ def test_adding_and_forgetting_agree_with_algebra() -> None:
         np.testing.assert_allclose(getattr(belt, name), getattr(again, name), atol=1e-10)
 
 
+def test_replicates_average_noise_and_not_misfit(paper: dict[float, Situation]) -> None:
+    made = paper[0.08]
+    belief, H = made.beliefs[0], made.state.modes.H[:1]
+    p, noise = len(belief.sd), belief.noise
+    # What the law itself says at one cell: its misfit there is no part of the question.
+    G = np.zeros((1, 1, H.shape[3]))
+    G[0, 0, :p] = H[0, 0, 0, :p]
+    modes = Modes(H, made.state.modes.P[:1], G, np.ones((1, 1)), np.array([noise.run**2]))
+    left = []
+    for replicates in (1, 1000):
+        belt = Belt(modes)
+        for _ in range(replicates):
+            belt.add(0)
+        left.append(belt.V[0, 0])
+    assert left[0] == pytest.approx(noise.run**2 + noise.misfit**2, rel=0.1)
+    assert left[1] == pytest.approx(noise.misfit**2, rel=0.1)
+
+
+def test_evaluations_along_one_run_share_its_luck(tmp_path: Path) -> None:
+    """Two evaluations of one run tell 2 / (1 + correlation) times as much of its level as one, not twice."""
+    some = small(tmp_path, fits="fit joint { law = approach2 to = runs points = curve resamples = 60 }")
+    whole = small(tmp_path)
+    spans = {}
+    for name, each in (("curve", some), ("best", whole)):
+        [row] = [r for r in planned(each).budget["design"]["answers"] if r["what"] == "loss"]
+        spans[name] = row["after_slice"]
+    assert spans["curve"] < spans["best"]
+    correlated = together(np.zeros(2, dtype=np.int64))
+    told_together = np.ones(2) @ np.linalg.solve(correlated, np.ones(2))
+    assert told_together == pytest.approx(2 / (1 + CURVE))
+
+
 def test_shared_jobs_are_paid_once(paper: dict[float, Situation]) -> None:
     from isoloss.compiler.design.pool import Pool
 
@@ -336,6 +370,21 @@ def test_it_answers_better_than_cheapest_first() -> None:
         errors.append([[mine[0], mine[3]], [theirs[0], theirs[3]]])
     designed, cheapest = np.sqrt(np.mean(np.square(errors), axis=0))
     assert (designed < 0.7 * cheapest).all()
+
+
+def test_no_choice_comes_below_the_oracles_bound() -> None:
+    """The benchmark's certificate on four cells of a line, against every choice that there is."""
+    H = np.stack([np.ones(4), np.arange(4.0)], axis=1)
+    cost = np.array([0.1, 0.2, 0.3, 0.4])
+    limits = oracle.Oracle(H, np.full(2, 100.0), np.array([[1.0, 4.0], [0.0, 1.0]]), 0.1, cost)
+    for share, weight in ((0.5, 0.0), (0.5, 0.6), (0.7, 1.0), (1.0, 0.5)):
+        w = np.array([weight, 1.0 - weight])
+        choices = [np.array(c, dtype=np.float64) for c in product((0, 1), repeat=4)]
+        each = [float(w @ np.log(limits.variances(c)[0])) for c in choices if cost @ c <= share + 1e-12]
+        least = limits.least(share, weight)
+        assert least <= min(each)
+        # Fractions of cells buy a little more, not much; with money for everything, nothing.
+        assert least > min(each) - (1e-2 if share == 1.0 else 0.5)
 
 
 # What can't be answered.
