@@ -36,8 +36,9 @@ test-long: $(READY)      ## what takes many minutes: two nodes of a real Slurm o
 bench: $(READY)          ## every benchmark, with its peers, figures to stdout
 	for b in benchmarks/*.py; do echo "== $$b"; $(BIN)/python $$b || exit 1; done
 
-docs: $(READY)           ## regenerate the generated pages and the parser's tables
+docs: $(READY)           ## regenerate the generated pages, the parser's tables and the pictures
 	$(BIN)/python -m isoloss.dsl.docs
+	$(BIN)/python -m isoloss.pictures
 
 $(READY): pyproject.toml
 	@echo "setting up $(VENV): a minute or two the first time"

@@ -1,81 +1,25 @@
-"""What a budget allows: reserve for the questions' own runs, and the diagnostics of a budget that can't hold.
+"""The diagnostics of a budget that can't hold. What is kept for the questions' own runs is in reserve.py.
 
 Pure. Codes B101 buys nothing, B102 `all` costs more, B103 the questions alone cost more, B104 storage,
 B105 design note, B106 memory, B107 walltime chains, B108 the follow-up does not fit,
-B112 pinned runs cost more."""
+B112 pinned runs cost more, B114 several devices per job; B113, an allocation without a run, is unreachable.py's."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
-from isoloss.compiler import cost
-from isoloss.compiler import passes as cost_rule
-from isoloss.compiler.cells import Cell, span_of
-from isoloss.compiler.components import component
-from isoloss.compiler.datasets import SHAPES, shape
+from isoloss.compiler.cells import span_of
+from isoloss.compiler.datasets import SHAPES
 from isoloss.compiler.design import Choice
-from isoloss.compiler.jobs import Workshop
 from isoloss.compiler.plan import Cost, DeviceProfile, Job
-from isoloss.compiler.totals import bill_flops
+from isoloss.compiler.scaling import wall_seconds
 from isoloss.compiler.words import bytes_text, flop_text
-from isoloss.dsl.diagnostics import Diagnostic
-from isoloss.dsl.study import Allocate, Study
+from isoloss.dsl.diagnostics import Diagnostic, Span
+from isoloss.dsl.study import Study
 
 
 def known_datasets() -> Collection[str]:
     return SHAPES.keys()
-
-
-def reserve(study: Study, shop: Workshop, cells: Sequence[Cell]) -> float:
-    """FLOPs set aside for what `allocate` will train, before any cell is bought.
-
-    Its compute with the allowed overhead; the images it could at most need (those of the smallest network of
-    the grids); its evaluations on the largest network of the grids. The same before and after runs finish."""
-    total = 0.0
-    shards: dict[str, float] = {}
-    for each in study.allocations:
-        training = each.compute_flops * (1 + each.overhead)
-        total += training + sum(_evaluations(study, each, cell) for cell in _largest(cells))
-        shards.update(_images(each, training, shop, cells))
-    return total + sum(shards.values())
-
-
-def _largest(cells: Sequence[Cell]) -> list[Cell]:
-    return [max(cells, key=lambda c: c.params)] if cells else []
-
-
-def _evaluations(study: Study, each: Allocate, cell: Cell) -> float:
-    """Evaluations during and after the training of one such network."""
-    pixels = shape(component(study.dataset))
-    recipe = next(r for r in study.recipes if r.name == each.recipe)
-    forward = cell.flops_per_image / cost_rule.passes(
-        component(recipe.loss), component(recipe.attack), component(recipe.perturb)
-    )
-    total = 0.0
-    for test in each.evaluate:
-        total += (
-            (test.images or pixels.split_images(test.split))
-            * cost.evaluation_passes(component(test.attack))
-            * forward
-        )
-    if recipe.evaluate is not None:
-        test = next(e for e in study.evaluations if e.name == recipe.evaluate.evaluation)
-        times = cost.evaluations_inside(recipe.evaluate.every)
-        images = test.images or pixels.split_images(test.split)
-        total += times * images * cost.evaluation_passes(component(test.attack)) * forward
-    return total
-
-
-def _images(
-    each: Allocate, training: float, shop: Workshop, cells: Sequence[Cell]
-) -> Iterator[tuple[str, float]]:
-    """(shard id, FLOPs) of the images that the smallest network could draw for this compute."""
-    if not cells:
-        return
-    images = int(training / min(c.flops_per_image for c in cells))
-    _, ids = shop.data(each.generator, max(1, images))
-    for id in shop.closure(ids):
-        yield id, bill_flops(shop.pricer.cost(shop.sources[id].spec))
 
 
 def check(
@@ -87,7 +31,7 @@ def check(
     if limit is None:
         return []
     if reserved > limit:
-        helps = ("raise `compute` of the budget, or lower `compute` of the allocation",)
+        helps = ("raise `compute` of the budget, or lower what the allocation is asked for",)
         headline = f"`allocate` alone needs {flop_text(reserved)}, the budget is {flop_text(limit)}"
         return [Diagnostic("B103", headline, span, help=helps)]
     if budget.choose == "all" and choice.flops + reserved > limit:
@@ -121,22 +65,36 @@ def after(study: Study, jobs: Sequence[Job], total: Cost, profile: DeviceProfile
         yield Diagnostic(
             "B104", headline, span, help=("raise `storage`, or draw fewer images",), severity="warning"
         )
-    memory = profile.memory_bytes
-    if memory is not None and (total.memory_bytes or 0) > memory:
-        over = sum(1 for j in jobs if (j.cost.memory_bytes or 0) > memory)
-        headline = (
-            f"{over} jobs need up to {bytes_text(total.memory_bytes or 0)}, "
-            f"one `{profile.device}` has {bytes_text(memory)}"
-        )
-        helps = (
-            "several devices per job, bf16 or checkpointing; splitting a batch keeps its batch-norm group",
-        )
-        yield Diagnostic("B106", headline, span, help=helps, severity="warning")
+    yield from _memory(jobs, profile, span)
     limit = budget.walltime_seconds
-    times = [j.cost.seconds.mid for j in jobs if j.cost.seconds is not None]
+    times = [wall for j in jobs if (wall := wall_seconds(j.cost)) is not None]
     long = [t for t in times if limit and t > limit]
     if long and limit:
         longest = max(long)
         links = -(-longest // limit)
-        headline = f"{len(long)} jobs outlast the walltime on one device: chains of up to {links:g} links"
-        yield Diagnostic("B107", headline, span, help=("checkpoints carry them over",), severity="note")
+        headline = f"{len(long)} jobs outlast the walltime: chains of up to {links:g} links"
+        helps = ("checkpoints carry them over; on more devices they end sooner",)
+        yield Diagnostic("B107", headline, span, help=helps, severity="note")
+
+
+def _memory(jobs: Sequence[Job], profile: DeviceProfile, span: Span | None) -> Iterator[Diagnostic]:
+    """Jobs that one device can't hold: a note where several do, a warning where none of the budget's do."""
+    placed = [(job, job.cost.placement) for job in jobs if job.cost.placement is not None]
+    several = [place for _, place in placed if place.fits]
+    room = f"one `{profile.device}` has {bytes_text(profile.memory_bytes or 0.0)}"
+    if several:
+        most = max(place.devices for place in several)
+        headline = f"{len(several)} jobs take up to {most} devices each: {room}"
+        if most == 1:
+            headline = f"{len(several)} jobs take their batches in several passes: {room}"
+        helps = ["devices share a batch and its batch-norm statistics, so that results don't depend on it"]
+        if any(place.zero_stage for place in several):
+            helps.append("some need ZeRO-2 too, which partitions gradients and optimizer and changes nothing")
+        yield Diagnostic("B114", headline, span, help=tuple(helps), severity="note")
+    refused = [(job, place) for job, place in placed if not place.fits]
+    if refused:
+        job, place = max(refused, key=lambda pair: pair[0].cost.memory_bytes or 0.0)
+        needed = bytes_text(job.cost.memory_bytes or 0.0)
+        where = f" ({bytes_text(place.memory_bytes)} on each of {place.devices})" if place.devices > 1 else ""
+        headline = f"{len(refused)} jobs need up to {needed}{where}, {room}"
+        yield Diagnostic("B106", headline, span, help=place.advice, severity="warning")

@@ -6,11 +6,14 @@ diagnostics beside the plan, or in its place where there can't be one."""
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import chain
 
 from isoloss.compiler import budgets
+from isoloss.compiler.allocations import Allocations, JobRequest, Made
+from isoloss.compiler.answering import Answering
 from isoloss.compiler.cells import Cell, expand, span_of
 from isoloss.compiler.dag import order
 from isoloss.compiler.design import Candidate, Choice, ComputeBudget, choose
@@ -35,10 +38,12 @@ from isoloss.compiler.plan import (
     Warn,
     kind_of,
 )
-from isoloss.compiler.price import Pricer, launches
-from isoloss.compiler.questions import JobRequest, Questions
+from isoloss.compiler.price import Pricer, Terms, launches
+from isoloss.compiler.questions import Forecasts
+from isoloss.compiler.reserve import kept, opened
 from isoloss.compiler.runs import Knowledge, Run, measured_fids
 from isoloss.compiler.spaces import spaces_of
+from isoloss.compiler.survivors import Survivors
 from isoloss.compiler.totals import account, bill_flops, totals
 from isoloss.compiler.words import flop_text
 from isoloss.dsl.diagnostics import Diagnostic
@@ -72,7 +77,7 @@ class _Compilation:
     def run(self) -> tuple[Plan | None, list[Diagnostic]]:
         study = self.study
         # Cells, with the qualities measured so far.
-        self.shop = Workshop(study, Pricer(self.profile, study.budget.price_per_device_hour))
+        self.shop = Workshop(study, Pricer(self.profile))
         if study.dataset.kind not in budgets.known_datasets():
             return None, expand(study)[1]
         fid_jobs = {
@@ -83,12 +88,16 @@ class _Compilation:
         if self._failed():
             return None, self.problems
         candidates = self.shop.runs(cells)
-        self.shop.pricer = Pricer(self._refined(candidates), study.budget.price_per_device_hour)
+        own = (source for each in candidates for source in each.sources)
+        taught = self._refined(chain(self.shop.sources.values(), own))
+        self.shop.pricer = Pricer(taught, Terms.of(study.budget), Survivors(self.knowledge))
         # Choice within the budget; what the questions will train is set aside first.
-        reserve = budgets.reserve(study, self.shop, cells)
+        self.kept = kept(study, self.shop, cells, self.profile)
+        reserve = sum(each.flops for each in self.kept.values())
         choice = self._choose(candidates, cells, reserve)
         self.problems.extend(budgets.check(study, choice, reserve, len(candidates), self.pinned_flops))
         self.problems.extend(choice.problems)
+        self.kept = opened(self.kept, study, choice.flops)
         span = span_of(study.budget.origin)
         self.problems.extend(Diagnostic("B105", note, span, severity="note") for note in choice.notes)
         if self._failed():
@@ -103,28 +112,51 @@ class _Compilation:
         self.problems.extend(check_questions(study, fitted, spaces))
         if self._failed():
             return None, self.problems
-        questions = Questions(study, fitted, cells, self.knowledge, self.shop)
-        answers = questions.answers()
-        self._add_asked(questions.jobs)
-        self.problems.extend(questions.problems)
+        answers = self._answer(
+            Answering(study, fitted, cells, self.knowledge, self.shop), [candidates[i] for i in choice.chosen]
+        )
         self._add_inputs()
         return self._plan(candidates, choice, fitted, answers, reserve)
+
+    def _answer(self, background: Answering, chosen: Sequence[RunJobs]) -> list[Answer]:
+        """Answers of all questions; what allocations train joins the jobs."""
+        forecasts = Forecasts(background)
+        answers = forecasts.answers()
+        self.problems.extend(forecasts.problems)
+        if self.study.allocations:
+            allocations = Allocations(background, self.kept, self._made(chosen))
+            answers.extend(allocations.answers())
+            self._add_asked(allocations.jobs)
+            self.problems.extend(allocations.problems)
+        return answers
+
+    def _made(self, chosen: Sequence[RunJobs]) -> Made:
+        """What the chosen runs of the grids draw, and how fast they were: the same before and after allocations
+        are trained."""
+        images: dict[str, int] = {}
+        sources: dict[str, Source] = {}
+        for each in chosen:
+            fid = each.setup.fid
+            shared = self.shop.closure((*each.train.needs, *((fid.id,) if fid else ())))
+            sources.update((id, self.shop.sources[id]) for id in shared)
+            sources.update((source.id, source) for source in each.sources)
+            stops = (s.spec.stop for id in shared if isinstance((s := sources[id]).spec, GenerateSpec))
+            images[each.cell.generator] = max(images.get(each.cell.generator, 0), *stops)
+        return Made(images, self._refined(sources.values()))
 
     def _failed(self) -> bool:
         return any(d.severity == "error" for d in self.problems)
 
-    def _refined(self, candidates: Sequence[RunJobs]) -> DeviceProfile:
-        """The profile, assumed or measured by `calibrate`, moved by what finished jobs took."""
+    def _refined(self, sources: Iterable[Source]) -> DeviceProfile:
+        """The profile, assumed or measured by `calibrate`, moved by what those of these jobs took that are
+        finished."""
         finished = self.knowledge.finished
         if not finished:
             return self.profile
-        sources: list[Source] = [s for s in self.shop.sources.values() if s.id in finished]
-        for each in candidates:
-            sources.extend(s for s in each.sources if s.id in finished)
-        return refine(self.profile, self._timings(sources))
+        return refine(self.profile, self._timings([s for s in sources if s.id in finished]))
 
     def _timings(self, sources: Sequence[Source]) -> Iterator[Timing]:
-        pricer, start = self.shop.pricer, self.profile.startup_seconds.mid
+        pricer, start = Pricer(self.profile), self.profile.startup_seconds.mid
         for source in sources:
             seconds, cost = self.knowledge.seconds(source.id), pricer.cost(source.spec)
             if seconds is None or cost.seconds is None or launches(source.spec) == 0:
@@ -138,7 +170,7 @@ class _Compilation:
         entries, make = [], maker(Candidate)
         for index, each in enumerate(candidates):
             bill = bills.get(each.setup)
-            if bill is None:
+            if bill is None or self._own_price(each):
                 bill = bills[each.setup] = sum(map(bill_flops, self._costs(each))), self._shared(each, shared)
             entries.append(make(index, *bill, each.train.id in pinned))
         self.pinned_flops = total_flops([c for c in entries if c.pinned])
@@ -156,7 +188,10 @@ class _Compilation:
         return choose(entries, limits)
 
     def _costs(self, each: RunJobs) -> tuple[Cost, ...]:
-        """Of the training and of every test: the same for every seed, a test's whatever images were drawn."""
+        """Of the training and of every test: the same for every seed, a test's whatever images were drawn; but what
+        AutoAttack goes on with is each network's own."""
+        if self._own_price(each):
+            return tuple([self.shop.pricer.cost(source.spec) for source in each.sources])
         known = self.costs.get(each.setup)
         if known is None:
             price, kit = self.shop.pricer.cost, each.setup.kit
@@ -165,6 +200,10 @@ class _Compilation:
                 tests = self.test_costs[kit] = tuple([price(source.spec) for source in each.tests])
             known = self.costs[each.setup] = (price(each.train.spec), *tests)
         return known
+
+    def _own_price(self, each: RunJobs) -> bool:
+        tests = each.setup.kit.evaluations if self.knowledge.finished else ()
+        return any(test.attack.kind == "autoattack" for test in tests)
 
     def _shared(
         self, each: RunJobs, known: dict[tuple[str, ...], tuple[tuple[str, float], ...]]

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from isoloss.compiler.plan import Job
+from isoloss.compiler.scaling import wall_seconds
 
 
 def order(jobs: Mapping[str, Job]) -> list[str]:
@@ -48,12 +49,12 @@ def graph(jobs: Iterable[Job]) -> Any:
 
 
 def critical_path_seconds(jobs: Sequence[Job]) -> float:
-    """The longest chain of needs in mid seconds, each job on one device; `jobs` ordered, needs first."""
+    """The longest chain of needs in mid seconds, each job on its fewest devices; `jobs` ordered, needs first."""
     finish: dict[str, float] = {}
     for job in jobs:
-        begin, seconds = 0.0, job.cost.seconds
+        begin, seconds = 0.0, None if job.state == "done" else wall_seconds(job.cost)
         for need in job.needs:
             ends = finish.get(need, 0.0)
             begin = ends if ends > begin else begin
-        finish[job.id] = begin if seconds is None or job.state == "done" else begin + seconds.mid
+        finish[job.id] = begin if seconds is None else begin + seconds
     return max(finish.values(), default=0.0)

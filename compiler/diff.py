@@ -1,32 +1,53 @@
-"""Two plans -> what changed: jobs added, dropped, changed in state; FLOPs, money; answers gained or lost.
+"""Two plans -> what changed: jobs added, dropped, changed and why; FLOPs, money, time; how well answers are known.
 Pure.
 
 Jobs are compared by id, which is what they mean: a renamed or moved one has not changed."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from isoloss.compiler.explain import identity
 from isoloss.compiler.plan import Answer, Job, Plan, Range
 from isoloss.compiler.totals import bill_flops
 
 
 @dataclass(frozen=True, slots=True)
+class Width:
+    """The relative 95 % half-width of an answer's loss; `expected` after the plan's runs, by its design, or as
+    answered."""
+
+    half: float
+    expected: bool
+
+
+@dataclass(frozen=True, slots=True)
 class AnswerChange:
-    """`width` is the relative half-width of the loss interval, None where not estimated."""
+    """`before` and `after` are states of an answer, None where it isn't asked; widths None where not
+    estimated."""
 
     name: str
     before: str | None
     after: str | None
-    width_before: float | None
-    width_after: float | None
+    width_before: Width | None
+    width_after: Width | None
+
+
+@dataclass(frozen=True, slots=True)
+class FieldChange:
+    """A field of specs that makes so many jobs other jobs; their inputs' ids aside."""
+
+    field: str
+    before: str
+    after: str
+    jobs: int
 
 
 @dataclass(frozen=True, slots=True)
 class PlanDiff:
-    """`replaced`: pairs with the same name and another meaning; they are not in `added` and `removed`. Money
-    and
-    FLOPs are after - before; None where one side doesn't know."""
+    """`replaced`: pairs with the same name and another meaning, because of `fields`; they are not in `added` and
+    `removed`. Money, FLOPs, device-seconds and makespan are after - before; None where one side doesn't know."""
 
     added: tuple[Job, ...]
     removed: tuple[Job, ...]
@@ -35,6 +56,9 @@ class PlanDiff:
     same: int
     flops: float
     usd: float | None
+    seconds: float | None
+    makespan_seconds: float | None
+    fields: tuple[FieldChange, ...]
     answers: tuple[AnswerChange, ...]
 
     @property
@@ -49,17 +73,47 @@ def diff(before: Plan, after: Plan) -> PlanDiff:
     come = {j.name: j for j in after.jobs if j.id not in old}
     both = [name for name in gone if name in come]
     moved = tuple((old[id], new[id]) for id in new if id in old and old[id].state != new[id].state)
-    usd_before, usd_after = before.totals["all"].usd, after.totals["all"].usd
+    first, last = before.totals["all"], after.totals["all"]
+    replaced = tuple((gone[name], come[name]) for name in both)
     return PlanDiff(
         added=tuple(j for name, j in come.items() if name not in gone),
         removed=tuple(j for name, j in gone.items() if name not in come),
-        replaced=tuple((gone[name], come[name]) for name in both),
+        replaced=replaced,
         moved=moved,
         same=sum(1 for id in new if id in old),
-        flops=bill_flops(after.totals["all"]) - bill_flops(before.totals["all"]),
-        usd=usd_after.mid - usd_before.mid if usd_before is not None and usd_after is not None else None,
+        flops=bill_flops(last) - bill_flops(first),
+        usd=None if first.usd is None or last.usd is None else last.usd.mid - first.usd.mid,
+        seconds=None
+        if first.seconds is None or last.seconds is None
+        else last.seconds.mid - first.seconds.mid,
+        makespan_seconds=_later(_makespan(before), _makespan(after)),
+        fields=_fields(replaced),
         answers=tuple(_answers(before, after)),
     )
+
+
+def _makespan(plan: Plan) -> float | None:
+    made = plan.budget.get("schedule")
+    return None if not made else float(made["makespan_seconds"])
+
+
+def _later(before: float | None, after: float | None) -> float | None:
+    return None if before is None or after is None else after - before
+
+
+#: Fields that hold other jobs' ids: they change because their inputs do.
+_INPUTS = ("network", "data.shards", "samples")
+
+
+def _fields(replaced: Sequence[tuple[Job, Job]]) -> tuple[FieldChange, ...]:
+    counts: dict[tuple[str, str, str], int] = {}
+    for old, new in replaced:
+        was, now = dict(identity(old.kind, old.spec)), dict(identity(new.kind, new.spec))
+        for name in dict.fromkeys((*was, *now)):
+            if was.get(name) != now.get(name) and name not in _INPUTS:
+                key = name, was.get(name, "none"), now.get(name, "none")
+                counts[key] = counts.get(key, 0) + 1
+    return tuple(FieldChange(*key, count) for key, count in counts.items())
 
 
 def _answers(before: Plan, after: Plan) -> list[AnswerChange]:
@@ -67,12 +121,20 @@ def _answers(before: Plan, after: Plan) -> list[AnswerChange]:
     changes = []
     for name in dict.fromkeys((*old, *new)):
         a, b = old.get(name), new.get(name)
-        change = AnswerChange(name, a.status if a else None, b.status if b else None, _width(a), _width(b))
+        widths = _width(before, a), _width(after, b)
+        change = AnswerChange(name, a.status if a else None, b.status if b else None, *widths)
         if change.before != change.after or change.width_before != change.width_after:
             changes.append(change)
     return changes
 
 
-def _width(answer: Answer | None) -> float | None:
-    loss: Range | None = answer.values.get("loss") if answer is not None else None
-    return None if loss is None or not loss.mid else (loss.high - loss.low) / 2 / loss.mid
+def _width(plan: Plan, answer: Answer | None) -> Width | None:
+    if answer is None:
+        return None
+    loss: Range | None = answer.values.get("loss")
+    if loss is not None and loss.mid:
+        return Width((loss.high - loss.low) / 2 / loss.mid, expected=False)
+    # Half-widths of log loss, the worst of its laws.
+    rows = (plan.budget.get("design") or {}).get("answers") or ()
+    mine = [float(r["after_slice"]) for r in rows if r["question"] == answer.name and r["what"] == "loss"]
+    return Width(max(mine), expected=True) if mine else None

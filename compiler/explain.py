@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from isoloss.compiler.cost import Part, parts
+from isoloss.compiler.cost import ASSUMED_SURVIVORS, Part, parts
 from isoloss.compiler.plan import KINDS, Cost, Dropped, Job, Plan
 
 
@@ -45,7 +45,7 @@ def find(plan: Plan, text: str) -> Sequence[Job | Dropped]:
 def explain(plan: Plan, job: Job | Dropped) -> Explanation:
     """Raises AssertionError where the parts of the bill don't add up to its total: a bug of ours."""
     kind = job.kind if isinstance(job, Job) else "train"
-    bill = parts(job.spec)
+    bill = parts(job.spec, ASSUMED_SURVIVORS if job.cost.survivors is None else job.cost.survivors)
     total = (job.cost.flops or 0.0) + job.cost.evaluation_flops
     if not job.cost.unknown:
         assert abs(sum(p.flops or 0.0 for p in bill) - total) <= 1e-9 * max(total, 1.0), "a bill must add up"
@@ -60,13 +60,14 @@ def explain(plan: Plan, job: Job | Dropped) -> Explanation:
         place=f"{job.origin.file}:{job.origin.line}:{job.origin.column}" if job.origin.file else "",
         cost=job.cost,
         bill=bill,
-        identity=dict(_identity(kind, job.spec)),
+        identity=dict(identity(kind, job.spec)),
         needs=tuple((id, names.get(id, "")) for id in needs),
         users=tuple((j.id, j.name) for j in plan.jobs if job.id in j.needs),
     )
 
 
-def _identity(kind: str, spec: Any) -> Iterator[tuple[str, str]]:
+def identity(kind: str, spec: Any) -> Iterator[tuple[str, str]]:
+    """Every field that makes a job this job, with its value as text; nested ones as `recipe.attack.steps`."""
     yield "kind", f"{kind}, version {KINDS[kind].version}"
     for field in fields(spec):
         yield from _flat(field.name, getattr(spec, field.name))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from isoloss.compiler.components import component
 from isoloss.compiler.datasets import shape
 from isoloss.dsl.frozen import dataclass
-from isoloss.dsl.study import Allocate, Forecast, Generator, Origin, Study
+from isoloss.dsl.study import Generator, Origin, Study
 
 if TYPE_CHECKING:
     from isoloss.compiler.plan import Component
@@ -69,8 +69,8 @@ def _asked(study: Study) -> set[str]:
         if "generator" in axis.names
     )
     named = {str(row[index]) for index, rows in columns for row in rows}
-    questions: tuple[Forecast | Allocate, ...] = (*study.forecasts, *study.allocations)
-    return named.union(question.generator for question in questions if question.generator is not None)
+    named.update(forecast.generator for forecast in study.forecasts if forecast.generator is not None)
+    return named.union(*(allocation.generators for allocation in study.allocations))
 
 
 def _problems(generator: Generator, dataset: Component) -> Iterator[tuple[str, str]]:

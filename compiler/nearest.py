@@ -1,35 +1,34 @@
-"""N* and D* -> a network that exists: search the family's real members at their exact cost per image.
+"""Which networks exist: the real members of the grids' families, or of named ones, at their exact cost per image.
 
-In: a law (or portfolio), a compute budget, candidate networks. Out: the best one, or within an allowed
-overhead
-the smallest that reaches the same loss. Pure and deterministic. Legend: N parameters, C FLOPs."""
+In: the grids' networks, a recipe. Out: candidates for what an allocation may train (objectives.py). Pure.
+Legend: N parameters."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isoloss.compiler import passes as cost_rule
 from isoloss.compiler.architectures import count, members
-from isoloss.compiler.laws.fitted import LawFit
 from isoloss.compiler.plan import Component
-from isoloss.compiler.portfolio import Portfolio
 
-Predictor = LawFit | Portfolio
-Floats = NDArray[np.float64]
+Floats: TypeAlias = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A member of a family with what it costs to train, per image drawn."""
+    """A member of a family with what it costs to train, per image drawn; `forward_flops` of one image."""
 
     model: Component
     params: int
     flops_per_image: float
+    forward_flops: float
+    layers: int
 
 
 def buildable(
@@ -38,15 +37,17 @@ def buildable(
     loss: Component,
     attack: Component,
     perturb: Component = cost_rule.NO_PERTURB,
+    families: Sequence[str] = (),
 ) -> tuple[Network, ...]:
-    """Members of the grids' families shaped like the grids' networks, by size.
+    """Members of `families`, or of those of the grids' networks, shaped like the latter, by size.
 
-    A law in N and D knows nothing of shape: depths stay within those of the grids. Sizes are free upwards and
-    go down to the grids' smallest. The grids' own networks are always among them."""
+    A law in N and D knows nothing of shape: depths stay within those of the grids; a family that they don't
+    have is taken as it is. Sizes are free upwards and go down to the grids' smallest. The grids' own networks
+    of these families are always among them."""
     found: dict[str, Network] = {}
     rule = cost_rule.passes(loss, attack, perturb)
     smallest = min(count(m, dataset).params for m in models)
-    for kind in dict.fromkeys(m["kind"] for m in models):
+    for kind in families or dict.fromkeys(m["kind"] for m in models):
         mine = [m for m in models if m["kind"] == kind]
         depths = [int(m["depth"]) for m in mine if "depth" in m]
         for model in (*mine, *members(kind)):
@@ -54,7 +55,8 @@ def buildable(
                 continue
             counted = count(model, dataset)
             if counted.params >= smallest:
-                network = Network(model, counted.params, rule * counted.forward_flops)
+                forward = counted.forward_flops
+                network = Network(model, counted.params, rule * forward, forward, counted.layers)
                 found.setdefault(str(sorted(model.items())), network)
     return tuple(sorted(found.values(), key=lambda n: (n.params, n.flops_per_image, str(n.model))))
 
@@ -77,59 +79,6 @@ def per_image_rule(networks: Sequence[Network]) -> Callable[[Floats], Floats]:
     return rule
 
 
-@dataclass(frozen=True, slots=True)
-class Allocation:
-    """`network` trained for `flops` <= compute (1 + overhead). `best` is the network of lowest predicted
-    loss at
-    the plain compute, which `network` replaces when it is smaller and as good."""
-
-    network: Network
-    flops: float
-    best: Network
-
-
-def allocate(
-    law: Predictor, networks: Sequence[Network], compute: float, fid: float, overhead: float
-) -> Allocation | None:
-    """None where the law predicts no loss for any network."""
-    losses = _losses(law, networks, compute, fid)
-    if not np.isfinite(losses).any():
-        return None
-    # Losses equal to ten digits are equal: then the smaller network, not the solver's last bit, decides.
-    keys = [float(f"{v:.10g}") if math.isfinite(v) else math.inf for v in losses]
-    at = min(range(len(networks)), key=lambda i: (keys[i], networks[i].params, i))
-    best = networks[at]
-    if overhead <= 0:
-        return Allocation(best, compute, best)
-    richer = _losses(law, networks, compute * (1 + overhead), fid)
-    for i, network in enumerate(networks):
-        if network.params < best.params and richer[i] <= keys[at]:
-            return Allocation(network, _enough(law, network, keys[at], compute, overhead, fid), best)
-    return Allocation(best, compute, best)
-
-
 def nearest(networks: Sequence[Network], params: float) -> Network:
     """The network whose size is closest to `params` in ratio: for laws that predict no single run."""
     return min(networks, key=lambda n: (abs(math.log(n.params / params)), n.params))
-
-
-def _losses(law: Predictor, networks: Sequence[Network], flops: float, fid: float) -> Floats:
-    params = np.array([float(n.params) for n in networks])
-    each = np.array([n.flops_per_image for n in networks])
-    with np.errstate(all="ignore"):
-        return np.asarray(law.predict_many(params, flops / each, fid).mid, dtype=np.float64)
-
-
-def _enough(
-    law: Predictor, network: Network, loss: float, compute: float, overhead: float, fid: float
-) -> float:
-    """The least compute in [compute, compute (1 + overhead)] at which this network reaches `loss`:
-    bisection."""
-    low, high = compute, compute * (1 + overhead)
-    for _ in range(40):
-        middle = 0.5 * (low + high)
-        if _losses(law, [network], middle, fid)[0] <= loss:
-            high = middle
-        else:
-            low = middle
-    return high

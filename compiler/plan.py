@@ -47,19 +47,40 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
+class Placement:
+    """How a job that one device can't hold lies on several. Advice to whoever runs it and never identity: the
+    devices share its batch, of which `micro_batch` images pass at a time on each, in whole batch-norm groups, so
+    that nothing it computes changes. `zero_stage` is what DeepSpeed partitions; `memory_bytes` are on each
+    device. Where `fits` is false no number of the budget's devices holds it, and `advice` says what would."""
+
+    devices: int
+    micro_batch: int
+    zero_stage: int
+    memory_bytes: float
+    fits: bool
+    advice: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Cost:
     """None means not estimated, and `unknown` says why.
 
     A train job's `flops` is the rule count of its training, the C of the laws; what its evaluations on the way
-    cost is `evaluation_flops`. Both are in `seconds`, `usd` and the totals."""
+    cost is `evaluation_flops`. Both are in `seconds`, `usd` and the totals. `seconds` are device-seconds, on one
+    device or on the fewest that hold the job. `memory_bytes` is what it would take on one; with a `placement` it
+    lies on several. `transfer_bytes`: what it reads of other jobs' results and writes as its own. `survivors`:
+    the share of images that AutoAttack is priced for to its end."""
 
     flops: float | None = None
     seconds: Range | None = None
     usd: Range | None = None
     memory_bytes: float | None = None
     storage_bytes: float | None = None
+    transfer_bytes: float | None = None
     unknown: tuple[str, ...] = ()
     evaluation_flops: float = 0.0
+    survivors: float | None = None
+    placement: Placement | None = None
 
 
 # Specs, one per kind. Everything in a spec is identity: change it and the job is another job.

@@ -65,6 +65,11 @@ class Portfolio:
             parts.append(_mixed(mids, draws, self.given))
         return Band(*(np.concatenate([getattr(b, k) for b in parts]) for k in ("low", "mid", "high")))
 
+    def mids(self, params: ArrayLike, images: ArrayLike, fid: ArrayLike) -> Floats:
+        """The middles of `predict_many`, [n], without its intervals: for searches over many runs."""
+        x = Inputs.of(*np.broadcast_arrays(params, images, fid))
+        return _weighted(np.stack([f.log_mid(x) for f in self.fits]), self.given)[0]
+
     def optimum(self, flops: float, fid: float, flops_per_image: FlopsPerImage | None = None) -> Optimum:
         mids = [f.optimum_draws(flops, fid, flops_per_image, mid=True) for f in self.fits]
         draws = [f.optimum_draws(flops, fid, flops_per_image) for f in self.fits]
@@ -105,10 +110,8 @@ def _mixed(mids: Floats, draws: Sequence[Floats], weights: Floats) -> Band:
     weighted mean of log predictions, the ends are weighted quantiles of the pooled draws. A law that has no
     answer at a point weighs nothing there; the interval is not estimated (nan) where an answering law has no
     draws."""
-    share = np.where(np.isfinite(mids), weights[:, None], 0.0)
+    mid, share = _weighted(mids, weights)
     total = share.sum(axis=0)
-    share = share / np.where(total > 0, total, 1.0)
-    mid = np.where(total > 0, np.exp(np.sum(share * np.where(share > 0, mids, 0.0), axis=0)), np.nan)
     counts = np.stack([np.isfinite(d).sum(axis=0) for d in draws])
     known = (total > 0) & ((counts >= _FEWEST_DRAWS) | (share == 0)).all(axis=0)
     values = np.concatenate(list(draws))
@@ -122,6 +125,15 @@ def _mixed(mids: Floats, draws: Sequence[Floats], weights: Floats) -> Band:
     if known.any():
         low[known], high[known] = np.exp(_quantiles(values[:, known], weight[:, known]))
     return Band(np.minimum(low, mid), mid, np.maximum(high, mid))
+
+
+def _weighted(mids: Floats, weights: Floats) -> tuple[Floats, Floats]:
+    """The weighted geometric mean [n] of log predictions [k, n], and each law's share [k, n] in it."""
+    share = np.where(np.isfinite(mids), weights[:, None], 0.0)
+    total = share.sum(axis=0)
+    share = share / np.where(total > 0, total, 1.0)
+    mean = np.exp(np.sum(share * np.where(share > 0, mids, 0.0), axis=0))
+    return np.asarray(np.where(total > 0, mean, np.nan)), np.asarray(share)
 
 
 def _quantiles(values: Floats, weight: Floats) -> Floats:

@@ -1,28 +1,34 @@
-"""Parts in FLOP + a device profile + a price -> a job's Cost: seconds, money, memory, storage.
+"""Parts in FLOP + a device profile + prices -> a job's Cost: seconds, money, memory, storage, transfer.
 
-Pure. Seconds are device-seconds of one device. Memory says what a device must hold at once; both it and
-storage
-are estimates (assumed), exact only in their leading term."""
+Pure. Seconds are device-seconds. Memory and storage are estimates (assumed), exact only in their leading term."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from isoloss.compiler.architectures import count
 from isoloss.compiler.architectures.unet import count_unet
 from isoloss.compiler.cost import (
+    ASSUMED_SURVIVORS,
     TRAINING_PASSES,
+    alarm_passes,
     evaluation_passes,
     evaluations_inside,
     parts,
     recipe_passes,
 )
 from isoloss.compiler.datasets import shape
-from isoloss.compiler.passes import NO_PERTURB, attack_passes
+from isoloss.compiler.memory import EVALUATION_BATCH, GENERATION_BATCH, need
+from isoloss.compiler.placement import place
 from isoloss.compiler.plan import (
+    Component,
     Cost,
     DenoiserSpec,
     DeviceProfile,
     DiscriminatorSpec,
     EvaluateSpec,
+    FidSpec,
     GenerateSpec,
     ImportSpec,
     Range,
@@ -30,53 +36,93 @@ from isoloss.compiler.plan import (
     TrainSpec,
     kind_of,
 )
+from isoloss.compiler.scaling import widened, widest_job
+from isoloss.dsl.study import Budget
 
 #: Bytes of images a second that an import reads and writes, from a compressed archive to an uncompressed one
 #: (measured: benchmarks/data.py; disks and compression vary), and bytes of real images that Squiggles
 #: makes, at 60 pixels and 3,600 bytes each (measured: benchmarks/squiggles.py).
 IMPORT_BYTES_PER_SECOND = Range(30e6, 100e6, 400e6)
 MAKING_BYTES_PER_SECOND = Range(3600 * 3e3, 3600 * 7e3, 3600 * 2e4)
-#: Evaluations attack this many images at once (runtime's default), generators make this many.
-EVALUATION_BATCH = 500
-GENERATION_BATCH = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a budget says of prices: per device-hour and per byte of transfer (None: not stated), and how many
+    devices a job may lie on."""
+
+    per_device_hour: float | None = None
+    per_byte: float | None = None
+    devices: int = 1
+
+    @classmethod
+    def of(cls, budget: Budget) -> Terms:
+        devices = widest_job(budget.devices.kind, budget.devices.count)
+        return cls(budget.price_per_device_hour, budget.price_per_byte, devices)
+
+
+#: The share of images that survives an AutoAttack job, as far as known.
+Surviving = Callable[[EvaluateSpec], float]
+
+
+def _assumed(spec: EvaluateSpec) -> float:
+    return ASSUMED_SURVIVORS
 
 
 class Pricer:
-    """Prices specs for one device profile and one price; one per compile, so that its caches die with it."""
+    """Prices specs for one device profile and one budget's terms; one per compile, so that its caches die with
+    it."""
 
-    def __init__(self, profile: DeviceProfile, price_per_device_hour: float | None) -> None:
+    def __init__(
+        self, profile: DeviceProfile, terms: Terms = Terms(), survivors: Surviving = _assumed
+    ) -> None:
         self.profile = profile
-        self.price = price_per_device_hour
+        self.terms = terms
+        self.survivors = survivors
         self._shared: dict[tuple[object, ...], Cost] = {}
 
     def cost(self, spec: Spec) -> Cost:
         """The bill of one job. Jobs that differ only in seed or inputs share one Cost object."""
         key = _meaning(spec)
+        share: float | None = None
+        if isinstance(spec, EvaluateSpec) and spec.attack["kind"] == "autoattack":
+            share = self.survivors(spec)
+            key = (*key, share)
         known = self._shared.get(key)
         if known is None:
-            known = self._shared[key] = self._price(spec)
+            known = self._shared[key] = self._price(spec, share)
         return known
 
-    def _price(self, spec: Spec) -> Cost:
-        bill = parts(spec)
+    def _price(self, spec: Spec, survivors: float | None) -> Cost:
+        share = ASSUMED_SURVIVORS if survivors is None else survivors
+        bill = parts(spec, share)
         unknown = tuple(f"{part.name}: {part.how}" for part in bill if part.flops is None)
         inside = sum((p.flops or 0.0 for p in bill if p.name == "evaluation during training"), 0.0)
         total = None if unknown else sum((p.flops or 0.0 for p in bill), 0.0)
+        needed, transfer = need(spec), transfer_bytes(spec)
+        placement = None
+        if needed is not None and self.profile.memory_bytes is not None:
+            bf16 = isinstance(spec, TrainSpec) and spec.numerics["dtype"] == "bf16"
+            placement = place(needed, self.profile.memory_bytes, self.terms.devices, bf16=bf16)
+        seconds = None
         if moves_bytes(spec):
             seconds = self._moving(spec)
             if seconds is None:
                 unknown = ("reading: the study doesn't say how many `images` the files have",)
-        else:
-            key = rate_key(spec, self.profile)
-            seconds = None if total is None else self.seconds(key, total, launches(spec))
+        elif total is not None:
+            alone = self.seconds(rate_key(spec, self.profile), total, launches(spec, share))
+            seconds = alone if placement is None else widened(alone, placement.devices)
         return Cost(
             flops=None if total is None else total - inside,
             seconds=seconds,
-            usd=money(seconds, self.price),
-            memory_bytes=memory_bytes(spec),
+            usd=money(seconds, transfer, self.terms),
+            memory_bytes=None if needed is None else needed.whole,
             storage_bytes=storage_bytes(spec),
+            transfer_bytes=transfer,
             unknown=unknown,
             evaluation_flops=inside,
+            survivors=survivors,
+            placement=placement,
         )
 
     def _moving(self, spec: Spec) -> Range | None:
@@ -105,12 +151,17 @@ class Pricer:
         )
 
 
-def money(seconds: Range | None, price_per_device_hour: float | None) -> Range | None:
-    """Device-seconds x price; None where either is unknown."""
-    if seconds is None or price_per_device_hour is None:
+def money(seconds: Range | None, transfer: float | None, terms: Terms) -> Range | None:
+    """Device-seconds and transfer at their prices. None where no price is stated, or the seconds that one is
+    for aren't known."""
+    hourly, per_byte = terms.per_device_hour, terms.per_byte
+    if (hourly is None and per_byte is None) or (hourly is not None and seconds is None):
         return None
-    rate = price_per_device_hour / 3600
-    return Range(seconds.low * rate, seconds.mid * rate, seconds.high * rate)
+    moved = (per_byte or 0.0) * (transfer or 0.0)
+    if hourly is None or seconds is None:
+        return Range(moved, moved, moved)
+    rate = hourly / 3600
+    return Range(seconds.low * rate + moved, seconds.mid * rate + moved, seconds.high * rate + moved)
 
 
 def rate_key(spec: Spec, profile: DeviceProfile) -> str:
@@ -128,7 +179,7 @@ def moves_bytes(spec: Spec) -> bool:
     return isinstance(spec, ImportSpec) or (isinstance(spec, GenerateSpec) and spec.sampler["kind"] == "real")
 
 
-def launches(spec: Spec) -> float:
+def launches(spec: Spec, survivors: float = ASSUMED_SURVIVORS) -> float:
     """Layer executions: batches x passes x layers. What tiny networks wait for in place of arithmetic."""
     if moves_bytes(spec):
         return 0
@@ -143,11 +194,8 @@ def launches(spec: Spec) -> float:
         return training + evaluations_inside(spec.evaluation["every"]) * each
     if isinstance(spec, EvaluateSpec):
         images = spec.images or shape(spec.dataset).split_images(spec.split)
-        return (
-            evaluation_passes(spec.attack)
-            * -(-images // EVALUATION_BATCH)
-            * count(spec.model, spec.dataset).layers
-        )
+        passes = evaluation_passes(spec.attack, survivors) * -(-images // EVALUATION_BATCH)
+        return (passes + alarm_passes(spec.attack["kind"])) * count(spec.model, spec.dataset).layers
     if isinstance(spec, GenerateSpec):
         network = spec.denoiser.get("network")
         layers = 1 if network is None else count_unet(network, spec.dataset).layers
@@ -156,41 +204,6 @@ def launches(spec: Spec) -> float:
     if isinstance(spec, DenoiserSpec | DiscriminatorSpec):
         return float(spec.train_steps * TRAINING_PASSES * count_unet(spec.network, spec.dataset).layers)
     return 1
-
-
-#: Losses whose gradient holds a clean and an adversarial pass at once.
-TWO_SIDED = ("trades", "mart", "lse")
-
-
-def memory_bytes(spec: Spec) -> float | None:
-    """What the device holds at once, in fp32; None where not estimated.
-
-    Training: weights, gradient, momentum and average (4 x 4 N bytes; one more N for Adam, one for a
-    perturbation of the weights) and, for every image of the batch, three
-    saved tensors per convolution, for the clean and the adversarial pass (bf16 halves them). Evaluation:
-    weights
-    and one pass's saved tensors. Assumes the whole batch on one device; splitting it divides the second
-    term."""
-    if isinstance(spec, TrainSpec):
-        network = count(spec.model, spec.dataset)
-        width = 2 if spec.numerics["dtype"] == "bf16" else 4
-        copies = 2 if attack_passes(spec.recipe["attack"]) and spec.recipe["loss"]["kind"] in TWO_SIDED else 1
-        saved = 3 * width * copies * network.convolution_outputs
-        extra = int(spec.recipe["optimizer"]["kind"] == "adam")
-        extra += int(spec.recipe.get("perturb", NO_PERTURB)["kind"] != "none")
-        return (16.0 + 4.0 * extra) * network.params + float(saved) * int(spec.recipe["batch"])
-    if isinstance(spec, EvaluateSpec):
-        network = count(spec.model, spec.dataset)
-        return 4.0 * network.params + 12.0 * network.convolution_outputs * EVALUATION_BATCH
-    if isinstance(spec, DenoiserSpec | DiscriminatorSpec):
-        # Weights, gradient, Adam's two moments and the average; a convolution's input, norm and activation.
-        network = count_unet(spec.network, spec.dataset)
-        return 20.0 * network.params + 12.0 * network.convolution_outputs * int(spec.recipe["batch"])
-    if isinstance(spec, GenerateSpec) and "network" in spec.denoiser:
-        # Weights, and the stages that the decoder waits for, at most all.
-        network = count_unet(spec.denoiser["network"], spec.dataset)
-        return 4.0 * network.params + 4.0 * network.convolution_outputs * GENERATION_BATCH
-    return None
 
 
 def storage_bytes(spec: Spec) -> float | None:
@@ -212,13 +225,47 @@ def storage_bytes(spec: Spec) -> float | None:
     return 1024.0 + 4.0 * 26 * pixels.image_bytes
 
 
+def transfer_bytes(spec: Spec) -> float | None:
+    """What the job reads of other jobs' results, images and weights, and of files outside, and writes as its own.
+    The dataset itself lies where jobs run and isn't counted. None where nobody said how much."""
+    stored, image = storage_bytes(spec), shape(spec.dataset).image_bytes
+    if stored is None:
+        return None
+    read = 0.0
+    if isinstance(spec, TrainSpec):
+        read = float(_made(spec.data) * image)
+    elif isinstance(spec, FidSpec):
+        read = float(spec.images * image)
+    elif isinstance(spec, EvaluateSpec):
+        # The file that a training leaves, live and averaged weights.
+        read = 8.0 * count(spec.model, spec.dataset).params
+    elif isinstance(spec, ImportSpec):
+        read = stored
+    return read + stored
+
+
+def _made(data: Component) -> int:
+    """Images of other jobs that a training reads: none of real data, the generated ones of a mix."""
+    made = data["generated"] if data["kind"] == "mixed" else data
+    return 0 if made["kind"] == "real" else int(made.get("images") or 0)
+
+
 def _meaning(spec: Spec) -> tuple[object, ...]:
     """What a price depends on. Components are shared objects (components.py), so their identity is enough;
     they
     live as long as the specs of this compile."""
     if isinstance(spec, TrainSpec):
         evaluation = id(spec.evaluation)
-        return ("train", id(spec.model), id(spec.recipe), id(spec.dataset), evaluation, spec.train_steps)
+        data = _made(spec.data)
+        return (
+            "train",
+            id(spec.model),
+            id(spec.recipe),
+            id(spec.dataset),
+            evaluation,
+            spec.train_steps,
+            data,
+        )
     if isinstance(spec, EvaluateSpec):
         return ("evaluate", id(spec.model), id(spec.attack), id(spec.dataset), spec.split, spec.images)
     if isinstance(spec, ImportSpec):

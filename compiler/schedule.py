@@ -1,8 +1,7 @@
 """When everything could be done: jobs and a number of devices -> start, width and end of each job.
 
-Pure. Jobs are moldable: on w devices a job takes its one-device seconds over w^0.95, so that each e-fold of
-devices loses 5 % (assumed: no job was measured on several devices). Not a promise: an executor decides as jobs
-really end.
+Pure. Jobs are moldable: on w devices a job takes its one-device seconds over w^0.95 (scaling.py), and no fewer
+devices than hold it. Not a promise: an executor decides as jobs really end.
 
 Method (dual approximation, after Turek, Wolf and Yu 1992): for a deadline each job gets the smallest width with
 which the longest chain through it ends in time, then jobs start longest remaining chain first; the best of
@@ -17,10 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from isoloss.compiler.plan import Job
+from isoloss.compiler.scaling import LOSS_PER_E_FOLD, SCALING, alone_seconds, fewest, widest_job
 
-#: On w devices seconds are divided by w to this power: 5 % lost per e-fold (assumed).
-SCALING = 0.95
-LOSS_PER_E_FOLD = 0.05
 #: Deadlines tried, and jobs beyond which only bounds are given: a schedule of more is nothing to read.
 DEADLINES = 48
 MOST_JOBS = 5_000
@@ -97,8 +94,8 @@ def schedule(
         raise ValueError(f"devices must be at least 1, got {devices}")
     limit = max(1, min(devices, widest or devices))
     work = _Work(jobs, devices, limit, walltime_seconds, restart_seconds)
-    alone = [1] * len(work.ids)
-    best = _Found(*work.place(alone), alone)
+    narrow = list(work.fewest)
+    best = _Found(*work.place(narrow), narrow)
     enough = NEAR_ENOUGH * max(work.work_bound, work.path_bound)
     if limit > 1 and best.makespan > enough > 0:
         best = _over_deadlines(work, best, enough)
@@ -114,7 +111,7 @@ class _Found:
 
 
 def _over_deadlines(work: _Work, best: _Found, enough: float) -> _Found:
-    """The best schedule over deadlines from the lower bound to the longest chain of one-device jobs."""
+    """The best schedule over deadlines from the lower bound to the longest chain of jobs on one device each."""
     bound = max(work.work_bound, work.path_bound)
     ratio = max(max(work.through, default=bound), bound) / bound
     tried = {tuple(best.widths)}
@@ -173,7 +170,12 @@ class _Work:
     ) -> None:
         left = [job for job in jobs if job.state != "done"]
         self.ids = [job.id for job in left]
-        self.alone = [0.0 if job.cost.seconds is None else job.cost.seconds.mid for job in left]
+        #: Devices of each job at least; a bound that the devices at hand can't meet is theirs.
+        self.fewest = [min(widest, fewest(job.cost)) for job in left]
+        self.alone = [
+            0.0 if job.cost.seconds is None else alone_seconds(job.cost.seconds.mid, fewest(job.cost))
+            for job in left
+        ]
         place = {id: index for index, id in enumerate(self.ids)}
         self.needs = [[place[need] for need in job.needs if need in place] for job in left]
         self.users: list[list[int]] = [[] for _ in left]
@@ -183,7 +185,8 @@ class _Work:
         self.devices, self.widest = devices, widest
         self._walltime, self._restart = walltime_seconds, restart_seconds
         self.through = self._through()
-        self.work_bound = sum(self.alone) / devices
+        areas = (t * w ** (1 - SCALING) for t, w in zip(self.alone, self.fewest, strict=True))
+        self.work_bound = sum(areas) / devices
         self.path_bound = max(self._after([seconds / widest**SCALING for seconds in self.alone]), default=0.0)
 
     def tries(self, most: int) -> int:
@@ -200,8 +203,8 @@ class _Work:
     def widths(self, deadline: float) -> list[int]:
         """The smallest width of each job with which the longest chain through it ends by the deadline."""
         return [
-            min(self.widest, max(1, math.ceil((chain / deadline) ** (1 / SCALING) - 1e-9)))
-            for chain in self.through
+            min(self.widest, max(least, math.ceil((chain / deadline) ** (1 / SCALING) - 1e-9)))
+            for chain, least in zip(self.through, self.fewest, strict=True)
         ]
 
     def place(self, widths: Sequence[int]) -> tuple[float, list[Placed]]:
@@ -253,12 +256,6 @@ class _Work:
         for index, needs in enumerate(self.needs):
             before[index] = max((before[need] + self.alone[need] for need in needs), default=0.0)
         return [early + late for early, late in zip(before, after, strict=True)]
-
-
-def widest_job(device: str, devices: int) -> int:
-    """Devices that one job may have: all of an accelerator; a CPU's cores take a job each, since bits depend
-    on the thread count."""
-    return 1 if device == "cpu" else devices
 
 
 def plan_schedule(jobs: Sequence[Job], budget: Mapping[str, Any], restart_seconds: float) -> Schedule | None:

@@ -141,12 +141,13 @@ def check_question(
 ) -> list[Diagnostic]:
     """Whether a question's quality is of the spaces of the laws that answer it; `laws`: the space of each that
     uses quality, None where nothing is known."""
-    generator, fid = question.generator, getattr(question, "fid", None)
-    if generator is not None:
-        asked, of = spaces.get(generator), f"generator `{generator}`"
-    else:
-        asked = question.features.kind if fid and isinstance(question, Forecast) else None
-        of = f"`fid = {fid:g}`" if fid else ""
+    wanted: list[tuple[str | None, str]] = []
+    if isinstance(question, Allocate):
+        wanted += [(spaces.get(name), f"generator `{name}`") for name in question.generators]
+    elif question.generator is not None:
+        wanted.append((spaces.get(question.generator), f"generator `{question.generator}`"))
+    elif question.fid:
+        wanted.append((question.features.kind, f"`fid = {question.fid:g}`"))
     kind = "allocate" if isinstance(question, Allocate) else "forecast"
     known = dict.fromkeys(space for space in laws if space is not None)
     if len(known) > 1:
@@ -154,7 +155,8 @@ def check_question(
         headline = f"the laws of {kind} `{question.name}` are fitted in different feature spaces: {listed}"
         alone = "ask each law by itself, for a quality of its own space"
         return [Diagnostic("L507", headline, _span(question.origin), help=(alone,))]
-    other = next((space for space in known if asked is not None and space != asked), None)
+    pairs = ((asked, of, space) for asked, of in wanted for space in known if asked not in (None, space))
+    asked, of, other = next(pairs, (None, "", None))
     if other is None or asked is None:
         return []
     headline = (

@@ -8,6 +8,7 @@ from typing import Any
 
 from isoloss.compiler.dag import critical_path_seconds
 from isoloss.compiler.plan import KINDS, Cost, DeviceProfile, Job, Range
+from isoloss.compiler.scaling import wall_seconds
 from isoloss.compiler.schedule import plan_schedule
 from isoloss.dsl.study import Budget
 
@@ -18,7 +19,7 @@ class Sum:
     def __init__(self) -> None:
         self.flops = self.low = self.mid = self.high = 0.0
         self.usd_low = self.usd_mid = self.usd_high = 0.0
-        self.memory = self.storage = self.inside = 0.0
+        self.memory = self.storage = self.transfer = self.inside = 0.0
         self.timed = self.paid = False
         self.unknown: dict[str, None] = {}
 
@@ -38,6 +39,7 @@ class Sum:
             self.usd_high += times * cost.usd.high
         self.memory = max(self.memory, cost.memory_bytes or 0.0)
         self.storage += times * (cost.storage_bytes or 0.0)
+        self.transfer += times * (cost.transfer_bytes or 0.0)
         for why in cost.unknown:
             self.unknown[why.split(":", 1)[0] if len(self.unknown) > 8 else why] = None
 
@@ -49,6 +51,7 @@ class Sum:
             usd=Range(self.usd_low, self.usd_mid, self.usd_high) if self.paid else None,
             memory_bytes=self.memory or None,
             storage_bytes=self.storage,
+            transfer_bytes=self.transfer,
             unknown=tuple(self.unknown),
             evaluation_flops=self.inside,
         )
@@ -104,11 +107,13 @@ def account(
         "walltime_seconds": budget.walltime_seconds,
         "chains": links,
         "price_per_device_hour": budget.price_per_device_hour,
+        "price_per_byte": budget.price_per_byte,
         "currency": budget.currency,
         "storage_bytes": budget.storage_bytes,
         "used_storage_bytes": all_jobs.storage_bytes,
+        "transfer_bytes": all_jobs.transfer_bytes,
         "choose": budget.choose,
-        # Jobs on one device each: no schedule is shorter than either.
+        # Jobs on their fewest devices: no schedule is shorter than the first, none of theirs than the second.
         "work_bound_seconds": work / budget.devices.count,
         "path_bound_seconds": path,
         "energy_kwh": {
@@ -132,10 +137,10 @@ def energy_kwh(seconds: Range | None, watts: Range | None) -> Range | None:
 
 
 def _chains(jobs: Sequence[Job], walltime_seconds: float | None) -> Mapping[str, int]:
-    """How many jobs outlast the walltime on one device, and the links of the longest chain."""
+    """How many jobs outlast the walltime on their fewest devices, and the links of the longest chain."""
     if walltime_seconds is None:
         return {"jobs": 0, "longest": 1}
-    times = [j.cost.seconds.mid for j in jobs if j.cost.seconds is not None]
+    times = [wall for j in jobs if (wall := wall_seconds(j.cost)) is not None]
     over = [t for t in times if t > walltime_seconds]
     longest = -(-int(max(times, default=1.0)) // max(1, int(walltime_seconds)))
     return {"jobs": len(over), "longest": max(1, longest)}

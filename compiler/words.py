@@ -15,6 +15,7 @@ _PREFIXES = (
     (1.0, ""),
 )
 _BYTES = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
+_TIMES = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"))
 _DIGITS = 3
 
 
@@ -55,6 +56,12 @@ def around_text(half_width: float) -> str:
 
 def _factor(log: float) -> str:
     return times_text(math.exp(log)) if log < 20 else times_text(math.inf)
+
+
+def time_text(seconds: float) -> str:
+    """86400 -> `24 h`, three digits; up to two days in hours, so that a study's own numbers come back."""
+    unit, name = next(((u, n) for u, n in _TIMES if seconds >= 2 * u), (1.0, "s"))
+    return f"{seconds / unit:.{_DIGITS}g} {name}"
 
 
 def _rounded_up(amount: float) -> float:

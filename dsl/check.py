@@ -149,7 +149,7 @@ def _generators_named(study: Study) -> Iterator[str]:
             if runs is not None and runs.where is not None:
                 yield from _texts(runs.where)
     yield from (f.generator for f in study.forecasts if f.generator is not None)
-    yield from (a.generator for a in study.allocations)
+    yield from (name for a in study.allocations for name in a.generators)
 
 
 def _texts(expr: Expr) -> Iterator[str]:

@@ -202,21 +202,46 @@ def declare_grid(block: MergedBlock, scope: Scope) -> Grid | Bad:
 
 def declare_budget(block: MergedBlock, scope: Scope) -> Budget | Bad:
     values = check_settings(block, scope)
-    if not _complete(block, values, scope):
+    if not _complete(block, values, scope) or not _prices_fit(block, values, scope):
         return BAD
-    price, currency = values["price"] or (None, "USD")
+    prices = [values[name] for name in ("price", "transfer")]
     devices: Devices = values["devices"]
     return Budget(
-        values["compute"],
-        devices,
-        values["walltime"],
-        price,
-        currency,
-        values["storage"],
-        values["choose"],
-        values["pin"],
+        compute_flops=values["compute"],
+        devices=devices,
+        walltime_seconds=values["walltime"],
+        price_per_device_hour=None if prices[0] is None else prices[0][0],
+        price_per_byte=None if prices[1] is None else prices[1][0],
+        currency=next((each[1] for each in prices if each is not None), "USD"),
+        storage_bytes=values["storage"],
+        choose=values["choose"],
+        pin=values["pin"],
         origin=origin_of(block.span),
     )
+
+
+def _prices_fit(block: MergedBlock, values: dict[str, Any], scope: Scope) -> bool:
+    """A price has devices that it is for, and prices are of one currency; reported if not."""
+    price, transfer = values["price"], values["transfer"]
+    if price is not None and price[0] and "devices" not in block.settings:
+        scope.report.add(
+            "V103",
+            "`price` is for a device and hour, and the budget names no `devices`",
+            block.settings["price"].paths[0].span,
+            "of which device?",
+            "for example `devices = 32 of h100`",
+        )
+        return False
+    if price is not None and transfer is not None and price[1] != transfer[1]:
+        scope.report.add(
+            "V110",
+            f"`price` is in {price[1]} and `transfer` in {transfer[1]}",
+            block.settings["transfer"].value.span,
+            "another currency",
+            f"write both in {price[1]}: nothing here knows what one is worth in the other",
+        )
+        return False
+    return True
 
 
 def declare_fit(block: MergedBlock, scope: Scope) -> Fit | Bad:
@@ -273,6 +298,14 @@ def declare_forecast(block: MergedBlock, scope: Scope) -> Forecast | Bad:
     )
 
 
+#: What an allocation may be asked for: setting -> what it says.
+OBJECTIVES = {
+    "compute": "lowest loss at a compute",
+    "accuracy": "cheapest run of an accuracy",
+    "time": "best run within a time",
+}
+
+
 def declare_allocation(block: MergedBlock, scope: Scope) -> Allocate | Bad:
     values = check_settings(block, scope)
     recipes, evaluations = scope.names("recipe"), scope.names("evaluate")
@@ -281,19 +314,68 @@ def declare_allocation(block: MergedBlock, scope: Scope) -> Allocate | Bad:
     if isinstance(values["evaluate"], Missing) and evaluations:
         known = [scope.evaluations.get(name, BAD) for name in sorted(evaluations)]
         values["evaluate"] = BAD if any(isinstance(e, Bad) for e in known) else tuple(known)
-    if not _complete(block, values, scope):
+    sensible = _one_objective(block, values, scope)
+    for name in OBJECTIVES:
+        if isinstance(values[name], Missing):
+            values[name] = None
+    if not _complete(block, values, scope) or not sensible:
         return BAD
     return Allocate(
         block.name,
         values["law"],
         values["compute"],
-        values["generator"],
+        values["accuracy"],
+        values["time"],
+        _listed(values["generator"]),
+        isinstance(scope.unfold(block.settings["generator"].value), ast.Sequence),
+        _listed(values["family"]),
         values["recipe"],
         values["overhead"],
         values["evaluate"],
         values["seed"],
         origin=origin_of(block.span),
     )
+
+
+def _listed(axis: Axis) -> tuple[str, ...]:
+    """The names of an axis, each once; none for the word that says so."""
+    return tuple(dict.fromkeys(str(row[0]) for row in axis.values if row[0] is not None))
+
+
+def _one_objective(block: MergedBlock, values: dict[str, Any], scope: Scope) -> bool:
+    """Exactly one objective, and none that leaves no sense to the other settings; reported if not."""
+    given = [
+        name for name in OBJECTIVES if not isinstance(values[name], Missing) and values[name] is not None
+    ]
+    if not given:
+        listed = "; ".join(f"`{name}`: {words}" for name, words in OBJECTIVES.items())
+        scope.report.add(
+            "V103",
+            f"`allocate {block.name}` has no `compute`, `accuracy` or `time`",
+            block.span,
+            "for what?",
+            listed,
+        )
+        return False
+    if len(given) > 1:
+        scope.report.add(
+            "V105",
+            f"{' and '.join(f'`{name}`' for name in given)} each say what `{block.name}` is asked for",
+            block.settings[given[1]].paths[0].span,
+            "one too many",
+            "leave one, or write an allocation for each",
+        )
+        return False
+    if given == ["time"] and "overhead" in block.settings and values["overhead"] != 0:
+        scope.report.add(
+            "V110",
+            "`overhead` buys a smaller network with more compute, and `time` leaves none",
+            block.settings["overhead"].paths[0].span,
+            "no time for it",
+            "leave it out, or ask at a `compute`",
+        )
+        return False
+    return True
 
 
 __all__ = [

@@ -117,6 +117,8 @@ def type_text(slot: Slot) -> str:
         kind = f"{article} {slot.family}"
     elif slot.type == "reference":
         kind = f"the name of a `{slot.family}`"
+    elif slot.type == "term":
+        kind = f"the name of a {slot.family}"
     elif slot.type in ("number", "integer") and slot.dimension != "plain":
         kind = PHRASES[slot.dimension][0] + (", whole" if slot.type == "integer" else "")
     else:

@@ -179,6 +179,7 @@ class Budget:
     devices: Devices
     walltime_seconds: float | None
     price_per_device_hour: float | None
+    price_per_byte: float | None  # of transfer between jobs and the store
     currency: str  # "USD"
     storage_bytes: float | None
     choose: str  # design | all | cheapest
@@ -228,14 +229,19 @@ class Forecast:
 
 @dataclass(frozen=True)
 class Allocate:
-    """A run the study then trains: the compute-optimal cell under a law."""
+    """A run the study then trains. One of `compute_flops` (lowest loss), `accuracy` (cheapest that reaches it)
+    and `time_seconds` (best within it) is its objective, the others are None."""
 
     name: str
     laws: tuple[str, ...]
-    compute_flops: float
-    generator: str
+    compute_flops: float | None
+    accuracy: float | None  # in (0, 1]
+    time_seconds: float | None
+    generators: tuple[str, ...]  # candidates
+    compete: bool  # they were given as a list: images are paid from `compute`, and none is drawn twice
+    families: tuple[str, ...]  # of models; empty: those of the grids
     recipe: str
-    overhead: float  # extra training FLOPs allowed for a smaller network (Eq. 6), in [0, inf)
+    overhead: float  # extra compute allowed for a smaller network (Eq. 6), in [0, inf)
     evaluate: tuple[Evaluation, ...]
     seed: int
     origin: Origin = _origin()

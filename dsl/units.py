@@ -38,6 +38,7 @@ PHRASES: dict[str, tuple[str, str]] = {
     "storage": ("an amount of storage", "storage"),
     "money": ("an amount of money", "money"),
     "price": ("a price per time", "price"),
+    "tariff": ("a price per amount of data", "price per amount of data"),
     "pixels": ("a fraction of the pixel range", "fraction of the pixel range"),
     "images": ("a number of images", "number of images"),
     "fraction": ("a fraction", "fraction"),
@@ -97,7 +98,7 @@ def _multiplied(left: str, right: str) -> str | None:
         return right
     if right in ("plain", "percent"):
         return left
-    return "money" if {left, right} == {"price", "time"} else None
+    return "money" if {left, right} in ({"price", "time"}, {"tariff", "storage"}) else None
 
 
 def _divided(left: str, right: str) -> str | None:
@@ -105,4 +106,4 @@ def _divided(left: str, right: str) -> str | None:
         return left
     if left == right:
         return "plain"
-    return "price" if (left, right) == ("money", "time") else None
+    return {("money", "time"): "price", ("money", "storage"): "tariff"}.get((left, right))

@@ -18,7 +18,7 @@ from isoloss.dsl.rules import check_condition, check_rule
 from isoloss.dsl.scope import BAD, Bad, Scope
 from isoloss.dsl.study import Call, Devices, Evaluation, RunSet, Schedule
 from isoloss.dsl.units import PHRASES, Amount
-from isoloss.dsl.vocabulary import DEVICES, TYPES, Slot, find_term, law_names
+from isoloss.dsl.vocabulary import DEVICES, TYPES, Slot, find_term, law_names, terms
 
 #: name of a value's checker -> the checker: (slot, unfolded node, scope) -> value or BAD.
 Checker = Callable[[Slot, ast.Expression, Scope], Any]
@@ -116,6 +116,8 @@ def finished(slot: Slot, found: Amount) -> Any:
         return int(found.value)
     if slot.dimension == "price":
         return (float(found.value * 3600), found.currency)
+    if slot.dimension == "tariff":
+        return (float(found.value), found.currency)
     return float(found.value)
 
 
@@ -201,6 +203,22 @@ def reference(kind: str, node: ast.Path, scope: Scope) -> str | Bad:
         node.span,
         "not declared",
         did_you_mean(node.text, scope.names(kind), f"declare it: `{kind} {node.parts[0].text} {{ … }}`"),
+    )
+    return BAD
+
+
+def _term(slot: Slot, node: ast.Expression, scope: Scope) -> Any:
+    if not isinstance(node, ast.Path):
+        return wrong_type(slot, node, scope)
+    if find_term(slot.family, node.text) is not None:
+        return node.text
+    allowed = [t.name for t in terms(slot.family)] + ([slot.absent] if slot.absent else [])
+    scope.report.add(
+        "N103",
+        f"`{node.text}` is not a {slot.family}",
+        node.span,
+        f"not a {slot.family}",
+        did_you_mean(node.text, allowed),
     )
     return BAD
 
@@ -387,6 +405,7 @@ _CHECKERS: dict[str, Checker] = {
     "file": _file,
     "digest": _digest,
     "reference": _reference,
+    "term": _term,
     "call": _call,
     "rule": _rule,
     "devices": _devices,

@@ -11,7 +11,8 @@ from isoloss.dsl.frozen import dataclass
 @dataclass(frozen=True, slots=True)
 class Architecture:
     """`params` is N: all trainable weights, batch norm's affine and the head included. `forward_flops` is for
-    one image. `convolution_outputs` is the number of elements that convolutions write for one image."""
+    one image. `convolution_outputs` is the number of elements that convolutions write for one image; those of
+    shortcuts, which are added to others and not kept, don't count."""
 
     params: int
     forward_flops: float
@@ -35,13 +36,13 @@ class Tally:
         self.height = -(-self.height // stride)
         self.width = -(-self.width // stride)
         self.branch(inputs, outputs, kernel)
+        self.outputs += outputs * self.height * self.width
 
     def branch(self, inputs: int, outputs: int, kernel: int, bias: bool = False) -> None:
         """A convolution whose output has the size the image has now: a shortcut beside a strided one."""
         weights = kernel * kernel * inputs * outputs
         self.params += weights + bias * outputs
         self.macs += weights * self.height * self.width
-        self.outputs += outputs * self.height * self.width
         self.layers += 1
 
     def batchnorm(self, channels: int) -> None:

@@ -55,10 +55,14 @@ def asked(study: Study, runs: Sequence[Run], pool: Pool) -> list[Asked]:
             target = Target(forecast.name, "loss", name, forecast.compute_flops, fid, forecast.within)
             ask(name, forecast.generator or _first_generator(runs), target)
     for each in study.allocations:
-        fid = pool.fids.get(each.generator, 0.0)
+        # Of several generators the best: its law is the one that the others are measured against.
+        best = min(each.generators, key=lambda g: pool.fids.get(g, 0.0))
+        fid = pool.fids.get(best, 0.0)
+        # The compute of an `accuracy` or a `time` isn't known before its law is: the dearest run stands for it.
+        flops = each.compute_flops or max((run.cell.flops for run in runs), default=0.0)
         for name in each.laws:
             # Its size alone: the loss of the run that it asks for is measured, not forecast.
-            ask(name, each.generator, Target(each.name, "size", name, each.compute_flops, fid))
+            ask(name, best, Target(each.name, "size", name, flops, fid))
     if not wanted:
         for fit in study.fits:
             names = dict.fromkeys(run.cell.generator for run in runs)

@@ -157,6 +157,12 @@ class LawFit:
             parts.append(self._band(Inputs.of(N, D, F), new_run))
         return Band(*(np.concatenate([getattr(b, k) for b in parts]) for k in ("low", "mid", "high")))
 
+    def mids(self, params: ArrayLike, images: ArrayLike, fid: ArrayLike) -> Floats:
+        """The middles of `predict_many`, [n], without its intervals: for searches over many runs."""
+        return np.asarray(
+            np.exp(self.log_mid(Inputs.of(*np.broadcast_arrays(params, images, fid)))), dtype=np.float64
+        )
+
     def jacobian(self, params: ArrayLike, images: ArrayLike, fid: ArrayLike) -> Floats:
         """d ln L / d theta at points [n]: [n, p], for design by linearisation."""
         return self.law.jacobian(self.theta, self._seen(Inputs.of(params, images, fid)))

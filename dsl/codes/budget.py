@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from isoloss.dsl.codes.row import Code
-from isoloss.dsl.codes.shell import planned
+from isoloss.dsl.codes.shell import noted, planned
 
 _FIT = "fit f { law = chinchilla }"
 _ASK = "allocate a { law = f compute = 1 TFLOP generator = g }"
@@ -38,8 +38,9 @@ CODES: tuple[Code, ...] = (
     Code(
         "B103",
         "the follow-up alone exceeds the budget",
-        "What an `allocate` trains counts against `budget.compute` like every job. Its compute, the images it may need "
-        "and its evaluations are kept aside before any cell is bought.",
+        "What an `allocate` trains counts against `budget.compute` like every job. Of one that is asked at a `compute` "
+        "that, the images it may need and its evaluations are kept aside before any cell is bought; one that is asked "
+        "for an `accuracy` or a `time` has what the cells leave.",
         planned(_FIT, _ASK, "budget { compute = 0.5 TFLOP choose = cheapest }"),
         planned(_FIT, _ASK, "budget { compute = 9 TFLOP choose = cheapest }"),
     ),
@@ -58,30 +59,31 @@ CODES: tuple[Code, ...] = (
         "for the budget. Before anything is measured it stands on a prior, which it names, and a pilot comes first; "
         "fids that are not measured yet are assumed too. Without a fit there is no question to plan for, and the "
         "cheapest runs are bought first.",
-        planned("budget { compute = 25 GFLOP choose = design }"),
-        planned("budget { compute = 1 TFLOP choose = design }"),
+        noted("budget { compute = 25 GFLOP choose = design }"),
+        noted("budget { compute = 1 TFLOP choose = design }"),
     ),
     Code(
         "B106",
-        "more memory than a device has",
+        "more memory than the devices have",
         "Adversarial training keeps three tensors per convolution for every image of the batch, for the clean and the "
-        "adversarial pass. Optimiser states are small beside them: sharding them saves little. Use more devices for a "
-        "job, bf16 or checkpointing. The batch-norm group stays the whole batch, so results don't depend on the split.",
-        planned("budget { devices = 4 of v100 }", grid=_LARGE, **_CIFAR),
+        "adversarial pass. No number of the budget's devices that can share the batch holds a job. The help goes from "
+        "what changes nothing to what makes it another experiment: more devices, bf16, smaller batch-norm groups, "
+        "checkpointing; ZeRO comes last, because the state that it partitions is a few per cent.",
+        planned("budget { devices = 1 of v100 }", grid=_LARGE, **_CIFAR),
         planned("budget { devices = 4 of h200 }", grid=_SMALL, **_CIFAR),
     ),
     Code(
         "B107",
         "jobs longer than the walltime",
         "On one device such a job outlasts `walltime`. It becomes a chain: each link goes on from the last checkpoint.",
-        planned("budget { devices = 4 of v100 walltime = 1 h }", grid=_LARGE, **_CIFAR),
-        planned("budget { devices = 4 of v100 walltime = 2 d }", grid=_SMALL, **_CIFAR),
+        noted("budget { devices = 4 of v100 walltime = 1 h }", grid=_LARGE, **_CIFAR),
+        noted("budget { devices = 4 of v100 walltime = 2 d }", grid=_SMALL, **_CIFAR),
     ),
     Code(
         "B108",
         "a follow-up that no longer fits",
-        "The run that an `allocate` came to, with its images and evaluations, costs more than was kept aside for it and "
-        "than the budget has left. It is not trained.",
+        "The run that an `allocate` came to, with its images and evaluations, costs more than the budget has left: an "
+        "`accuracy` may need more than anybody could keep aside before its law was known. It is not trained.",
         "",
         planned(_FIT, _ASK, "budget { compute = 9 TFLOP choose = cheapest }"),
     ),
@@ -122,5 +124,23 @@ CODES: tuple[Code, ...] = (
         "an `allocate`, they cost more than `compute`. Pinned runs are never left out in silence.",
         planned("budget { compute = 10 GFLOP choose = cheapest pin = runs }"),
         planned("budget { compute = 1 TFLOP choose = cheapest pin = (runs where images == 4k) }"),
+    ),
+    Code(
+        "B113",
+        "an allocation without a run",
+        "What is asked for can't be had: no network and number of images that its law predicts comes to the `accuracy`, "
+        "ends within the `time`, or costs so little as the `compute`. The message has what can be had. Known once the "
+        "runs are finished that its law is fitted to.",
+        "",
+        planned(_FIT, _ASK, "budget { compute = 9 TFLOP choose = cheapest }"),
+    ),
+    Code(
+        "B114",
+        "jobs that take several devices",
+        "One device can't hold a job's batch, several can: each has a share of it, and batch norm's statistics are those "
+        "of the whole batch or of the stated group, so that the job is the same on any number of devices. The plan's "
+        "`placement` says how many, how many images pass at a time, and whether ZeRO is needed.",
+        planned("budget { devices = 32 of v100 }", grid=_LARGE, **_CIFAR),
+        planned("budget { devices = 4 of h200 }", grid=_SMALL, **_CIFAR),
     ),
 )

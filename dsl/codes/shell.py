@@ -20,3 +20,8 @@ def planned(
     lines = [f"dataset {dataset}", data, recipe, test, grid, *parts]
     text = "\n".join(f"  {line}" for line in lines if line)
     return f"$ echo 'study small {{\n{text}\n}}' > small.study\n$ isoloss plan small.study --store none"
+
+
+def noted(*parts: str, **named: str) -> str:
+    """The same in the long form: notes are said there."""
+    return planned(*parts, **named) + " --long"

@@ -43,7 +43,8 @@ CODES: tuple[Code, ...] = (
         "V105",
         "settings that say the same thing twice",
         "A forecast is asked for a quality: `fid = …`, or a generator whose quality is meant. Not both. The images of a "
-        "generator come from a sampler, or `from` files or real ones. Not both.",
+        "generator come from a sampler, or `from` files or real ones. Not both. An allocation has one objective: a "
+        "`compute`, an `accuracy` or a `time`.",
         _FIT + "forecast f { law = law1 fid = 0 generator = g compute = 1 PFLOP } }",
         _FIT + "forecast f { law = law1 fid = 0 compute = 1 PFLOP } }",
     ),
@@ -80,8 +81,9 @@ CODES: tuple[Code, ...] = (
     Code(
         "V110",
         "settings that can't go together",
-        "Each setting is fine by itself, but no training does both: TRADES, PGD-AT, MART and half need an inner attack, "
-        "training on clean or noisy images has none, and ensembles such as AutoAttack only test.",
+        "Each setting is fine by itself, but nothing does both. TRADES, PGD-AT, MART and half need an inner attack, "
+        "training on clean or noisy images has none, and ensembles such as AutoAttack only test. An `allocate` within a "
+        "`time` has no `overhead` to spend on a smaller network.",
         "study tiny { dataset digits recipe r { loss = trades() attack = none batch = 64 lr = 0.1 } }",
         "study tiny { dataset digits recipe r { loss = natural() batch = 64 lr = 0.1 } }",
     ),

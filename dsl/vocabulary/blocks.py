@@ -10,6 +10,7 @@ DEVICES = ("cpu", "t4", "v100", "a100", "l40s", "h100", "h200", "b200")
 LAWS = ("approach1", "approach2", "approach3", "chinchilla", "powerlaw")
 
 _ONE_RECIPE = "the study has one recipe"
+_OBJECTIVE = "another objective is given: one of `compute`, `accuracy` and `time`"
 _ONE_GRID = "`base` is given, or the study has one grid"
 
 
@@ -155,6 +156,8 @@ BUDGET = BlockRow(
              "unlimited", dimension="time", low="0", exclusive=True, absent="unlimited"),
         Slot("price", "number", "Money per device and hour.", "2.40 USD/h", "none", dimension="price", low="0",
              absent="none"),
+        Slot("transfer", "number", "Money for what jobs read from the store and write to it.", "0.09 USD/GB", "none",
+             dimension="tariff", low="0", absent="none", source="ours"),
         Slot("storage", "number", "Bytes in the store.", "500 GB", "unlimited", dimension="storage", low="0",
              exclusive=True, absent="unlimited"),
         Slot("choose", "choice", "Which cells to run: every one (all), those that tell most about the questions "
@@ -213,14 +216,27 @@ FORECAST = BlockRow(
 
 ALLOCATE = BlockRow(
     "allocate",
-    "The compute-optimal run under a law, which the study then trains and tests.",
+    "A run that fitted laws ask for, which the study then trains and tests: the one of lowest loss at a `compute`, the "
+    "cheapest that reaches an `accuracy`, or the best that a `time` allows.",
     "allocate best { law = quality  compute = 1e21 FLOP  generator = edm20  overhead <= 10%  evaluate = [robust] }",
     (
         _LAW,
-        Slot("compute", "number", "Training FLOPs.", "1e21 FLOP", dimension="compute", low="0", exclusive=True),
-        Slot("generator", "reference", "Where its images come from.", "edm20", family="generator"),
+        Slot("compute", "number", "Lowest loss for so many training FLOPs; where generators compete, the images made "
+             "for it alone are paid from them too.", "1e21 FLOP", dimension="compute", low="0", exclusive=True,
+             absent="none", optional_when=_OBJECTIVE),
+        Slot("accuracy", "number", "The cheapest run, training and images made for it, that is predicted to reach this "
+             "accuracy of the law's evaluation.", "70%", dimension="fraction", low="0", high="1", exclusive=True,
+             absent="none", optional_when=_OBJECTIVE, source="ours"),
+        Slot("time", "number", "The best run from its images to its tests within this wall-clock time, each job on all "
+             "devices of the budget.", "24 h", dimension="time", low="0", exclusive=True, absent="none",
+             optional_when=_OBJECTIVE, source="ours"),
+        Slot("generator", "reference", "Where its images come from. Of a list one is chosen, by quality, by what its "
+             "images cost to make and by how many it has: none is drawn twice.", "edm20", family="generator",
+             form="in"),
+        Slot("family", "term", "Families of networks it may be of; `grids`: those of the grids.", "wrn", "grids",
+             family="model", form="in", absent="grids", source="ours"),
         Slot("recipe", "reference", "How it is trained.", "trades", family="recipe", optional_when=_ONE_RECIPE),
-        Slot("overhead", "number", "Extra training FLOPs allowed for a smaller network.", "10%", "0",
+        Slot("overhead", "number", "Extra compute allowed for a smaller network that is as good.", "10%", "0",
              dimension="fraction", low="0", high="100", form="<=", source="Bartoldson et al. 2024, eq. 6"),
         Slot("evaluate", "evaluations", "How it is tested.", "[robust, autoattack(eps = 8/255)]",
              optional_when="every `evaluate` block of the study is then used"),

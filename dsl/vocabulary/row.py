@@ -62,6 +62,7 @@ TYPES: Mapping[str, str] = {
     "source": "a file below the data root, in quotes, or `real`",
     "call": "a registered thing with its settings",
     "reference": "the name of a block",
+    "term": "the name of a registered thing, without settings",
     "rule": "a number, or an expression over the cell's quantities",
     "runs": "a grid, or `(grid where …)`",
     "devices": "`COUNT of DEVICE`",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from isoloss.compiler.diff import PlanDiff
+    from isoloss.compiler.diff import AnswerChange, PlanDiff, Width
 
 EXAMPLE = """examples:
   isoloss diff before.study after.study
@@ -50,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _lines(found: PlanDiff, currency: str, limit: int | None) -> list[str]:
-    from isoloss.commands.quantities import flop
+    from isoloss.commands.quantities import flop, time
 
     if found.empty:
         return [f"nothing changes: {found.same} jobs are the same"]
@@ -64,16 +65,47 @@ def _lines(found: PlanDiff, currency: str, limit: int | None) -> list[str]:
     for sign, word, names in groups:
         if names:
             lines.append(f"{len(names)} jobs {word}")
+            if sign == "~":
+                lines += [
+                    f"  because {f.field} {f.before} -> {f.after} ({f.jobs} jobs)"
+                    for f in found.fields[:limit]
+                ]
             lines += [f"  {sign} {name}" for name in names[:limit]]
             if limit is not None and len(names) > limit:
                 lines.append(f"  {sign} and {len(names) - limit} more (--long)")
     lines.append(f"{found.same} jobs in both")
-    sign = "+" if found.flops >= 0 else "-"
-    lines.append(f"compute {sign}{flop(abs(found.flops))}")
+    lines.append(f"compute {_signed(found.flops, flop)}")
     if found.usd is not None:
         lines.append(f"money {found.usd:+,.2f} {currency}")
+    if found.seconds is not None:
+        later = (
+            ""
+            if found.makespan_seconds is None
+            else f"; by the clock {_signed(found.makespan_seconds, time)}"
+        )
+        lines.append(f"device-time {_signed(found.seconds, time)}{later}")
     for answer in found.answers:
-        widths = [f"{w:.2%}" if w is not None else "–" for w in (answer.width_before, answer.width_after)]
         states = f"{answer.before or 'not asked'} -> {answer.after or 'not asked'}"
-        lines.append(f"answer {answer.name}: {states}, half-width {widths[0]} -> {widths[1]}")
+        widths = f"{_width(answer.width_before)} -> {_width(answer.width_after)}"
+        lines.append(f"answer {answer.name}: {states}, loss {widths}{_verdict(answer)}")
     return lines
+
+
+def _signed(value: float, show: Callable[[float], str]) -> str:
+    return ("+" if value >= 0 else "-") + show(abs(value))
+
+
+def _width(width: Width | None) -> str:
+    """`±2.3 %`, with whether it is only expected."""
+    if width is None:
+        return "not estimated"
+    said = f"±{100 * width.half:.3g} %" if width.half < 1 else "not known"
+    return f"{said} expected" if width.expected else said
+
+
+def _verdict(answer: AnswerChange) -> str:
+    """Whether the answer is better or worse known, where both sides say how well in the same way."""
+    before, after = answer.width_before, answer.width_after
+    if before is None or after is None or before.expected != after.expected or before.half == after.half:
+        return ""
+    return f" ({'gained' if after.half < before.half else 'lost'})"

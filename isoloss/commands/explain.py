@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from isoloss.compiler.explain import Explanation
+    from isoloss.compiler.plan import Cost
 
 EXAMPLE = """examples:
   isoloss plan examples/quickstart.study -o PLAN.json
@@ -38,7 +40,11 @@ def run(arguments: argparse.Namespace) -> int:
     found = find(plan, arguments.job)
     if not found:
         names = [job.name for job in plan.jobs]
-        raise fault("P106", f"no job `{arguments.job}` in this plan", *_close(arguments.job, names))
+        helps = _close(arguments.job, names)
+        asked = next((a for a in plan.answers if a.name == arguments.job and a.kind == "allocate"), None)
+        if asked is not None:
+            helps = [f"`{asked.name}` is asked for, and its run is {asked.status}: {'; '.join(asked.notes)}"]
+        raise fault("P106", f"no job `{arguments.job}` in this plan", *helps)
     if len(found) > 1:
         listed = ", ".join(f"{job.id[:8]} ({job.name})" for job in found[:6])
         raise fault("P106", f"`{arguments.job}` names {len(found)} jobs", f"say more of the id: {listed}")
@@ -61,28 +67,51 @@ def _close(text: str, names: list[str]) -> list[str]:
 
 
 def _lines(e: Explanation, budget: Any) -> list[str]:
-    from isoloss.commands.quantities import columns, flop, money, size, time_range
+    from isoloss.commands.quantities import columns, flop
 
     currency = str(budget.get("currency") or "USD")
     lines = [f"{e.name}  ({e.kind} job {e.id}, {e.state})", f"  why        {e.reason}"]
     if e.place:
         lines.append(f"  declared   {e.place}")
-    lines += [f"  needs      {name or 'a job that is not in this plan'} ({id[:8]})" for id, name in e.needs]
-    lines += [f"  needed by  {name} ({id[:8]})" for id, name in e.users[:8]]
-    if len(e.users) > 8:
-        lines.append(f"  needed by  and {len(e.users) - 8} more")
+    for word, others in (("needs    ", e.needs), ("needed by", e.users)):
+        lines += [
+            f"  {word}  {name or 'a job that is not in this plan'} ({id[:8]})" for id, name in others[:8]
+        ]
+        if len(others) > 8:
+            lines.append(f"  {word}  and {len(others) - 8} more")
     rows = [(part.name, flop(part.flops), part.how) for part in e.bill]
     if not e.cost.unknown:
         rows.append(("together", flop((e.cost.flops or 0.0) + e.cost.evaluation_flops), ""))
     lines += ["", "what it costs", *(_bill_line(row) for row in rows)]
-    lines.append(f"  time       {time_range(e.cost.seconds)} on one device")
-    if e.cost.usd is not None:
-        lines.append(f"  money      {money(e.cost.usd, currency)}")
-    if e.cost.memory_bytes is not None:
-        lines.append(f"  memory     {size(e.cost.memory_bytes)} at once, the whole batch on one device")
-    lines.append(f"  storage    {size(e.cost.storage_bytes)}")
+    lines += _resources(e.cost, currency)
     lines += ["", "what it is: a change of any of these makes it another job, which runs"]
     return lines + columns(list(e.identity.items()), left=2)
+
+
+def _resources(cost: Cost, currency: str) -> Iterator[str]:
+    """What it takes of devices, money and disks."""
+    from isoloss.commands.quantities import money, size, time, time_range
+    from isoloss.compiler.scaling import wall_seconds
+
+    place = cost.placement
+    wall = wall_seconds(cost)
+    clock = (
+        f"; {time(wall)} by the clock" if wall is not None and place is not None and place.devices > 1 else ""
+    )
+    on = f"{place.devices} devices, all of them together" if clock and place is not None else "one device"
+    yield f"  time       {time_range(cost.seconds)} on {on}{clock}"
+    if cost.usd is not None:
+        yield f"  money      {money(cost.usd)} {currency}"
+    if cost.memory_bytes is not None:
+        yield f"  memory     {size(cost.memory_bytes)} at once, the whole batch on one device"
+    if place is not None:
+        zero = f", ZeRO-{place.zero_stage}" if place.zero_stage else ""
+        each = f"{place.micro_batch} images at a time, {size(place.memory_bytes)} on each{zero}"
+        yield f"  placement  {place.devices} devices, {each}" + ("" if place.fits else ": too much")
+        yield from (f"             {advice}" for advice in place.advice)
+    yield f"  storage    {size(cost.storage_bytes)}"
+    if cost.transfer_bytes is not None:
+        yield f"  transfer   {size(cost.transfer_bytes)} read from the store and written to it"
 
 
 def _bill_line(row: tuple[str, str, str]) -> str:

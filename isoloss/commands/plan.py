@@ -28,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from isoloss.cli import show
+    from isoloss.commands.paint import Paint
     from isoloss.commands.plan_screen import screen
     from isoloss.compiler.plan import plan_to_json
     from isoloss.dsl.report import with_source
@@ -46,8 +47,10 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         sys.stdout.write(plan_to_json(plan).decode())
         return 0
-    print(screen(plan, long=arguments.long))
-    show(with_source(found), arguments)
+    print(screen(plan, long=arguments.long, paint=Paint.for_output()))
+    # Notes are in the screen's own words; the long form has them in full.
+    said = [d for d in found if arguments.long or d.severity != "note"]
+    show(with_source(said), arguments)
     if arguments.output:
         print(f"\nplan written: {arguments.output}")
     return 0

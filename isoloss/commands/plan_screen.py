@@ -1,40 +1,119 @@
 """A plan as one screen: what runs, what it costs, what it will answer, what is assumed. Plan -> text.
 
-Everything shown is in the plan itself, so a PLAN.json shows the same as the study it was made from."""
+Everything shown is in the plan itself, so a PLAN.json shows the same as the study it was made from. No line is
+longer than WIDTH; what would be is said in fewer words and stands in full in the long form (plan_long.py)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+import textwrap
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from isoloss.commands.plan_networks import networks
-from isoloss.commands.quantities import columns, flop, hours_range, interval, kwh, money, number, size, time
+from isoloss.commands.numbers import magnitude
+from isoloss.commands.paint import PLAIN, Paint
+from isoloss.commands.quantities import (
+    columns,
+    flop,
+    interval,
+    kwh,
+    money,
+    size,
+    span,
+    time,
+)
 from isoloss.compiler import cost
-from isoloss.compiler import passes as cost_rule
-from isoloss.compiler.architectures import count
 from isoloss.compiler.components import component_text
-from isoloss.compiler.datasets import shape
-from isoloss.compiler.plan import KINDS, Answer, EvaluateSpec, Job, Plan, TrainSpec
+from isoloss.compiler.plan import KINDS, Answer, Cost, EvaluateSpec, Job, Plan, TrainSpec
+
+WIDTH = 100
+#: Half-widths of log loss and of ln N* beyond which nothing is known worth a number.
+UNKNOWN = 1.0
 
 
-def screen(plan: Plan, *, long: bool = False) -> str:
+def screen(plan: Plan, *, long: bool = False, paint: Paint = PLAIN) -> str:
     """The whole text, without a final newline."""
-    sections = [_head(plan), _bill(plan), _models(plan), networks(plan, long), _budget(plan), _answers(plan)]
-    sections += [_assumed(plan), _recipes(plan, long)]
+    parts = [_head(plan, paint), _runs(plan), _bill(plan), _answers(plan, paint), _assumed(plan)]
     if long:
-        sections += [_jobs(plan), _dropped(plan)]
-    return "\n\n".join("\n".join(lines) for lines in sections if lines)
+        from isoloss.commands.plan_long import sections
+
+        parts += sections(plan)
+    else:
+        parts.append([paint.dim("networks, laws, defaults and every job: --long")])
+    heads = [[paint.bold(lines[0]), *lines[1:]] if i else lines for i, lines in enumerate(parts) if lines]
+    return "\n\n".join("\n".join(lines) for lines in heads)
 
 
-def _head(plan: Plan) -> list[str]:
-    done = sum(1 for job in plan.jobs if job.state == "done")
-    waiting = sum(1 for job in plan.jobs if job.state == "provisional")
-    said = [f"{len(plan.jobs):,} jobs", f"{done:,} done", f"{len(plan.jobs) - done - waiting:,} ready"]
-    if waiting:
-        said.append(f"{waiting:,} wait for results")
+def _head(plan: Plan, paint: Paint) -> list[str]:
+    devices, dataset = plan.budget["devices"], (plan.study.get("dataset") or {}).get("call", "")
+    states: Counter[str] = Counter(job.state for job in plan.jobs)
+    said = [
+        f"{states[state]:,} {word}"
+        for state, word in (("done", "done"), ("ready", "to run"), ("provisional", "wait for results"))
+        if states[state]
+    ]
+    name = paint.bold(str(plan.study.get("name", "")))
+    where = f"{dataset}, {devices['count']} of {devices['kind']}"
+    return [f"{name}: {where}; {len(plan.jobs):,} jobs: {', '.join(said) or 'nothing to do'}"]
+
+
+# What runs.
+
+
+def _runs(plan: Plan) -> list[str]:
+    trained = [job for job in plan.jobs if isinstance(job.spec, TrainSpec)]
+    lines = [f"  {line}" for line in _trainings(trained)]
+    others = Counter(job.kind for job in plan.jobs if job.kind != "train")
+    words = [f"{count:,} {KINDS[kind].words}" for kind, count in others.items()]
+    if words:
+        lines.append(f"  and their jobs: {', '.join(words)}")
     if plan.dropped:
-        said.append(f"{len(plan.dropped):,} cells left out")
-    return [f"study {plan.study.get('name', '')}: {', '.join(said)}"]
+        lines.append(f"  {len(plan.dropped):,} cells are left out, the likes of {plan.dropped[0].name}")
+    return ["what runs", *lines]
+
+
+def _trainings(trained: Sequence[Job]) -> Iterator[str]:
+    if not trained:
+        yield "no training"
+        return
+    grids = [job for job in trained if job.facts.allocation is None]
+    asked = [job for job in trained if job.facts.allocation is not None]
+    if grids:
+        sizes = {job.facts.params or 0: component_text(_model(job)) for job in grids}
+        networks = _span([sizes[n] for n in sorted(sizes)], "network")
+        images = sorted({job.facts.images or 0 for job in grids})
+        drawn = " to ".join(dict.fromkeys(magnitude(count) for count in (images[0], images[-1])))
+        sources = sorted({job.facts.generator or "" for job in grids})
+        seeds = len({_seed(job) for job in grids})
+        more = f", {seeds} seeds" if seeds > 1 else ""
+        yield f"{len(grids):,} trainings: {networks}, {drawn} images of {_few(sources, 'generator')}{more}"
+    for job in asked:
+        spent, drawn = flop(job.cost.flops), magnitude(job.facts.images or 0)
+        waits = "" if job.state != "provisional" else ", as far as known"
+        what = f"{component_text(_model(job))}, {drawn} images of {job.facts.generator}"
+        yield f"`{job.facts.allocation}`: {what}, {spent}{waits}"
+
+
+def _model(job: Job) -> Mapping[str, Any]:
+    assert isinstance(job.spec, TrainSpec)
+    return job.spec.model
+
+
+def _seed(job: Job) -> int:
+    assert isinstance(job.spec, TrainSpec)
+    return job.spec.seed
+
+
+def _span(names: Sequence[str], what: str) -> str:
+    """`8 networks, wrn(28, 4) to wrn(82, 16)`, or the names of a few."""
+    if len(names) <= 2:
+        return " and ".join(names)
+    return f"{len(names)} {what}s, {names[0]} to {names[-1]}"
+
+
+def _few(names: Sequence[str], what: str) -> str:
+    return f"{len(names)} {what}s" if len(names) > 3 else " and ".join(names)
 
 
 # What it costs.
@@ -42,257 +121,231 @@ def _head(plan: Plan) -> list[str]:
 
 def _bill(plan: Plan) -> list[str]:
     currency = str(plan.budget.get("currency") or "USD")
-    rows = [("", "jobs", "done", "compute", "device-hours", "energy", "money", "storage")]
-    energy = plan.budget.get("energy_kwh") or {}
+    priced = any(total.usd is not None for total in plan.totals.values())
+    rows = [("", "jobs", "compute", "device-time", currency if priced else "")]
     # JSON sorts keys; the screen follows the work.
     for kind in (*KINDS, "all"):
-        if kind not in plan.totals:
-            continue
-        total = plan.totals[kind]
-        mine = [job for job in plan.jobs if kind in ("all", job.kind)]
-        everything = (total.flops or 0.0) + (total.evaluation_flops if kind == "all" else 0.0)
-        known = flop(everything) if everything or not total.unknown else "not estimated"
-        rows.append(
-            (
-                KINDS[kind].words if kind in KINDS else "together",
-                f"{len(mine):,}",
-                f"{sum(1 for job in mine if job.state == 'done'):,}",
-                known,
-                hours_range(total.seconds),
-                kwh(energy.get(kind)),
-                money(total.usd, currency),
-                size(total.storage_bytes),
-            )
-        )
-        if kind == "train" and total.evaluation_flops:
-            rows.append(("  and evaluate on the way", "", "", flop(total.evaluation_flops), "", "", "", ""))
-    return ["what runs, what it costs", *columns(rows)]
+        if kind in plan.totals:
+            rows.extend(_rows(plan, kind, plan.totals[kind]))
+    kept = _kept(plan)
+    if kept:
+        rows.insert(-1, ("kept for `allocate`", "", flop(kept), "", ""))
+    return ["what it costs", *columns(rows), *(line for said in _sums(plan) for line in _wrapped(said))]
 
 
-def _models(plan: Plan) -> list[str]:
-    """Per network: our count beside 7822 N D, which is refused outside its domain."""
-    groups: dict[str, list[Job]] = {}
-    for job in plan.jobs:
-        if isinstance(job.spec, TrainSpec):
-            groups.setdefault(component_text(job.spec.model), []).append(job)
-    if not groups:
-        return []
-    rows = [("network", "N", "runs", "forward", "training", "FLOP / N D", "against 7822 N D")]
-    for name, jobs in groups.items():
-        spec = jobs[0].spec
-        assert isinstance(spec, TrainSpec)
-        network = count(spec.model, spec.dataset)
-        loss, attack = spec.recipe["loss"], spec.recipe["attack"]
-        perturb = spec.recipe.get("perturb", cost_rule.NO_PERTURB)
-        each = cost_rule.flops_per_image(spec.model, spec.dataset, loss, attack, perturb) / network.params
-        ratio = "outside its domain"
-        stated = cost.paper_constant_applies(spec.model, spec.dataset, loss, attack)
-        if stated and perturb["kind"] == "none":
-            ratio = f"{each / cost.PAPER_CONSTANT - 1:+.2%}"
-        total = sum(job.cost.flops or 0.0 for job in jobs)
-        rows.append(
-            (
-                name,
-                f"{network.params:,}",
-                str(len(jobs)),
-                flop(network.forward_flops),
-                flop(total),
-                f"{each:,.0f}",
-                ratio,
-            )
-        )
-    return ["networks", *columns(rows)]
+def _kept(plan: Plan) -> float:
+    """FLOPs kept for allocations, while none of their runs is among the jobs."""
+    asked = any(job.facts.allocation for job in plan.jobs)
+    return 0.0 if asked else float(plan.budget.get("reserved_flops") or 0.0)
 
 
-def _budget(plan: Plan) -> list[str]:
+def _rows(plan: Plan, kind: str, total: Cost) -> Iterator[tuple[str, str, str, str, str]]:
+    jobs = len(plan.jobs) if kind == "all" else sum(1 for job in plan.jobs if job.kind == kind)
+    everything = (total.flops or 0.0) + (total.evaluation_flops if kind == "all" else 0.0)
+    if kind == "all":
+        everything += _kept(plan)
+    known = flop(everything) if everything or not total.unknown else "not estimated"
+    word = KINDS[kind].words if kind in KINDS else "together"
+    spent = "" if total.seconds is None else span(total.seconds)
+    cash = "" if total.usd is None else money(total.usd)
+    yield word, f"{jobs:,}", known, spent, cash
+    if kind == "train" and total.evaluation_flops:
+        yield "  on the way", "", flop(total.evaluation_flops), "", ""
+
+
+def _sums(plan: Plan) -> Iterator[str]:
+    """Time on the clock, disks, energy, and where jobs lie."""
     b = plan.budget
-    lines = []
-    if b.get("compute_flops") is not None:
-        said = f"  compute   {flop(b['used_flops'])} of {flop(b['compute_flops'])}"
-        if b.get("spent_flops"):
-            said += f", {flop(b['spent_flops'])} of it spent"
-        if b.get("reserved_flops"):
-            said += f"; {flop(b['reserved_flops'])} kept for what `allocate` trains"
-        lines.append(said)
     devices = b["devices"]
-    bound = max(b["work_bound_seconds"], b["path_bound_seconds"])
-    made = b.get("schedule")
+    if b.get("compute_flops") is not None:
+        spent = f", {flop(b['spent_flops'])} of it spent" if b.get("spent_flops") else ""
+        yield f"the budget is {flop(b['compute_flops'])}{spent}"
+    on = f"{devices['count']} of {devices['kind']}"
+    bound, made = max(b["work_bound_seconds"], b["path_bound_seconds"]), b.get("schedule")
     if made and made["makespan_seconds"]:
-        lines.extend(_schedule(made, devices))
+        least = max(made["work_bound_seconds"], made["path_bound_seconds"])
+        why = (
+            "all work over all devices"
+            if made["work_bound_seconds"] >= least
+            else "the longest chain of jobs"
+        )
+        yield f"{time(made['makespan_seconds'])} on {on}; no schedule is shorter than {time(least)}, {why}"
     elif bound:
-        why = "all work over all devices" if b["work_bound_seconds"] >= bound else "the longest chain of jobs"
-        where = f"{devices['count']} of {devices['kind']}"
-        lines.append(f"  time      at least {time(bound)} on {where} ({why}, one device per job)")
+        yield f"at least {time(bound)} on {on}"
     chains = b.get("chains") or {}
     if chains.get("jobs"):
-        lines.append(
-            f"  walltime  {chains['jobs']} jobs are longer than {time(b['walltime_seconds'])} on one device: "
-            f"chains of up to {chains['longest']} links"
-        )
-    if b.get("storage_bytes") is not None:
-        lines.append(f"  storage   {size(b['used_storage_bytes'])} of {size(b['storage_bytes'])}")
-    return ["budget", *lines] if lines else []
-
-
-def _schedule(made: Mapping[str, Any], devices: Mapping[str, Any]) -> Iterator[str]:
-    work, path = made["work_bound_seconds"], made["path_bound_seconds"]
-    said = f"  time      {time(made['makespan_seconds'])} on {devices['count']} of {devices['kind']}"
-    why = "all work over all devices" if work >= path else "the longest chain of jobs"
-    yield f"{said}; no schedule is shorter than {time(max(work, path))} ({why})"
-    if made["widest"] > 1:
-        loss = f"{made['loss_per_e_fold']:.0%}"
-        yield f"            jobs on up to {made['widest']} devices, {loss} lost per e-fold (assumed)"
+        limit = time(b["walltime_seconds"])
+        yield f"{chains['jobs']:,} jobs outlast the walltime of {limit}: chains of up to {chains['longest']} links"
+    placed = [job.cost.placement for job in plan.jobs if job.cost.placement is not None]
+    fitting = [place.devices for place in placed if place.fits and place.devices > 1]
+    if fitting:
+        room = f"one {devices['kind']} can't hold their batches"
+        yield f"{len(fitting):,} jobs take up to {max(fitting)} devices each: {room}"
+    if any(not place.fits for place in placed):
+        yield f"{sum(not place.fits for place in placed):,} jobs fit on no number of these devices"
+    said = [f"{size(b.get('used_storage_bytes'))} stored", f"{size(b.get('transfer_bytes'))} moved"]
+    energy = (b.get("energy_kwh") or {}).get("all")
+    if energy is not None:
+        said.append(kwh(energy))
+    yield ", ".join(said)
 
 
 # What it answers.
 
 
-def _answers(plan: Plan) -> list[str]:
-    lines = []
+def _answers(plan: Plan, paint: Paint) -> list[str]:
+    lines: list[str] = []
     fits = [a for a in plan.answers if a.kind == "fit"]
-    groups: dict[str, list[Answer]] = {}
-    for answer in fits:
-        groups.setdefault(answer.name.split("/", 1)[0], []).append(answer)
-    for name, members in groups.items():
-        lines.append(f"  fit {name}  {members[0].laws[0]}, {_states(members)}: {_shortest(members)}")
+    laws: dict[str, list[Answer]] = {}
+    for fit in fits:
+        laws.setdefault(fit.name.split("/", 1)[0], []).append(fit)
+    known = (plan.budget.get("design") or {}).get("answers") or []
     for answer in plan.answers:
-        if answer.kind == "fit":
-            continue
-        law = " and ".join(answer.laws)
-        lines.append(f"  {answer.kind} {answer.name}  by {law}, {answer.status}")
-        known = {name: value for name, value in answer.values.items() if value is not None}
-        if known:
-            lines.append("    " + ", ".join(f"{n} {interval(v)}" for n, v in known.items()))
-        found = {name: value for name, value in answer.measured.items() if value is not None}
-        if found:
-            lines.append("    measured: " + ", ".join(f"{n} {interval(v)}" for n, v in found.items()))
-        lines.extend(f"    {note}" for note in answer.notes)
+        if answer.kind != "fit":
+            lines.extend(_question(plan, answer, [r for r in known if r["question"] == answer.name], paint))
+    if laws:
+        said = ", ".join(
+            f"{name} ({members[0].laws[0]}, {_state(members)})" for name, members in laws.items()
+        )
+        lines.extend(_wrapped(f"laws: {said}"))
     return ["what it will answer", *lines] if lines else []
 
 
-def _states(members: list[Answer]) -> str:
-    counts = {
-        status: sum(1 for a in members if a.status == status)
-        for status in ("answered", "pending", "unanswerable")
-    }
+def _state(members: Sequence[Answer]) -> str:
+    counts = Counter(answer.status for answer in members)
     if len(members) == 1:
-        return members[0].status
-    return ", ".join(f"{n} {status}" for status, n in counts.items() if n)
+        return members[0].notes[0] if members[0].status == "pending" else members[0].status
+    done = f"{counts['answered']} of " if counts["answered"] and counts["answered"] < len(members) else ""
+    return f"{done}{len(members)} of them, one per generator"
 
 
-def _shortest(members: list[Answer]) -> str:
-    if len(members) == 1:
-        values = [f"{n} {number(v.mid)}" for n, v in members[0].values.items() if v is not None]
-        return "; ".join([members[0].notes[0], *([", ".join(values)] if values else [])])
-    return f"one per generator ({', '.join(a.name.split('/', 1)[1] for a in members)})"
+def _question(plan: Plan, answer: Answer, rows: Sequence[Mapping[str, Any]], paint: Paint) -> Iterator[str]:
+    """A question, then what is known of it in at most a few lines."""
+    asked = next((q for q in _declared(plan, answer) if q.get("name") == answer.name), {})
+    law = f"; by {' and '.join(answer.laws)}"
+    first, *rest = _wrapped(f"{answer.name}: {_asks(answer, asked)}{law}")
+    yield first.replace(answer.name, paint.bold(answer.name), 1)
+    yield from rest
+    values = {name: value for name, value in answer.values.items() if value is not None}
+    if values:
+        shown = [f"{_LABELS[name]} {interval(values[name])}" for name in _LABELS if name in values]
+        yield from _wrapped(f"{'so far: ' if answer.status == 'pending' else ''}{', '.join(shown)}", 4)
+    found = {name: value for name, value in answer.measured.items() if value is not None}
+    if found:
+        yield from _wrapped("measured: " + ", ".join(f"{n} {interval(v)}" for n, v in found.items()), 4)
+    if answer.status == "pending":
+        yield from (line for said in _expected(rows) for line in _wrapped(said, 4))
+        if not rows:
+            yield from _wrapped("pending: " + "; ".join(answer.notes[:2]), 4)
+    elif answer.status == "unanswerable":
+        yield from _wrapped(paint.warn(f"can't be answered: {answer.notes[-1] if answer.notes else ''}"), 4)
+    within = asked.get("within")
+    if within is not None:
+        yield from (paint.warn(line) for line in _wrapped(_out_of_reach(plan, answer, within), 4))
+
+
+_LABELS = {"loss": "loss", "accuracy": "accuracy", "params": "N*", "images": "D*", "flops": "FLOP"}
+
+
+def _declared(plan: Plan, answer: Answer) -> Sequence[Mapping[str, Any]]:
+    return plan.study.get("forecasts" if answer.kind == "forecast" else "allocations") or ()
+
+
+def _asks(answer: Answer, asked: Mapping[str, Any]) -> str:
+    if answer.kind == "forecast":
+        fid = asked.get("fid") or 0
+        quality = asked.get("generator") or (f"data of FID {fid:g}" if fid else "real data")
+        within = "" if asked.get("within") is None else f", wanted within {_percent(asked['within'])}"
+        return f"loss at {flop(asked.get('compute_flops'))} on {quality}{within}"
+    on = " or ".join(asked.get("generators") or ("?",))
+    more = f" or a smaller one for up to {asked['overhead']:.0%} more" if asked.get("overhead") else ""
+    if asked.get("accuracy") is not None:
+        return f"the cheapest run of accuracy {asked['accuracy']:.4g} on {on}{more}"
+    if asked.get("time_seconds") is not None:
+        return f"the best run within {time(asked['time_seconds'])} on {on}"
+    return f"the best run of {flop(asked.get('compute_flops'))} on {on}{more}"
+
+
+def _expected(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """How well each quantity is known now, and how well this plan is expected to leave it: the worst law's."""
+    said = []
+    for what, label in (("loss", "loss"), ("size", "N*"), ("fit", "exponent or parameters")):
+        mine = [row for row in rows if row["what"] == what]
+        if not mine:
+            continue
+        now, after, rest = (max(r[k] for r in mine) for k in ("now", "after_slice", "whole_budget"))
+        more = f", {_width(what, rest)} with the whole budget" if rest < 0.95 * after else ""
+        said.append(f"{label} {_width(what, now)} now, expected {_width(what, after)} after this plan{more}")
+    if said:
+        yield "; ".join(said)
+
+
+def _width(what: str, half: float) -> str:
+    """A half-width of a logarithm, or of an exponent, as a person reads it."""
+    if half > UNKNOWN:
+        return "not known"
+    return f"±{half:.2g}" if what == "fit" else f"±{_percent(math.expm1(half) if what == 'size' else half)}"
+
+
+def _out_of_reach(plan: Plan, answer: Answer, within: float) -> str:
+    """What the plan's warnings say of a tolerance, in short."""
+    for warning in plan.warnings:
+        if warning.code in ("B110", "L504") and f"`{answer.name}`" in warning.message:
+            return f"within {_percent(within)} is out of reach: {warning.code}, below"
+    return ""
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %"
 
 
 # What is taken on trust.
 
 
 def _assumed(plan: Plan) -> list[str]:
-    lines = []
+    said: list[tuple[str, str]] = []
     profile = plan.budget.get("profile") or {}
     if profile:
-        lines.append(f"  speed     {profile['device']}, {profile['provenance']}")
-    if any(isinstance(j.spec, EvaluateSpec) and j.spec.attack["kind"] == "autoattack" for j in plan.jobs):
-        share, each = cost.ASSUMED_SURVIVORS, cost.AUTOATTACK_PASSES
-        lines.append(f"  autoattack {share:.0%} of images survive, at {each:,} passes each")
-    if any(isinstance(j.spec, TrainSpec) for j in plan.jobs):
-        train = next(j.spec for j in plan.jobs if isinstance(j.spec, TrainSpec))
-        epoch = shape(train.dataset).epoch_images
-        lines.append(
-            f"  images    whole batches of epochs of {epoch:,}: D drawn is a little over D asked for"
+        measured = "assumed" not in str(profile["provenance"]).split(":", 1)[0]
+        hint = "" if measured else "; `isoloss calibrate` measures this machine's"
+        said.append(("speed", f"{profile['device']}, {profile['provenance']}{hint}"))
+    shares = sorted({j.cost.survivors for j in plan.jobs if j.cost.survivors is not None})
+    if shares or any(
+        isinstance(j.spec, EvaluateSpec) and j.spec.attack["kind"] == "autoattack" for j in plan.jobs
+    ):
+        listed = _range_text(shares or [cost.ASSUMED_SURVIVORS])
+        known = "assumed" if shares in ([], [cost.ASSUMED_SURVIVORS]) else "robust accuracies observed so far"
+        said.append(
+            ("autoattack", f"{listed} of images survive ({known}), {cost.AUTOATTACK_PASSES:,} passes each")
         )
-        lines.append("  memory    the whole batch on one device; three saved tensors per convolution")
-    missing: dict[str, list[str]] = {}
-    for job in plan.jobs:
-        for why in job.cost.unknown:
-            missing.setdefault(why, []).append(job.kind)
-    result = ["assumed", *lines] if lines else []
-    if missing:
-        result += ["", "not estimated"] if result else ["not estimated"]
-        for why, kinds in missing.items():
-            result.append(f"  {why} ({len(kinds)} jobs: {', '.join(dict.fromkeys(kinds))})")
-    return result
+    if (plan.budget.get("schedule") or {}).get("widest", 1) > 1:
+        said.append(
+            ("scaling", f"{plan.budget['schedule']['loss_per_e_fold']:.0%} lost per e-fold of devices")
+        )
+    if any(job.cost.memory_bytes for job in plan.jobs):
+        said.append(("memory", "three saved tensors per convolution; a tenth of a device is left free"))
+    design = plan.budget.get("design") or {}
+    starts = sorted({belief["from"] for belief in (design.get("laws") or {}).values()})
+    if starts:
+        said.append(("design", f"what runs will tell is foreseen from {' or '.join(starts)}"))
+    fids = design.get("assumed_fids") or {}
+    if fids:
+        said.append(
+            ("fid", "not measured yet: " + ", ".join(f"{g} {value:.3g}" for g, value in fids.items()))
+        )
+    missing = Counter(why for job in plan.jobs for why in job.cost.unknown)
+    said += [("not estimated", f"{why} ({count:,} jobs)") for why, count in missing.items()]
+    lines = [line for word, text in said for line in _wrapped(f"{word:<15}{text}", 2, 17)]
+    return ["what is assumed", *lines] if lines else []
 
 
-def _recipes(plan: Plan, long: bool) -> list[str]:
-    seen: dict[str, tuple[Mapping[str, Any], set[int], set[float], TrainSpec]] = {}
-    for job in plan.jobs:
-        if not isinstance(job.spec, TrainSpec):
-            continue
-        recipe = job.spec.recipe
-        kept = {k: v for k, v in recipe.items() if k not in ("batch", "lr")}
-        key = str((kept, _numerics(job.spec), _group(job.spec)))
-        entry = seen.setdefault(key, (recipe, set(), set(), job.spec))
-        entry[1].add(recipe["batch"])
-        entry[2].add(recipe["lr"])
-    lines: list[str] = []
-    for recipe, batches, rates, spec in seen.values():
-        lines.extend(_recipe(recipe, batches, rates, spec, long))
-    return (
-        ["recipe, every default explicit" if long else "recipe (--long: every default)", *lines]
-        if lines
-        else []
-    )
+def _range_text(shares: Sequence[float]) -> str:
+    return f"{shares[0]:.0%}" if len(shares) == 1 else f"{shares[0]:.0%} to {shares[-1]:.0%}"
 
 
-def _recipe(
-    recipe: Mapping[str, Any], batches: set[int], rates: set[float], spec: TrainSpec, long: bool
-) -> Iterator[str]:
-    shown = {k: v for k, v in sorted(recipe.items()) if k not in ("batch", "lr", "clip")}
-    if not long:
-        yield f"  {_called(recipe['loss'])}, {_called(recipe['attack'])}"
-        yield f"  batch {_listed(batches)}, lr {_listed(rates)}, {_called(recipe['average'])} weights"
-        return
-    for name, value in shown.items():
-        yield f"  {name:<10}{_called(value)}"
-    yield f"  {'batch':<10}{_listed(batches)}"
-    yield f"  {'lr':<10}{_listed(rates)}"
-    yield f"  {'clip':<10}{'none' if recipe['clip'] is None else recipe['clip']}"
-    yield f"  {'numerics':<10}{_numerics(spec)}"
-    yield f"  {'bn group':<10}{_group(spec)}"
-    if spec.evaluation is not None:
-        every = spec.evaluation["every"]
-        yield f"  {'evaluate':<10}{_called(spec.evaluation['attack'])} every {every:.3g} of training"
-
-
-def _numerics(spec: TrainSpec) -> str:
-    shown = sorted(spec.numerics.items())
-    return ", ".join(f"{k} = {v}" for k, v in shown if k not in ("kind", "batchnorm_group"))
-
-
-def _group(spec: TrainSpec) -> str:
-    group = spec.numerics["batchnorm_group"]
-    return "the whole batch" if group == spec.recipe["batch"] else f"{group} images"
-
-
-def _called(item: Mapping[str, Any]) -> str:
-    # A plan read from JSON has its keys sorted: both show the same.
-    arguments = ", ".join(f"{k} = {v}" for k, v in sorted(item.items()) if k != "kind")
-    return f"{item['kind']}({arguments})" if arguments else str(item["kind"])
-
-
-def _listed(values: set[Any]) -> str:
-    ordered = sorted(values)
-    shown = ordered if len(ordered) <= 4 else [ordered[0], "…", ordered[-1]]
-    return ", ".join(f"{v:g}" if isinstance(v, int | float) else v for v in shown)
-
-
-# The long form.
-
-
-def _jobs(plan: Plan) -> list[str]:
-    rows = [("job", "id", "state", "compute", "seconds", "why")]
-    for job in plan.jobs:
-        seconds = time(job.cost.seconds.mid) if job.cost.seconds else "–"
-        rows.append((job.name, job.id[:8], job.state, flop(job.cost.flops), seconds, job.reason))
-    return ["jobs", *columns(rows, left=3)]
-
-
-def _dropped(plan: Plan) -> list[str]:
-    if not plan.dropped:
+def _wrapped(text: str, indent: int = 2, hanging: int | None = None) -> list[str]:
+    """Lines of at most WIDTH columns; later ones stand a little further in."""
+    if not text:
         return []
-    rows = [(d.name, flop(d.cost.flops), d.reason) for d in plan.dropped]
-    return ["left out", *columns(rows, left=1)]
+    later = " " * (indent + 2 if hanging is None else hanging)
+    return textwrap.wrap(text, WIDTH, initial_indent=" " * indent, subsequent_indent=later)

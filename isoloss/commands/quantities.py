@@ -46,17 +46,27 @@ def time_range(value: Range | None) -> str:
     return f"{time(value.mid)} ({time(value.low)} to {time(value.high)})"
 
 
-def hours_range(value: Range | None) -> str:
-    """Device-hours."""
-    if value is None:
-        return "not estimated"
-    return f"{value.mid / 3600:,.3g} ({value.low / 3600:,.3g} to {value.high / 3600:,.3g})"
+def span(value: Range) -> str:
+    """`22,500 h (12,400 to 49,500)`, `4.1 min (1.5 to 13)`: one unit, hours at most, so that rows compare."""
+    unit, word = next(((u, w) for u, w in ((3600.0, "h"), (60.0, "min")) if value.mid >= 2 * u), (1.0, "s"))
+    low, mid, high = (_thousands(seconds / unit) for seconds in (value.low, value.mid, value.high))
+    return f"{mid} {word} ({low} to {high})"
 
 
-def money(value: Range | None, currency: str) -> str:
-    if value is None:
-        return NOTHING
-    return f"{value.mid:,.2f} {currency}" if value.mid < 100 else f"{value.mid:,.0f} {currency}"
+def money(value: Range) -> str:
+    """`48,600 (26,600 to 107,000)`, without its currency: three digits, cents below a hundred."""
+    if value.low == value.high:
+        return _cash(value.mid)
+    return f"{_cash(value.mid)} ({_cash(value.low)} to {_cash(value.high)})"
+
+
+def _cash(value: float) -> str:
+    return _thousands(value) if value >= 100 else f"{value:.2f}"
+
+
+def _thousands(value: float) -> str:
+    """Three digits without an exponent: 22,500."""
+    return f"{float(f'{value:.3g}'):,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def kwh(value: Mapping[str, float] | None) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -188,7 +189,7 @@ def focus(material: Material) -> Focus | None:
         return None
     for kind in ("allocations", "forecasts"):
         for item in material.plan.study.get(kind) or ():
-            generator, fid = item.get("generator"), item.get("fid")
+            generator, fid = _asked_generator(material, item), item.get("fid")
             if generator is not None:
                 fid = material.quality.get(generator)
             if fid is not None:
@@ -200,6 +201,15 @@ def focus(material: Material) -> Focus | None:
         return None
     best = min(material.quality, key=lambda g: material.quality[g])
     return Focus(best, material.quality[best], None, "")
+
+
+def _asked_generator(material: Material, item: Mapping[str, Any]) -> str | None:
+    """The generator a question is about: of an allocation's several the one its run draws from, once it is
+    known, and until then the first."""
+    offered = item.get("generators") or (item.get("generator"),)
+    run = (j for j in material.plan.jobs if j.facts.allocation == item.get("name")) if material.plan else ()
+    known = (job.facts.generator for job in run)
+    return next((g for g in known if g in offered), offered[0])
 
 
 def compute_range(material: Material, asked: float | None) -> Floats:

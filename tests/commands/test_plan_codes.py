@@ -16,12 +16,13 @@ ELSEWHERE = {
     "B108": "tests/compiler/test_questions.py",
     "B109": "tests/compiler/test_devices.py",
     "B111": "tests/compiler/test_design.py",
+    "B113": "tests/compiler/test_allocations.py",
     "P107": "tests/runtime/test_calibration.py",
     "P108": "tests/runtime/test_calibration.py",
     "P109": "tests/compiler/test_schedule.py",
 }
 #: Said beside a plan, and in its `warnings`; the others stop it.
-WARNINGS = {"B104", "B105", "B106", "B107", "B110"}
+WARNINGS = {"B104", "B105", "B106", "B107", "B110", "B114"}
 
 
 def said(example: str, folder: Path) -> tuple[set[str], int]:

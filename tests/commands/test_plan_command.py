@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -29,18 +30,24 @@ def test_the_screen_says_what_matters(capsys: pytest.CaptureFixture[str]) -> Non
     for said in (
         "1,003 jobs",
         "not estimated",
-        "316,356,058",
-        "+0.41%",
-        "kept for what `allocate` trains",
+        "8 networks, wrn(28, 4) to wrn(82, 16)",
+        "kept for `allocate`",
         "h100, assumed",
-        "allocate sota",
+        "sota: the best run of 1 ZFLOP",
         "chains of up to",
         "USD",
         "TB",
     ):
         assert said in out, said
-    assert len(out.splitlines()) < 75
-    assert "B107" in err
+    assert len(out.splitlines()) <= 45
+    assert max(map(len, out.splitlines())) <= 100
+    assert "B110" in err
+
+
+def test_the_long_form_counts_every_network(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = printed(capsys, "plan", PAPER, *NOWHERE, "--long")
+    assert "316,356,058" in out
+    assert "+0.41%" in out
 
 
 def test_the_long_form_lists_defaults_and_jobs(capsys: pytest.CaptureFixture[str]) -> None:
@@ -144,7 +151,8 @@ def test_a_table_of_runs_stands_for_the_studys_own(
     assert "L505" in err
     assert "stranger" in err
     assert "464 done" in out
-    assert "allocate sota  by bottleneck, answered" in out
+    assert "sota: the best run of 1 ZFLOP on dg or a smaller one for up to 10% more; by bottleneck" in out
+    assert re.search(r"N\* \d", out)
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,7 @@ def test_the_laptop_profile_replaces_what_it_names() -> None:
     assert [g.name for g in study.generators] == ["mix4", "mix7", "mix20"]
     assert study.generators[0].fid is None
     assert study.generators[0].sampler.get("sigma_max") == 10.0
-    assert study.allocations[0].generator == "mix20"
+    assert study.allocations[0].generators == ("mix20",)
     assert study.recipes[0].attack.get("eps") == Fraction(3, 20)
     assert study.recipes[0].attack.get("step") == Fraction(3, 80)
     assert study.recipes[0].normalize == Call("none")

@@ -113,7 +113,7 @@ def study_json(name: str) -> dict[str, Any]:
             {"name": "limit", "laws": ["quality"], "fid": 0, "compute_flops": 1e25, "within": 0.02}
         ],
         "allocations": [
-            {"name": "sota", "laws": ["quality", "bottleneck"], "generator": "dg", "compute_flops": 1e21}
+            {"name": "sota", "laws": ["quality", "bottleneck"], "generators": ["dg"], "compute_flops": 1e21}
         ],
         "profile": None,
     }

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from isoloss.compiler.plan import Answer, Range
+from isoloss.compiler.words import time_text
 from isoloss.report import format as write
 from isoloss.report.gather import Material
 from isoloss.report.html import facts, note, section, state, text
@@ -100,12 +101,17 @@ def _asks(answer: Answer, material: Material) -> str:
     compute = declaration.get("compute_flops")
     flops = write.data(float(compute), "flops") if isinstance(compute, int | float) else "its compute"
     source = ""
-    if declaration.get("generator"):
-        source = f" with images of {text(declaration['generator'])}"
+    generators = declaration.get("generators") or [declaration.get("generator")]
+    if generators[0]:
+        source = f" with images of {' or '.join(text(name) for name in generators)}"
     elif declaration.get("fid") is not None:
         source = f" at FID {text(declaration['fid'])}"
     if answer.kind == "forecast":
         return f"asks what {flops} of training buy{source}"
+    if isinstance(accuracy := declaration.get("accuracy"), int | float):
+        return f"asks for, and trains, the cheapest network of {accuracy:.1%} accuracy{source}"
+    if isinstance(seconds := declaration.get("time_seconds"), int | float):
+        return f"asks for, and trains, the best network within {time_text(seconds)}{source}"
     return f"asks for, and trains, the best network for {flops}{source}"
 
 

@@ -1,0 +1,142 @@
+"""How long an allocation's run takes by the clock on all devices of the budget: its images, training and tests.
+
+In: what the run would be, a device profile. Out: seconds, for many networks at once. Pure. The arithmetic is
+price.py's, at its mid rates; a stage ends no sooner than its work spread over all devices, nor than its longest
+job at full width (schedule.py), and stages follow each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
+
+import numpy as np
+
+from isoloss.compiler import cost, passes
+from isoloss.compiler.components import component
+from isoloss.compiler.datasets import shape
+from isoloss.compiler.jobs import Source, Workshop
+from isoloss.compiler.memory import EVALUATION_BATCH
+from isoloss.compiler.nearest import Network
+from isoloss.compiler.objectives import MOST_IMAGES, Floats, Offer
+from isoloss.compiler.plan import DeviceProfile
+from isoloss.compiler.price import Pricer
+from isoloss.compiler.scaling import SCALING, widest_job
+from isoloss.compiler.shards import shards
+from isoloss.compiler.sources import is_real, mixed
+from isoloss.dsl.study import Allocate, Evaluation
+
+#: (offer, images [n] of the networks) -> batch size [n], by the recipe's rule.
+Batches = Callable[[Offer, Floats], Floats]
+
+
+class Clock:
+    """Wall-clock seconds of runs of `networks` for one allocation."""
+
+    def __init__(
+        self,
+        question: Allocate,
+        shop: Workshop,
+        profile: DeviceProfile,
+        networks: Sequence[Network],
+        batches: Batches,
+    ) -> None:
+        self.shop, self.question, self.batches = shop, question, batches
+        self.pixels = shape(shop.dataset)
+        self.pricer = Pricer(profile)
+        self.recipe = shop.recipes[question.recipe]
+        devices = shop.study.budget.devices
+        self.devices, self.width = devices.count, widest_job(devices.kind, devices.count) ** SCALING
+        self.each = np.array([n.flops_per_image for n in networks])
+        self.forward = np.array([n.forward_flops for n in networks])
+        self.layers = np.array([float(n.layers) for n in networks])
+        self._shards: dict[str, tuple[Floats, Floats, Floats]] = {}
+        self.speeds = {
+            kind: [self._speed(f"{kind}/{n.model['kind']}", kind) for n in networks]
+            for kind in ("train", "evaluate")
+        }
+
+    def seconds(self, offer: Offer, images: Floats) -> Floats:
+        """From the first image to the last test, [n]."""
+        return np.asarray(self._sampling(offer, images) + self._training(offer, images) + self._tests())
+
+    def _speed(self, own: str, kind: str) -> tuple[float, float]:
+        """(FLOPs per second, seconds per launch): of the family where it was measured, else of the kind."""
+        profile = self.pricer.profile
+        key = own if own in profile.flops_per_second else kind
+        launch = profile.launch_seconds.get(key)
+        return profile.flops_per_second[key].mid, 0.0 if launch is None else launch.mid
+
+    def _job(self, kind: str, flops: Floats, launches: Floats) -> Floats:
+        """One job of each network on one device."""
+        rate, launch = (np.array(column) for column in zip(*self.speeds[kind], strict=True))
+        return np.asarray(self.pricer.profile.startup_seconds.mid + launches * launch + flops / rate)
+
+    def _training(self, offer: Offer, images: Floats) -> Floats:
+        recipe = self.recipe
+        rule = passes.passes(component(recipe.loss), component(recipe.attack), component(recipe.perturb))
+        flops = self.each * images
+        launches = images / self.batches(offer, images) * rule * self.layers
+        if recipe.evaluate is not None:
+            test = self.shop.evaluations[recipe.evaluate.evaluation]
+            times = cost.evaluations_inside(recipe.evaluate.every)
+            flops = flops + times * self._inside_flops(test)
+            launches = launches + times * self._inside_launches(test)
+        return np.asarray(self._job("train", flops, launches) / self.width)
+
+    def _tests(self) -> Floats:
+        jobs = [
+            self._job("evaluate", self._test_flops(test), self._test_launches(test))
+            for test in self.question.evaluate
+        ]
+        if not jobs:
+            return np.zeros_like(self.each)
+        table = np.stack(jobs)
+        return self._stage(np.asarray(table.sum(axis=0)), np.asarray(table.max(axis=0)))
+
+    def _inside_flops(self, test: Evaluation) -> Floats:
+        images = test.images or self.pixels.split_images(test.split)
+        return np.asarray(images * cost.evaluation_passes(component(test.attack)) * self.forward)
+
+    def _inside_launches(self, test: Evaluation) -> Floats:
+        batches = -(-(test.images or self.pixels.split_images(test.split)) // EVALUATION_BATCH)
+        return np.asarray(cost.evaluation_passes(component(test.attack)) * batches * self.layers)
+
+    def _test_flops(self, test: Evaluation) -> Floats:
+        looked = min(cost.ALARM_IMAGES, test.images or self.pixels.split_images(test.split))
+        return np.asarray(
+            self._inside_flops(test) + looked * cost.alarm_passes(test.attack.kind) * self.forward
+        )
+
+    def _test_launches(self, test: Evaluation) -> Floats:
+        return np.asarray(self._inside_launches(test) + cost.alarm_passes(test.attack.kind) * self.layers)
+
+    def _sampling(self, offer: Offer, images: Floats) -> Floats:
+        """Of the shards beyond those made anyway; none where making them isn't estimated."""
+        if offer.name not in self._shards:
+            self._shards[offer.name] = self._shard_table(offer)
+        ends, work, longest = self._shards[offer.name]
+        at = np.minimum(np.searchsorted(ends, np.minimum(images, offer.unique)), len(ends) - 1)
+        return self._stage(work[at], longest[at])
+
+    def _shard_table(self, offer: Offer) -> tuple[Floats, Floats, Floats]:
+        """Where shards end, in images drawn; seconds of all up to there, and of the longest."""
+        rows = [(0.0, 0.0, 0.0)]
+        name, share = mixed(self.shop.generators[offer.name]) or (offer.name, Fraction(1))
+        for stop, source in self._makers(name, int(min(offer.unique, MOST_IMAGES) * share)):
+            spent, drawn = self.pricer.cost(source.spec).seconds, float(stop / share)
+            took = 0.0 if spent is None or drawn <= offer.made else spent.mid
+            rows.append((drawn, rows[-1][1] + took, max(rows[-1][2], took)))
+        ends, work, longest = (np.array(column) for column in zip(*rows, strict=True))
+        return ends, work, longest
+
+    def _makers(self, name: str, images: int) -> Iterator[tuple[int, Source]]:
+        """Jobs that make a generator's first images, and how many there are by then; none of a fixed real set."""
+        declared = self.shop.generators[name]
+        if declared.source is not None and declared.source.kind == "files":
+            yield images, self.shop.files(name)
+        elif not (is_real(declared) and self.pixels.train_images is not None):
+            for start, stop in shards(images, declared.images):
+                yield stop, self.shop.shard(name, start, stop)
+
+    def _stage(self, work: Floats, longest: Floats) -> Floats:
+        return np.asarray(np.maximum(work / self.devices, longest / self.width))
