@@ -78,7 +78,7 @@ class Clock:
         launches = images / self.batches(offer, images) * rule * self.layers
         if recipe.evaluate is not None:
             test = self.shop.evaluations[recipe.evaluate.evaluation]
-            times = cost.evaluations_inside(recipe.evaluate.every)
+            times = cost.evaluations_inside(recipe.evaluate.every, test.split)
             flops = flops + times * self._inside_flops(test)
             launches = launches + times * self._inside_launches(test)
         return np.asarray(self._job("train", flops, launches) / self.width)

@@ -121,16 +121,18 @@ def _(spec: TrainSpec, survivors: float = ASSUMED_SURVIVORS) -> tuple[Part, ...]
     )
     if spec.evaluation is None:
         return (training,)
-    times = evaluations_inside(spec.evaluation["every"])
+    times = evaluations_inside(spec.evaluation["every"], spec.evaluation["split"])
     tested = spec.evaluation["images"] or shape(spec.dataset).split_images(spec.evaluation["split"])
     each = evaluation_passes(spec.evaluation["attack"])
     how = f"{times} times x {tested:,} images x {each:g} passes x {forward:.4g} FLOP"
     return training, Part("evaluation during training", times * tested * each * forward, how)
 
 
-def evaluations_inside(every: float) -> int:
-    """How often an evaluation `at every` fraction falls strictly inside training; the end is its own job."""
-    return max(0, -(-1_000_000_000 // max(1, round(every * 1_000_000_000))) - 1)
+def evaluations_inside(every: float, split: str) -> int:
+    """How often a training evaluates `at every` fraction: strictly inside, as the end is a job of its own; on the
+    validation split at the end too, as the best weights are chosen there."""
+    inside = max(0, -(-1_000_000_000 // max(1, round(every * 1_000_000_000))) - 1)
+    return inside + (split == "validation")
 
 
 @parts.register

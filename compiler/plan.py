@@ -196,7 +196,7 @@ class EvaluateSpec:
     normalize: Component
     attack: Component
     loss: Component  # the recipe's loss; label smoothing never enters an evaluation
-    weights: str  # average | live
+    weights: str  # average | live | best
     split: str  # test | validation
     images: int | None
     seed: int

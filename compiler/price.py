@@ -191,7 +191,7 @@ def launches(spec: Spec, survivors: float = ASSUMED_SURVIVORS) -> float:
         images = spec.evaluation["images"] or shape(spec.dataset).split_images(spec.evaluation["split"])
         batches = -(-images // EVALUATION_BATCH)
         each = evaluation_passes(spec.evaluation["attack"]) * batches * layers
-        return training + evaluations_inside(spec.evaluation["every"]) * each
+        return training + evaluations_inside(spec.evaluation["every"], spec.evaluation["split"]) * each
     if isinstance(spec, EvaluateSpec):
         images = spec.images or shape(spec.dataset).split_images(spec.split)
         passes = evaluation_passes(spec.attack, survivors) * -(-images // EVALUATION_BATCH)
@@ -207,7 +207,7 @@ def launches(spec: Spec, survivors: float = ASSUMED_SURVIVORS) -> float:
 
 
 def storage_bytes(spec: Spec) -> float | None:
-    """What the job leaves in the store: uint8 images with labels; live and averaged weights; sample
+    """What the job leaves in the store: uint8 images with labels; live, averaged and best weights; sample
     images. None where the study doesn't say how many."""
     pixels = shape(spec.dataset)
     if isinstance(spec, GenerateSpec):
@@ -215,7 +215,8 @@ def storage_bytes(spec: Spec) -> float | None:
     if isinstance(spec, ImportSpec):
         return None if spec.images is None else float(spec.images * pixels.image_bytes)
     if isinstance(spec, TrainSpec):
-        return 8.0 * count(spec.model, spec.dataset).params
+        copies = 3 if spec.evaluation is not None and spec.evaluation["split"] == "validation" else 2
+        return 4.0 * copies * count(spec.model, spec.dataset).params
     if isinstance(spec, DenoiserSpec | DiscriminatorSpec):
         return 4.0 * count_unet(spec.network, spec.dataset).params
     if isinstance(spec, EvaluateSpec):

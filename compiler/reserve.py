@@ -90,7 +90,7 @@ def test_passes(study: Study, each: Allocate) -> float:
     if recipe.evaluate is not None:
         test = next(e for e in study.evaluations if e.name == recipe.evaluate.evaluation)
         images = test.images or pixels.split_images(test.split)
-        times = cost.evaluations_inside(recipe.evaluate.every)
+        times = cost.evaluations_inside(recipe.evaluate.every, test.split)
         total += times * images * cost.evaluation_passes(component(test.attack), 1.0)
     return total
 

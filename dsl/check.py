@@ -4,7 +4,7 @@ Runs after layers.py, once for the study as it stands and once for every profile
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 from isoloss.dsl import ast, declarations
@@ -15,7 +15,7 @@ from isoloss.dsl.lets import broken_lets
 from isoloss.dsl.report import Report
 from isoloss.dsl.scope import BAD, Bad, Scope
 from isoloss.dsl.settings import origin_of
-from isoloss.dsl.study import Call, Conditional, Const, Expr, Generator, Operation, Study
+from isoloss.dsl.study import Call, Conditional, Const, Expr, Generator, Operation, Recipe, Study
 from isoloss.dsl.values import check_value
 from isoloss.dsl.vocabulary import ROWS, Slot
 
@@ -46,10 +46,12 @@ def check_study(merged: Merged, name: str, span: Span, profile: str | None, repo
     forecasts = _each(merged, "forecast", declarations.declare_forecast, scope)
     allocations = _each(merged, "allocate", declarations.declare_allocation, scope)
 
+    chosen = _best_are_chosen(merged, scope, recipes)
     parts: list[list[Any]] = [evaluations, generators, recipes, grids, fits, forecasts, allocations]
     if (
         isinstance(dataset, Bad)
         or isinstance(budget, Bad)
+        or not chosen
         or any(isinstance(x, Bad) for p in parts for x in p)
     ):
         return None
@@ -68,6 +70,33 @@ def check_study(merged: Merged, name: str, span: Span, profile: str | None, repo
         origin=origin_of(span),
     )
     return study if profile is None else _without_unused(study, merged)
+
+
+def _best_are_chosen(merged: Merged, scope: Scope, recipes: Iterable[Recipe | Bad]) -> bool:
+    """Does every recipe whose runs are tested with `weights = best` choose them on the validation split? A recipe
+    that schedules a test on the test split has no other tests."""
+    known = {e.name: e for e in scope.evaluations.values() if not isinstance(e, Bad)}
+    fine = True
+    for block in merged.of("evaluate"):
+        evaluation = known.get(block.name)
+        if evaluation is None or evaluation.weights != "best":
+            continue
+        for recipe in recipes:
+            if isinstance(recipe, Bad):
+                continue
+            watch = None if recipe.evaluate is None else known.get(recipe.evaluate.evaluation)
+            if watch is not None and watch.split == "validation" and watch.weights != "best":
+                continue
+            if watch is not None and watch is not evaluation and watch.split == "test":
+                continue
+            scope.report.add(
+                "V114", f"recipe `{recipe.name}` chooses no best weights for `{block.name}`",
+                block.settings["weights"].value.span, "nothing says which are best",
+                "write `evaluate = NAME at every 10%` in the recipe, of an evaluation with `split = validation` "
+                "and average or live weights",
+            )  # fmt: skip
+            fine = False
+    return fine
 
 
 def _each(

@@ -140,7 +140,7 @@ class Evaluation:
 
     name: str
     attack: Call
-    weights: str  # average | live
+    weights: str  # average | live | best
     split: str  # test | validation
     images: int | None  # None: the whole split
     origin: Origin = _origin()

@@ -113,4 +113,18 @@ CODES: tuple[Code, ...] = (
         f"study tiny {{ dataset digits {_GENERATOR}\n"
         "  mix half { generator = g real = 1/2 }\n  mix less { generator = g real = 1/8 } }",
     ),
+    Code(
+        "V114",
+        "best weights that nothing chooses",
+        "`weights = best` are those that scored highest while training was watched on the validation split. A recipe whose "
+        "runs are tested so has to say `evaluate = NAME at every ..` of an evaluation with `split = validation`, and that "
+        "one tests average or live weights.",
+        f"study tiny {{ dataset digits {_GENERATOR}\n"
+        "  evaluate chosen { attack = pgd(eps = 0.15) weights = best }\n"
+        "  recipe r { loss = trades() attack = pgd(eps = 0.15) batch = 64 lr = 0.1 } }",
+        f"study tiny {{ dataset digits {_GENERATOR}\n"
+        "  evaluate watch { attack = pgd(eps = 0.15) split = validation }\n"
+        "  evaluate chosen { attack = pgd(eps = 0.15) weights = best }\n"
+        "  recipe r { loss = trades() attack = pgd(eps = 0.15) batch = 64 lr = 0.1 evaluate = watch at every 25% } }",
+    ),
 )

@@ -114,8 +114,9 @@ EVALUATE = BlockRow(
     "evaluate robust { attack = pgd(eps = 8/255, steps = 40, loss = cw) }",
     (
         _term("attack", "The attack, or `none` for clean images.", "pgd(eps = 8/255, steps = 40, loss = cw)"),
-        Slot("weights", "choice", "Which weights are tested.", "average", "average", choices=("average", "live"),
-             source=PUBLISHED),
+        Slot("weights", "choice", "Which weights are tested. best: those that the recipe's own evaluation on the validation "
+             "split found most accurate under its attack, the end of training included.", "average", "average",
+             choices=("average", "live", "best"), source=PUBLISHED),
         Slot("split", "choice", "The test images, or those that were held out of the training images: what is chosen while "
              "training is chosen on these.", "test", "test", choices=("test", "validation")),
         Slot("images", "integer", "Images used, the first so many; `all` of the split.", "1000", "all",

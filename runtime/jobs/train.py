@@ -93,6 +93,10 @@ class _Trial:
             raise JobError(LOST_PEER, "the processes of this job found different checkpoints to go on from")
         clock = _Clock(seconds_before)
         _loop(trainer, probe, context, clock)
+        if probe is not None and probe.chooses:
+            # The curve's last point is a job of its own: here the end only stands for election.
+            network = trainer.evaluated(probe.weights)
+            trainer.offer(probe(network)[probe.score].value, probe.weights)
         _write(trainer, context, clock)
         return _observations(trainer, context, clock)
 
@@ -122,7 +126,9 @@ def _loop(trainer: Trainer, probe: Probe | None, context: JobContext, clock: _Cl
         context.log(name, value, step)
         if probe is not None and step in probe.steps:
             network = trainer.evaluated(probe.weights)
-            rows = as_rows(step, probe(network))
+            rows = as_rows(step, measured := probe(network))
+            if probe.chooses:
+                trainer.offer(measured[probe.score].value, probe.weights)
             trainer.network.train()
             for row in rows:
                 row["seconds"] = clock.seconds
@@ -203,9 +209,11 @@ def _write(trainer: Trainer, context: JobContext, clock: _Clock) -> None:
         return
     spec = trainer.spec
     average = trainer.average
+    best = trainer.best
     weights = {
         "live": _plain(trainer.network.state_dict()),
         "average": None if average is None else _plain(average.network.state_dict()),
+        **({} if best is None else {"best": _plain(best.weights)}),
         "model": orjson.dumps(spec.model).decode(),
         "normalize": orjson.dumps(spec.recipe["normalize"]).decode(),
         "spec": hashlib.sha256(orjson.dumps(spec, option=orjson.OPT_SORT_KEYS)).hexdigest(),
@@ -215,6 +223,7 @@ def _write(trainer: Trainer, context: JobContext, clock: _Clock) -> None:
     curve: dict[str, Any] = {
         "losses": trainer.curve.losses,
         "evaluations": trainer.curve.evaluations,
+        "best": None if best is None else {"step": best.step, "score": best.score},
         "ledgers": [ledger.summary() for ledger in trainer.ledgers],
         # More than one: the same images, noise and formulas throughout, sums in another order.
         "layouts": trainer.layouts,

@@ -19,17 +19,18 @@ def load_trained(
 ) -> Network:
     """The trained network of a store folder, in eval mode, on the CPU, needing no gradients of its weights.
 
-    `weights` is `average` or `live`; a run without averaging has only live weights, and `average` gives
-    those. Raises JobError R312 when the file is missing, damaged or of another network."""
-    if weights not in ("average", "live"):
-        raise ValueError(f"weights must be average or live, got {weights!r}")
+    `weights` is `average`, `live` or `best`; a run without averaging has only live weights, and `average` gives
+    those. Raises JobError R312 when the file is missing, damaged, of another network or has no best weights."""
+    if weights not in ("average", "live", "best"):
+        raise ValueError(f"weights must be average, live or best, got {weights!r}")
     path = folder / WEIGHTS_FILE
     try:
         # weights_only: a store from a stranger can't run code.
         saved = torch.load(path, map_location="cpu", weights_only=True)
         with torch.random.fork_rng(devices=[]):
             network = build(model, dataset, normalize)
-        network.load_state_dict(saved["live" if saved["average"] is None else weights])
+        chosen = "live" if weights == "average" and saved["average"] is None else weights
+        network.load_state_dict(saved[chosen])
     except FileNotFoundError:
         raise JobError("R312", f"no weights in {folder}", "the train job has to finish first") from None
     except (RuntimeError, KeyError, TypeError, EOFError, ValueError, OSError) as error:

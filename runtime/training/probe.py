@@ -1,6 +1,7 @@
 """Evaluation during training: the averaged network under the recipe's test attack, at fractions below 1.
 
-The final evaluation is a job of its own. B images, K classes."""
+The final evaluation is a job of its own. On the validation split the best weights are chosen by these, and the end is
+looked at too. B images, K classes."""
 
 from __future__ import annotations
 
@@ -35,8 +36,12 @@ class Probe:
         assert spec.evaluation is not None
         self._split = str(spec.evaluation["split"])
         self.steps = probe_steps(exact(spec.evaluation["every"]), spec.train_steps)
+        #: Does it choose weights? Never on test images.
+        self.chooses = self._split == "validation"
         self.weights: str = spec.evaluation["weights"]
         self._attack_spec = spec.evaluation["attack"]
+        #: The metric that is best when highest.
+        self.score = metrics.accuracy_metric(self._attack_spec, self._split)
         self._attack = attacks.build(self._attack_spec)
         self._loss_spec = spec.recipe["loss"]
         self._loss = losses.build(self._loss_spec)
@@ -66,9 +71,7 @@ class Probe:
             metrics.loss_metric(self._loss_spec, self._attack_spec, self._split): mean(
                 torch.cat(losses_B).cpu().numpy()
             ),
-            metrics.accuracy_metric(self._attack_spec, self._split): share(
-                torch.cat(robust_right).cpu().numpy()
-            ),
+            self.score: share(torch.cat(robust_right).cpu().numpy()),
             metrics.accuracy_metric({"kind": "none"}, self._split): share(
                 torch.cat(clean_right).cpu().numpy()
             ),

@@ -58,6 +58,15 @@ class Part:
     adversary: losses.Adversary
 
 
+@dataclass(frozen=True, slots=True)
+class Best:
+    """The weights that scored highest on the validation split so far; the earliest of equals."""
+
+    step: int
+    score: float
+    weights: dict[str, Tensor]
+
+
 class Trainer:
     """`step()` does one optimiser step and returns the batch's loss; `state()` / `restore()` are its memory.
 
@@ -73,6 +82,7 @@ class Trainer:
         self._stream = stream(spec)
         self.position = 0  # steps done
         self.curve = Curve()
+        self.best: Best | None = None
         #: Where the run lay from which step on: the same bits are promised within one layout only.
         self.layouts: list[dict[str, Any]] = [{"from": 0, **layout.told()}]
         self.loss = losses.build(recipe["loss"])
@@ -245,8 +255,16 @@ class Trainer:
             return self.average.network
         return self.network.eval()
 
+    def offer(self, score: float, weights: str) -> None:
+        """Keep a copy of these weights if none scored as high before."""
+        if self.best is None or score > self.best.score:
+            state = self.evaluated(weights).state_dict()
+            copy = {name: tensor.detach().clone() for name, tensor in state.items()}
+            self.best = Best(self.position, score, copy)
+
     def state(self) -> dict[str, Any]:
         """All of it, the same on every layout. With several processes all have to ask at once."""
+        best = self.best
         return {
             "position": self.position,
             "live": self.network.state_dict(),
@@ -257,6 +275,9 @@ class Trainer:
             "losses": torch.tensor([value for _, value in self.curve.losses], dtype=torch.float64),
             "evaluations": self.curve.evaluations,
             "layouts": self.layouts,
+            "best": None
+            if best is None
+            else {"step": best.step, "score": best.score, "weights": best.weights},
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -272,5 +293,6 @@ class Trainer:
         losses_so_far = [[step, value] for step, value in enumerate(state["losses"].tolist(), 1)]
         self.curve = Curve(losses_so_far, state["evaluations"])
         self.layouts = state["layouts"]
+        self.best = None if state["best"] is None else Best(**state["best"])
         if {k: self.layouts[-1][k] for k in self.layout.told()} != self.layout.told():
             self.layouts.append({"from": self.position, **self.layout.told()})

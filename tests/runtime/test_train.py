@@ -75,6 +75,58 @@ def test_trades_learns_to_resist(tmp_path: Path, attack: str) -> None:
     assert robust[-1] < robust[0]
 
 
+WATCH = EVALUATION | {"attack": pgd(3, "ce"), "split": "validation", "images": 97, "every": 0.2}
+
+
+def test_the_best_weights_are_those_of_the_highest_robust_accuracy_on_validation(tmp_path: Path) -> None:
+    """A learning rate that grows wild: the end is not the best. The earliest of equals is kept; the training has the
+    bits of one that is not watched."""
+    spec = train_spec(20, 32, lr=0.4, evaluation=WATCH)
+    train.run(context(spec, tmp_path / "watched"))
+    train.run(context(replace(spec, evaluation=None), tmp_path / "alone"))
+    curve = orjson.loads((tmp_path / "watched" / "output" / "curve.json").read_bytes())
+    scores = [
+        (row["value"], -row["step"])
+        for row in curve["evaluations"]
+        if row["metric"] == "accuracy @ pgd(3, ce, linf, 3/20) on validation"
+    ]
+    assert [-step for _, step in scores] == [4, 8, 12, 16]
+    ours = _weights(tmp_path / "watched")
+    best = curve["best"]
+    if best["step"] < spec.train_steps:
+        assert (best["score"], -best["step"]) == max(scores)
+    else:
+        assert best["score"] > max(scores)[0]
+        assert all(torch.equal(v, ours["average"][k]) for k, v in ours["best"].items())
+    theirs = _weights(tmp_path / "alone")
+    assert "best" not in theirs
+    assert all(torch.equal(v, theirs["live"][k]) for k, v in ours["live"].items())
+    args = spec.model, spec.dataset, {"kind": "none"}, "best"
+    network = models.load_trained(tmp_path / "watched" / "output", *args)
+    assert all(torch.equal(v, ours["best"][k]) for k, v in network.state_dict().items())
+    with pytest.raises(JobError, match="can't be used"):
+        models.load_trained(tmp_path / "alone" / "output", *args)
+
+
+def test_a_resumed_training_remembers_its_best(tmp_path: Path) -> None:
+    """Stopped right after the best so far: its score, its step and its weights come back with the rest."""
+    spec = train_spec(20, 32, lr=0.4, evaluation=WATCH)
+    train.run(context(spec, tmp_path / "whole"))
+    asked = 0
+
+    def stopping() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked == 9
+
+    with pytest.raises(Stopped):
+        train.run(context(spec, tmp_path / "cut", stopping))
+    train.run(context(spec, tmp_path / "cut"))
+    _same(tmp_path / "whole", tmp_path / "cut")
+    whole, cut = (_weights(tmp_path / name)["best"] for name in ("whole", "cut"))
+    assert all(torch.equal(v, cut[k]) for k, v in whole.items())
+
+
 RECIPES = {
     "trades": train_spec(10, 32, evaluation=EVALUATION),
     "pgd_at, eval, augmented, clipped, no average": train_spec(
