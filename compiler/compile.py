@@ -42,6 +42,7 @@ from isoloss.compiler.price import Pricer, Terms, launches
 from isoloss.compiler.questions import Forecasts
 from isoloss.compiler.reserve import kept, opened
 from isoloss.compiler.runs import Knowledge, Run, measured_fids
+from isoloss.compiler.sources import mixed
 from isoloss.compiler.spaces import spaces_of
 from isoloss.compiler.survivors import Survivors
 from isoloss.compiler.totals import account, bill_flops, totals
@@ -136,12 +137,15 @@ class _Compilation:
         images: dict[str, int] = {}
         sources: dict[str, Source] = {}
         for each in chosen:
-            fid = each.setup.fid
+            fid, name = each.setup.fid, each.cell.generator
             shared = self.shop.closure((*each.train.needs, *((fid.id,) if fid else ())))
             sources.update((id, self.shop.sources[id]) for id in shared)
             sources.update((source.id, source) for source in each.sources)
-            stops = (s.spec.stop for id in shared if isinstance((s := sources[id]).spec, GenerateSpec))
-            images[each.cell.generator] = max(images.get(each.cell.generator, 0), *stops)
+            mine = (sources[id].spec for id in (*each.train.needs, *(fid.needs if fid else ())))
+            mix = mixed(self.shop.generators[name])
+            share = mix[1] if mix is not None else 1
+            stops = (int(spec.stop / share) for spec in mine if isinstance(spec, GenerateSpec))
+            images[name] = max((images.get(name, 0), *stops))
         return Made(images, self._refined(sources.values()))
 
     def _failed(self) -> bool:

@@ -75,4 +75,12 @@ CODES: tuple[Code, ...] = (
         "",
         planned(),
     ),
+    Code(
+        "P110",
+        "a plan beyond its gate",
+        "`--max-cost` and `--max-flops` of `plan` and `run` refuse a plan that goes beyond them, before anything is "
+        "written or run: money by the upper end of its interval. Money that isn't estimated can't be held to a bound.",
+        f"{planned()} --max-flops 1e6",
+        f"{planned()} --max-flops 1e18",
+    ),
 )

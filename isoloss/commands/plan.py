@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
+from isoloss.commands.gates import add_gates, check_gates
+
 EXAMPLE = """example:
   isoloss plan examples/quickstart.study
   isoloss plan examples/robustness_limits.study --profile laptop -o PLAN.json
@@ -22,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--runs", metavar="RUNS.csv", help="a table of runs made elsewhere")
     parser.add_argument("--columns", metavar="MAP", help="how that table names its columns: params=N,loss=L")
     parser.add_argument("--store", metavar="DIR", default="isoloss-store", help="use what it has measured")
+    add_gates(parser)
     parser.add_argument("--long", action="store_true", help="every default, every cell")
     parser.add_argument("--json", action="store_true", help="print the plan as JSON")
 
@@ -42,6 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
         runs=arguments.runs,
         columns=arguments.columns,
     )
+    check_gates(plan, arguments)
     if arguments.output:
         write_text(arguments.output, plan_to_json(plan))
     if arguments.json:

@@ -127,13 +127,13 @@ def _bill(plan: Plan) -> list[str]:
     for kind in (*KINDS, "all"):
         if kind in plan.totals:
             rows.extend(_rows(plan, kind, plan.totals[kind]))
-    kept = _kept(plan)
+    kept = kept_flops(plan)
     if kept:
         rows.insert(-1, ("kept for `allocate`", "", flop(kept), "", ""))
     return ["what it costs", *columns(rows), *(line for said in _sums(plan) for line in _wrapped(said))]
 
 
-def _kept(plan: Plan) -> float:
+def kept_flops(plan: Plan) -> float:
     """FLOPs kept for allocations, while none of their runs is among the jobs."""
     asked = any(job.facts.allocation for job in plan.jobs)
     return 0.0 if asked else float(plan.budget.get("reserved_flops") or 0.0)
@@ -143,7 +143,7 @@ def _rows(plan: Plan, kind: str, total: Cost) -> Iterator[tuple[str, str, str, s
     jobs = len(plan.jobs) if kind == "all" else sum(1 for job in plan.jobs if job.kind == kind)
     everything = (total.flops or 0.0) + (total.evaluation_flops if kind == "all" else 0.0)
     if kind == "all":
-        everything += _kept(plan)
+        everything += kept_flops(plan)
     known = flop(everything) if everything or not total.unknown else "not estimated"
     word = KINDS[kind].words if kind in KINDS else "together"
     spent = "" if total.seconds is None else span(total.seconds)

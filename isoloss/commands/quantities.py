@@ -37,7 +37,8 @@ def time(seconds: float) -> str:
     for unit, letter in _TIME:
         if seconds >= 2 * unit:
             return f"{seconds / unit:.3g} {letter}"
-    return f"{seconds:.2g} s"
+    # Below two minutes: 120 s, never 1.2e+02 s.
+    return f"{seconds:.3g} s" if seconds >= 100 else f"{seconds:.2g} s"
 
 
 def time_range(value: Range | None) -> str:

@@ -10,6 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from isoloss.commands.gates import add_gates, check_gates, gated
+
 if TYPE_CHECKING:
     from isoloss.dsl.study import Study
     from isoloss.loop import Ended
@@ -70,6 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--hosts", metavar="FILE",
         help="local: run on these hosts, a line `name slots=N` each; reached by ssh, all see the store",
     )  # fmt: skip
+    add_gates(parser)
     parser.add_argument(
         "--dry-run", action="store_true", help="slurm: write the batch scripts, say where, submit nothing"
     )
@@ -93,6 +96,11 @@ def run(arguments: argparse.Namespace) -> int:
     from isoloss.runtime.errors import JobError
 
     study, warnings = load(arguments.file, arguments.profile, arguments.overrides)
+    if gated(arguments):
+        from isoloss.planning import compile_loaded, device_profile, stored_observations
+
+        known = stored_observations(arguments.store)
+        check_gates(compile_loaded(study, known, device_profile(study, arguments.store))[0], arguments)
     try:
         make = _maker(arguments)
         if arguments.dry_run:

@@ -205,3 +205,30 @@ def test_a_mistake_of_a_later_stage_shows_the_line_it_stands_in(
     lines = err.splitlines()
     assert lines[2].endswith("|   budget {")
     assert lines[3].endswith("|   ^^^^^^")
+
+
+@pytest.mark.parametrize(
+    ("gate", "status", "said"),
+    [
+        (["--max-flops", "10 ZFLOP", "--max-cost", "200000 USD"], 0, ""),
+        (["--max-flops", "1 ZFLOP"], 1, "comes to 9.12 ZFLOP"),
+        (["--max-cost", "60000"], 1, "`--max-cost` allows"),
+        (["--max-cost", "60000 EUR"], 1, "is no amount of USD"),
+        (["--max-cost", "cheap"], 1, "is no amount of USD"),
+    ],
+)
+def test_a_plan_beyond_its_gate_is_refused(
+    capsys: pytest.CaptureFixture[str], gate: list[str], status: int, said: str
+) -> None:
+    found, _, err = printed(capsys, "plan", PAPER, *NOWHERE, *gate)
+    assert found == status
+    assert said in err
+    assert ("P110" in err) == bool(status)
+
+
+def test_a_gate_of_money_needs_a_price(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    status, _, err = printed(capsys, "run", QUICK, "--store", str(store), "--max-cost", "5")
+    assert status == 1
+    assert "can't be held" in err
+    assert not store.exists()
