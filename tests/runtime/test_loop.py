@@ -35,7 +35,7 @@ STUDY = Study(
     (),
     (),
     (),
-    Budget(None, Devices(2, "cpu"), None, None, "USD", None, "all"),
+    Budget(None, Devices(2, "cpu"), None, None, None, "USD", None, "all"),
     (),
     (),
     (),
