@@ -15,7 +15,7 @@ from isoloss.dsl.lets import broken_lets
 from isoloss.dsl.report import Report
 from isoloss.dsl.scope import BAD, Bad, Scope
 from isoloss.dsl.settings import origin_of
-from isoloss.dsl.study import Call, Conditional, Const, Expr, Generator, Operation, Recipe, Study
+from isoloss.dsl.study import Allocate, Call, Conditional, Const, Expr, Generator, Operation, Recipe, Study
 from isoloss.dsl.values import check_value
 from isoloss.dsl.vocabulary import ROWS, Slot
 
@@ -46,7 +46,7 @@ def check_study(merged: Merged, name: str, span: Span, profile: str | None, repo
     forecasts = _each(merged, "forecast", declarations.declare_forecast, scope)
     allocations = _each(merged, "allocate", declarations.declare_allocation, scope)
 
-    chosen = _best_are_chosen(merged, scope, recipes)
+    chosen = _best_are_chosen(merged, scope, recipes, allocations)
     parts: list[list[Any]] = [evaluations, generators, recipes, grids, fits, forecasts, allocations]
     if (
         isinstance(dataset, Bad)
@@ -72,9 +72,14 @@ def check_study(merged: Merged, name: str, span: Span, profile: str | None, repo
     return study if profile is None else _without_unused(study, merged)
 
 
-def _best_are_chosen(merged: Merged, scope: Scope, recipes: Iterable[Recipe | Bad]) -> bool:
-    """Does every recipe whose runs are tested with `weights = best` choose them on the validation split? A recipe
-    that schedules a test on the test split has no other tests."""
+def _best_are_chosen(
+    merged: Merged, scope: Scope, recipes: Iterable[Recipe | Bad], allocations: Iterable[Allocate | Bad]
+) -> bool:
+    """Does every recipe whose runs are tested with `weights = best` choose them on the validation split? Runs of a
+    grid have no other tests where their recipe schedules one on the test split; allocated runs name theirs."""
+    asked = {
+        (a.recipe, e.name) for a in allocations if not isinstance(a, Bad) for e in a.evaluate
+    }  # fmt: skip
     known = {e.name: e for e in scope.evaluations.values() if not isinstance(e, Bad)}
     fine = True
     for block in merged.of("evaluate"):
@@ -87,7 +92,8 @@ def _best_are_chosen(merged: Merged, scope: Scope, recipes: Iterable[Recipe | Ba
             watch = None if recipe.evaluate is None else known.get(recipe.evaluate.evaluation)
             if watch is not None and watch.split == "validation" and watch.weights != "best":
                 continue
-            if watch is not None and watch is not evaluation and watch.split == "test":
+            elsewhere = watch is not None and watch is not evaluation and watch.split == "test"
+            if elsewhere and (recipe.name, block.name) not in asked:
                 continue
             scope.report.add(
                 "V114", f"recipe `{recipe.name}` chooses no best weights for `{block.name}`",

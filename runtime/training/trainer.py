@@ -60,7 +60,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Best:
-    """The weights that scored highest on the validation split so far; the earliest of equals."""
+    """The weights that scored highest on the validation split so far; the latest of equals, as published."""
 
     step: int
     score: float
@@ -256,8 +256,8 @@ class Trainer:
         return self.network.eval()
 
     def offer(self, score: float, weights: str) -> None:
-        """Keep a copy of these weights if none scored as high before."""
-        if self.best is None or score > self.best.score:
+        """Keep a copy of these weights if none scored higher before."""
+        if self.best is None or score >= self.best.score:
             state = self.evaluated(weights).state_dict()
             copy = {name: tensor.detach().clone() for name, tensor in state.items()}
             self.best = Best(self.position, score, copy)
