@@ -172,7 +172,8 @@ At a tenth of the grid's FLOPs:
 No choice of these cells answers better than this, even one that knows the law's form and constants and the size
 of its noise and misfit: a relaxation that may buy fractions of cells, dual bounds, linearised at the truth, best
 linear estimates of the grid's answers and of its own ({bound_seeds} seeds, `python benchmarks/design_bound.py`).
-"The worse of both": no plan has both ratios below it. The last two columns judge the choices of `design` by the
+"The worse of both": no plan has both ratios below it; where it is above {goal:g}, no choice of cells reaches the
+goal by such estimates. The last two columns judge the choices of `design` by the
 same measure; they know nothing at first, and pay for a pilot. The answers measured above are of robust fits, not
 best linear ones, mixed over two laws.
 
@@ -194,7 +195,7 @@ the laws' disagreement, are wider.
 {true}
 ## No law of the portfolio is true
 
-Every choice of cells is misled alike here; intervals that don't cover say so.
+The laws themselves err here, those that the design plans by among them: it may do no better than chance.
 
 {false}
 ## Speed of one design step
@@ -224,7 +225,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     page = PAGE.format(
         command=command, low=RESIDUAL[0], high=RESIDUAL[1], least=MISFIT[0], most=MISFIT[1], first=FIRST,
         resamples=RESAMPLES, verdicts="\n".join(verdicts(found)), bound=bound_table(arguments.bound_seeds, FIRST),
-        bound_seeds=arguments.bound_seeds, true="\n".join(tables(true)), false="\n".join(tables(false)), speed=speed(),
+        bound_seeds=arguments.bound_seeds, goal=GOAL, speed=speed(),
+        true="\n".join(tables(true)), false="\n".join(tables(false)),
     )  # fmt: skip
     print(page)
     if arguments.write:
