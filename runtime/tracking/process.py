@@ -31,6 +31,8 @@ def main(arguments: list[str]) -> int:
     with suppress(OSError):
         os.nice(10)
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    # What this process says is what kept it from telling all: MLflow's links to runs are not.
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     # A dead server must be noticed within seconds, not after MLflow's default of minutes.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")

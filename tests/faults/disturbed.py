@@ -255,7 +255,7 @@ def training_curve(result: Result) -> dict[str, Any]:
     data: dict[str, Any] = orjson.loads((result.folder / "curve.json").read_bytes())
     for row in data["evaluations"]:
         del row["seconds"]
-    return {k: v for k, v in data.items() if k not in ("seconds", "images_per_second")}
+    return {k: v for k, v in data.items() if k not in ("seconds", "images_per_second", "waited_seconds")}
 
 
 def job_events(store: Store) -> list[dict[str, Any]]:
