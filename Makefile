@@ -28,7 +28,7 @@ unit: $(READY)           ## the tests, two processes
 	$(BIN)/python -m pytest -n 2 --dist loadscope --durations 10
 
 test-faults: $(READY)    ## the long fault-injection runs: 100 kills
-	ISOLOSS_KILLS=100 $(BIN)/python -m pytest tests/faults/test_kills.py tests/faults/test_studies.py
+	ISOLOSS_KILLS=100 $(BIN)/python -m pytest -n 2 --dist load --durations 5 tests/faults/test_kills.py tests/faults/test_studies.py
 
 test-long: $(READY)      ## what takes many minutes: two nodes of a real Slurm over several walltimes, outages of a minute
 	ISOLOSS_LONG=1 $(BIN)/python -m pytest -s tests/slurm/test_long.py tests/tracking
