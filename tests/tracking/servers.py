@@ -119,5 +119,6 @@ class MlflowServer:
 
     def stop(self) -> None:
         # Its workers are processes of its group.
-        os.killpg(self.process.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # stopped before
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
