@@ -76,7 +76,7 @@ class Given(torch.nn.Module):
 
 def spaces() -> dict[str, tuple[Floats, Floats]]:
     """Features of the digits' two splits: pixels, and ResNet-18's of digits drawn four times as large."""
-    train, test = load(DIGITS, "train").images, load(DIGITS, "test").images[:897]
+    train, test = load(DIGITS, "train+validation").images, load(DIGITS, "test").images[:897]
     large = [x.repeat(4, 1).repeat(4, 2) for x in (train, test)]
     pixels, network = build({"kind": "pixels"}), build({"kind": "resnet18"})
     return {
