@@ -77,7 +77,7 @@ def child(task: str, folder: Path, **options: Any) -> dict[str, Any]:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
-        raise RuntimeError(done.stderr)
+        raise RuntimeError(f"{task} ended with {done.returncode}: {done.stderr}")
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
 
