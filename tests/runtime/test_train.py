@@ -17,7 +17,7 @@ from isoloss.compiler.plan import TrainSpec
 from isoloss.runtime import models
 from isoloss.runtime.errors import JobError, Stopped
 from isoloss.runtime.jobs import train
-from tests.runtime.training_specs import EVALUATION, batchnorm, context, pgd, train_spec
+from tests.runtime.training_specs import EVALUATION, batchnorm, context, pgd, train_spec, trainer_of
 
 torch.set_num_threads(1)
 
@@ -79,8 +79,7 @@ WATCH = EVALUATION | {"attack": pgd(3, "ce"), "split": "validation", "images": 9
 
 
 def test_the_best_weights_are_those_of_the_highest_robust_accuracy_on_validation(tmp_path: Path) -> None:
-    """A learning rate that grows wild: the end is not the best. The latest of equals is kept; the training has the
-    bits of one that is not watched."""
+    """Whichever it is, the end included; the training has the bits of one that is not watched."""
     spec = train_spec(20, 32, lr=0.4, evaluation=WATCH)
     train.run(context(spec, tmp_path / "watched"))
     train.run(context(replace(spec, evaluation=None), tmp_path / "alone"))
@@ -106,6 +105,26 @@ def test_the_best_weights_are_those_of_the_highest_robust_accuracy_on_validation
     assert all(torch.equal(v, ours["best"][k]) for k, v in network.state_dict().items())
     with pytest.raises(JobError, match="can't be used"):
         models.load_trained(tmp_path / "alone" / "output", *args)
+
+
+def test_the_latest_of_the_highest_scores_is_kept_and_comes_back() -> None:
+    spec = train_spec(5, 16)
+    trainer = trainer_of(spec)
+    kept = {}
+    for score in (0.2, 0.6, 0.6, 0.4):
+        trainer.step()
+        trainer.offer(score, "average")
+        if trainer.position == 3:
+            kept = {
+                name: tensor.clone() for name, tensor in trainer.evaluated("average").state_dict().items()
+            }
+    other = trainer_of(spec)
+    other.restore(trainer.state())
+    other.offer(0.5, "average")
+    for best in (trainer.best, other.best):
+        assert best is not None
+        assert (best.step, best.score) == (3, 0.6)
+        assert all(torch.equal(tensor, kept[name]) for name, tensor in best.weights.items())
 
 
 def test_a_resumed_training_remembers_its_best(tmp_path: Path) -> None:

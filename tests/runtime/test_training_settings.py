@@ -7,7 +7,6 @@ import copy
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import orjson
@@ -16,7 +15,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from isoloss.compiler.plan import TrainSpec
 from isoloss.runtime import attacks, losses, models
 from isoloss.runtime.errors import JobError, Stopped
 from isoloss.runtime.jobs import train
@@ -25,7 +23,7 @@ from isoloss.runtime.placement import Placement
 from isoloss.runtime.training import average, layout_choice, precision
 from isoloss.runtime.training.layout import Memory, lay_out
 from isoloss.runtime.training.trainer import Trainer
-from tests.runtime.training_specs import DIGITS, batchnorm, context, pgd, train_spec
+from tests.runtime.training_specs import DIGITS, batchnorm, context, pgd, train_spec, trainer_of
 
 torch.set_num_threads(1)
 
@@ -74,10 +72,6 @@ def test_each_image_has_an_eps_of_its_own() -> None:
 # Batch norm.
 
 
-def _trainer(spec: TrainSpec, **more: Any) -> Trainer:
-    return Trainer(spec, train.open_feed(spec, context(spec, Path("unused-by-real-data"))), **more)
-
-
 def test_moving_statistics_count_every_pass_of_the_attack() -> None:
     """Madry et al.'s graph: K steps and the outer pass move the averages, K + 1 times a step; `train` once.
     Against the same passes by hand: 1e-5."""
@@ -85,7 +79,7 @@ def test_moving_statistics_count_every_pass_of_the_attack() -> None:
     spec = train_spec(
         4, 16, loss=PGD_AT, attack=pgd(steps, "ce"), batchnorm=batchnorm("moving", "1/10") | {"first": "1/10"}
     )
-    trainer = _trainer(spec)
+    trainer = trainer_of(spec)
     hand = copy.deepcopy(trainer.network)
     hand.set_momentum(momentum)
     (part,) = trainer._parts(0)
@@ -99,7 +93,7 @@ def test_moving_statistics_count_every_pass_of_the_attack() -> None:
         adversarial = torch.min(torch.max(stepped, x - 0.15), x + 0.15).clamp(0, 1)
     hand(adversarial)
     trainer.step()
-    once = _trainer(replace(spec, recipe={**spec.recipe, "batchnorm": batchnorm("train", "1/10")}))
+    once = trainer_of(replace(spec, recipe={**spec.recipe, "batchnorm": batchnorm("train", "1/10")}))
     once.step()
     for ours, theirs, other in zip(
         *(n.batch_norms() for n in (trainer.network, hand, once.network)), strict=True
@@ -112,7 +106,9 @@ def test_moving_statistics_count_every_pass_of_the_attack() -> None:
 def test_the_first_step_has_a_momentum_of_its_own() -> None:
     spec = train_spec(3, 16)
     for first in (1, "1/100"):
-        trainer = _trainer(replace(spec, recipe={**spec.recipe, "batchnorm": batchnorm() | {"first": first}}))
+        trainer = trainer_of(
+            replace(spec, recipe={**spec.recipe, "batchnorm": batchnorm() | {"first": first}})
+        )
         found = []
         for step in range(2):
             trainer._prepare(step)

@@ -8,6 +8,8 @@ from typing import Any
 
 from isoloss.compiler.plan import Component, Cost, Facts, Job, Origin, TrainSpec
 from isoloss.runtime.context import JobContext
+from isoloss.runtime.jobs import train
+from isoloss.runtime.training.trainer import Trainer
 
 DIGITS = {"kind": "digits"}
 TRADES = {"kind": "trades", "beta": 5, "label_smoothing": "1/10"}
@@ -93,3 +95,8 @@ def context(
         progress=progress,
         stopping=stopping,
     )
+
+
+def trainer_of(spec: TrainSpec, **more: Any) -> Trainer:
+    """A trainer on the digits' real images."""
+    return Trainer(spec, train.open_feed(spec, context(spec, Path("unused-by-real-data"))), **more)
