@@ -196,8 +196,8 @@ the laws' disagreement, are wider.
 ## No law of the portfolio is true
 
 The laws themselves err here, those that the design plans by among them: it may do no better than chance.
-A tenth was drawn first for all seeds; smaller budgets have the seeds that their rows say. Intervals cover less here than they
-promise: see "covers".
+A tenth was drawn first for all seeds; smaller budgets have the seeds that their rows say. Intervals cover less here
+than they promise: see "covers".
 
 {false}
 ## Speed of one design step

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from simulated import run_to_fixed_point
+from simulated import observe, run_to_fixed_point
 from studies import study
 
 from isoloss.compiler.compile import compile_study
 from isoloss.compiler.devices import BUILT_IN
-from isoloss.compiler.plan import Answer, Plan, TrainSpec
+from isoloss.compiler.plan import Answer, Observation, Plan, TrainSpec
 from isoloss.compiler.reserve import OPEN_SHARE
 from isoloss.compiler.totals import bill_flops
 from isoloss.compiler.words import flop_text
@@ -198,3 +198,50 @@ def test_a_law_of_the_envelope_answers_at_a_compute_only(tmp_path: Path) -> None
     assert any("nearest to N*" in n for n in allocated(base("compute = 50 GFLOP generator = fine")[-1]).notes)
     last = base("accuracy = 80% generator = fine")[-1]
     assert any("predicts no single run" in note for note in allocated(last).notes)
+
+
+OTHERS = {
+    "gentle": "recipe gentle { loss = trades(beta = 3) attack = pgd(eps = 0.15, steps = 10) batch = 32 lr = 0.1 }",
+    "clean": "evaluate clean { attack = none }",
+}
+ASKED = {"compute": "= 100 GFLOP", "generator": "= fine", "recipe": "= trades", "evaluate": "= [robust]"}
+TRAINED, TESTED, NOTHING = {"train", "evaluate"}, {"evaluate"}, set[str]()
+EDITS = {
+    "compute": ({"compute": "= 200 GFLOP"}, TRAINED),
+    "generator": ({"generator": "= coarse"}, TRAINED),
+    "recipe": ({"recipe": "= gentle"}, TRAINED),
+    "overhead": ({"overhead": "<= 100%"}, TRAINED),
+    "seed": ({"seed": "= 3"}, TRAINED),
+    "evaluate": ({"evaluate": "= [clean]"}, TESTED),
+    "family": ({"family": "= cnn"}, NOTHING),
+}
+
+
+@pytest.fixture(scope="module")
+def known(tmp_path_factory: pytest.TempPathFactory) -> list[Observation]:
+    """Results of the small study's grid."""
+    plan = compile_study(study(tmp_path_factory.mktemp("known"), fits=FIT, **OTHERS), (), BUILT_IN["cpu"])[0]
+    assert plan is not None
+    return observe(plan)
+
+
+def planned(folder: Path, known: list[Observation], **changed: str) -> tuple[dict[str, str], set[str]]:
+    """Ids of the allocated jobs by kind, and of all other trainings and tests."""
+    terms = " ".join(f"{name} {value}" for name, value in {**ASKED, **changed}.items())
+    asking = study(folder, fits=FIT, ask=f"allocate check {{ law = law {terms} }}", budget=BUDGET, **OTHERS)
+    plan, problems = compile_study(asking, known, BUILT_IN["cpu"])
+    assert plan is not None, problems
+    mine = {job.kind: job.id for job in plan.jobs if job.facts.allocation == "check"}
+    return mine, {j.id for j in plan.jobs if j.kind in TRAINED and j.facts.allocation is None}
+
+
+@pytest.mark.parametrize("setting", EDITS)
+def test_an_edit_of_an_allocation_changes_exactly_its_own_jobs(
+    tmp_path: Path, known: list[Observation], setting: str
+) -> None:
+    changed, touches = EDITS[setting]
+    before, others = planned(tmp_path, known)
+    after, the_same = planned(tmp_path, known, **changed)
+    assert set(before) == set(after) == TRAINED
+    assert {kind for kind in before if before[kind] != after[kind]} == touches
+    assert others == the_same

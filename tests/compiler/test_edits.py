@@ -217,7 +217,7 @@ def _allocation(**changed: str | None) -> Edit:
     return Edit(f"allocate best {{ {text}{f' overhead <= {bound}' if bound else ''} }}", NONE)
 
 
-# Before its law is known it asks for no job.
+# Before its law is known it asks for no job; test_allocations.py has the edits of one whose law is.
 EDITS |= {
     ("allocate", name): _allocation(**changed)
     for name, changed in {
