@@ -193,13 +193,14 @@ class Store:
         return folder
 
     def saved(self, job: str) -> frozenset[tuple[str, int, int]]:
-        """What a job in progress could go on from: name, time and size of its checkpoints. Hidden files are the
-        worker's own notes."""
-        found = set()
-        for path in (self.path / "work" / job).rglob("*"):
+        """What a job in progress could go on from: name, time and size of its checkpoints. What is hidden, files
+        and folders, is notes and drafts."""
+        found, folder = set(), self.path / "work" / job
+        for path in folder.rglob("*"):
+            hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
             with suppress(OSError):
                 state = path.stat()
-                if not path.name.startswith(".") and path.is_file():
+                if not hidden and path.is_file():
                     found.add((str(path), state.st_mtime_ns, state.st_size))
         return frozenset(found)
 

@@ -171,7 +171,7 @@ class _State:
             return
         # Only what was broken differs from the originals.
         index = torch.nonzero(self.right & ~self.robust).flatten()
-        draft = self.path.with_suffix(".new.npz")
+        draft = self.path.with_name(f".{self.path.name}")
         np.savez(
             draft,
             index=index.numpy(),

@@ -22,7 +22,7 @@ def run(context: JobContext) -> tuple[Observation, ...]:
     paths = files_below(root, spec.files)
     assert root is not None, "files were found below it"
     row = describe(spec.dataset)
-    buckets = context.work / "buckets"
+    buckets = context.work / ".buckets"  # hidden: nothing to go on from
     shutil.rmtree(buckets, ignore_errors=True)
     buckets.mkdir(parents=True)
     facts = context.job.facts

@@ -20,8 +20,9 @@ from isoloss.runtime.placement import Placement
 from isoloss.runtime.training.layout import ADVICE, Layout, Memory, lay_out, micro_batches
 from isoloss.runtime.training.memory import estimate
 
-#: In a job's work folder: the placement that its next attempt takes over.
-FILE = "layout.json"
+#: In a job's work folder: the placement that its next attempt takes over. Hidden: written at every start, it is
+#: nothing to go on from.
+FILE = ".layout.json"
 
 
 def choose(context: JobContext) -> Layout:

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 import orjson
 import pytest
 
-from isoloss.compiler.plan import Job
+from isoloss.compiler.plan import ImportSpec, Job, job_id
 from isoloss.runtime import journal
 from isoloss.runtime.errors import JobError
 from isoloss.runtime.executors.base import Event, Outcome, Resources, in_order, urgency
+from isoloss.runtime.executors.crew import TRIES
 from isoloss.runtime.executors.devices import slots
 from isoloss.runtime.executors.local import LocalExecutor
 from isoloss.runtime.placement import Placement
 from isoloss.runtime.store import Store
-from tests.runtime.fakes import FUNCTIONS, follow_job, generate_job
+from tests.runtime.fakes import FUNCTIONS, follow_job, generate_job, train_job
+from tests.runtime.training_specs import train_spec
 
 
 @pytest.fixture
@@ -106,6 +111,34 @@ def test_every_way_to_fail_has_its_code(
         assert "fake bug" in Path(failure.details or "").read_text()
 
 
+def test_a_job_that_dies_at_every_start_is_given_up(tmp_path: Path, store: Store) -> None:
+    """What it writes before it has done anything (its layout, its buckets) is nothing to go on from."""
+    digits = np.zeros((20, 8, 8), np.uint8)
+    np.savez(tmp_path / "made.npz", image=digits, label=np.arange(20) % 10)
+    training, spec = train_job(train_spec(8)), ImportSpec({"kind": "digits"}, "*.npz", (), 20, 0)
+    importing = replace(training, id=job_id(spec), kind="import", name="an import", spec=spec)
+    dying = {"train": "tests.runtime.dying:training", "import": "tests.runtime.dying:importing"}
+    executor = LocalExecutor(
+        Resources("cpu", 2, data_root=tmp_path), dying, preload=("tests.runtime.dying",), grace_seconds=5
+    )
+    events: list[Event] = []
+
+    def watch(event: Event) -> None:
+        events.append(event)
+        if len([e for e in events if e.what == "again"]) > 6:
+            os.kill(os.getpid(), signal.SIGINT)  # it would never end
+
+    outcome = executor.run([training, importing], store, "study", watch)
+    executor.close()
+    assert {job: failure.code for job, failure in outcome.failed.items()} == {
+        training.id: "R201",
+        importing.id: "R201",
+    }
+    for job in (training, importing):
+        assert states(store, job) == ["started", "crashed"] * TRIES
+        assert list((store.path / "work" / job.id).iterdir()), "it wrote something each time"
+
+
 def test_a_failed_job_runs_when_asked_again(executor: LocalExecutor, store: Store) -> None:
     # The fake dies unless its artefact of a former attempt is there: here, simply run a sound job afterwards.
     run(executor, [generate_job(1, behaviour="die")], store)
@@ -129,9 +162,6 @@ def test_a_missing_input_is_told(executor: LocalExecutor, store: Store) -> None:
 
 def test_interrupt_stops_at_a_checkpoint_and_goes_on_from_it(executor: LocalExecutor, store: Store) -> None:
     job, later = generate_job(1, behaviour="steps:200"), generate_job(2)
-    import os
-    import signal
-
     threading.Timer(0.8, os.kill, (os.getpid(), signal.SIGINT)).start()
     outcome, _ = run(executor, [job], store)
     assert outcome.interrupted
@@ -154,9 +184,6 @@ def test_interrupt_stops_at_a_checkpoint_and_goes_on_from_it(executor: LocalExec
 
 
 def test_a_worker_that_will_not_stop_is_killed(executor: LocalExecutor, store: Store) -> None:
-    import os
-    import signal
-
     executor.grace_seconds = 0.5
     job = generate_job(1, behaviour="stubborn:60")
     threading.Timer(0.8, os.kill, (os.getpid(), signal.SIGINT)).start()
