@@ -85,17 +85,20 @@ def _subject(context: JobContext, spec: FidSpec, rng: np.random.Generator) -> Su
 
 def _measured(context: JobContext, spec: FidSpec, train: ImageSet) -> Pictures:
     """Made images, then real ones."""
+    if not spec.real:
+        return _made(context, spec, train)
     own = load(spec.dataset, "train", context.data_root, spec.real)
     if len(own) < spec.real:
         raise JobError("R405", f"{spec.real:,} real images are needed, there are {len(own):,} to train on")
     real = Pictures.of(own)
-    if not spec.images:
-        return real
+    return _made(context, spec, train).and_then(real) if spec.images else real
+
+
+def _made(context: JobContext, spec: FidSpec, train: ImageSet) -> Pictures:
     shards = open_shards([context.inputs[id] for id in spec.samples], spec.images, train.classes)
     if shards.parts[0][0].shape[1:] != train.images.shape[1:]:
         raise JobError("R404", "generated and real images have different shapes")
-    made = Pictures.of(shards)
-    return made.and_then(real) if spec.real else made
+    return Pictures.of(shards)
 
 
 def _parts(context: JobContext, images: Sequence[int]) -> list[Callable[[float], None]]:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from isoloss.compiler.plan import Cost, FidSpec, Job, Observation, Origin
 from isoloss.runtime.context import JobContext
-from isoloss.runtime.data import load
+from isoloss.runtime.data import SPLITS, load
 from isoloss.runtime.errors import JobError
 from isoloss.runtime.jobs.fid import run
 from isoloss.runtime.quality.features import build, pixels
@@ -396,6 +396,18 @@ def test_real_images_alone_are_those_to_train_on_against_all(tmp_path: Path) -> 
     with pytest.raises(JobError) as refused:
         fid_job(tmp_path / "more", test.images, test.labels, 0, real=801)
     assert refused.value.code == "R405"
+
+
+def test_squiggles_are_measured_without_real_ones_among_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A dataset that makes its own images, of which none are asked for."""
+    monkeypatch.setattr("isoloss.runtime.data.squiggles.images.SPLIT_IMAGES", dict.fromkeys(SPLITS, 400))
+    pictures = {"kind": "squiggles", "variant": "taylor", "resolution": 8}
+    test = load(pictures, "test")
+    seen, _ = fid_job(tmp_path, test.images, test.labels, 400, dataset=pictures)
+    own, reference = (pixels(load(pictures, split).images) for split in ("test", "train+validation"))
+    assert seen["fid @ pixels"].value == pytest.approx(by_singular_values(own, reference), rel=1e-8)
 
 
 def test_a_generator_of_copies_is_caught(tmp_path: Path) -> None:
