@@ -137,7 +137,8 @@ DATA: tuple[Code, ...] = (
         "R407",
         "files outside the data root",
         "A generator's files lie below the folder that `--data` or ISOLOSS_DATA names. What leads out of it is not "
-        "followed: `..`, absolute paths, links, and arrays that an HDF5 file takes from elsewhere.",
+        "followed: `..`, absolute paths, links. Arrays that an HDF5 file takes from others (links, external storage, "
+        "virtual data sets) aren't read at all, wherever those lie.",
         "$ ln -s /home /data/wang",
         "$ isoloss run limits.study --data /data",
     ),

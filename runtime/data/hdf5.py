@@ -1,8 +1,8 @@
 """HDF5 files of images as parts of a set: `image` uint8 (n, H, W, C) and `label`, as Bartoldson et al. (2024) keep
 theirs. Needs the package h5py, an extra: `pip install 'isoloss[hdf5]'`.
 
-A file may be put together of others (virtual data sets, external links and storage): those are read only where
-they lie below the data root too."""
+A file can be put together of others (virtual data sets, external links and storage), and those of others again,
+wherever they lie: such arrays are refused, so that what is read is the file that was named and checked."""
 
 from __future__ import annotations
 
@@ -56,21 +56,16 @@ class Hdf5:
             raise not_images(self.path, str(error)) from error
 
 
-def open_hdf5(path: Path, classes: int, root: Path) -> Hdf5:
-    """Check a file's form. Raises JobError: R404 another form, R407 parts outside `root`, R408 no h5py here."""
+def open_hdf5(path: Path, classes: int) -> Hdf5:
+    """Check a file's form. Raises JobError: R404 another form, R407 arrays of other files, R408 no h5py here."""
     h5py = _package(path)
     try:
         with h5py.File(path, "r") as file:
-            image, label = (next((k for k in keys if k in file), None) for keys in (IMAGE_KEYS, LABEL_KEYS))
+            names = sorted(file)
+            image, label = (next((k for k in keys if k in names), None) for keys in (IMAGE_KEYS, LABEL_KEYS))
             if image is None or label is None:
-                raise not_images(path, f"it has {sorted(file)[:5]}, not `image` and `label`")
-            for name in (image, label):
-                _inside(h5py, file, name, path, root)
-            images, labels = file[image], file[label]
-            if not isinstance(images, h5py.Dataset) or not isinstance(labels, h5py.Dataset):
-                raise not_images(path, "`image` and `label` are not arrays")
-            if any(d.dtype.hasobject for d in (images, labels)):
-                raise not_images(path, "it holds objects, not numbers")
+                raise not_images(path, f"it has {names[:5]}, not `image` and `label`")
+            images, labels = (_array(h5py, file, name, path) for name in (image, label))
             shape = image_shape(images.shape, images.dtype, path)
             label_form(labels.shape, labels.dtype, images.shape[0], classes, path)
             return Hdf5(path, image, label, images.shape[0], shape, classes)
@@ -88,21 +83,13 @@ def _package(path: Path) -> Any:
     return h5py
 
 
-def _inside(h5py: Any, file: Any, name: str, path: Path, root: Path) -> None:
-    """Every file that an array is read from lies below the root."""
-    link, places = file.get(name, getlink=True), []
-    if isinstance(link, h5py.ExternalLink):
-        places.append(link.filename)
-    elif isinstance(link, h5py.HardLink):
-        array = file[name]
-        if isinstance(array, h5py.Dataset):
-            places += [place for place, *_ in array.external or ()]
-            places += [source.file_name for source in array.virtual_sources()] if array.is_virtual else []
-    else:
-        raise not_images(path, f"`{name}` is a link to somewhere else")
-    for place in places:
-        target = path.parent / (place.decode() if isinstance(place, bytes) else place)
-        if place not in (".", b".") and not target.resolve().is_relative_to(root.resolve()):
-            raise JobError(
-                "R407", f"{path} reads {place!r}, outside the data root", "copy what it needs below the root"
-            )
+def _array(h5py: Any, file: Any, name: str, path: Path) -> Any:
+    """The array `name`, all of it in this file: nothing that leads elsewhere is followed."""
+    array = file[name] if isinstance(file.get(name, getlink=True), h5py.HardLink) else None
+    if array is None or (isinstance(array, h5py.Dataset) and (array.external or array.is_virtual)):
+        raise JobError("R407", f"{path} takes `{name}` from elsewhere", "copy it into one file")
+    if not isinstance(array, h5py.Dataset):
+        raise not_images(path, f"`{name}` is not an array")
+    if array.dtype.hasobject:
+        raise not_images(path, f"`{name}` holds objects, not numbers")
+    return array

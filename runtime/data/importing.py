@@ -50,7 +50,7 @@ def import_files(
 
     `facts` (generator, FID, licence) go into the manifest as they are. Raises JobError: R402 another checksum,
     R404 a file of another form, R405 fewer images than wanted, R406 a part twice, R407, R408 (hdf5.py)."""
-    parts = [_open(path, wanted.classes, root) for path in paths]
+    parts = [_open(path, wanted.classes) for path in paths]
     for part in parts:
         if part.shape != wanted.shape:
             raise JobError("R404", f"{part.path} has images {part.shape}, the dataset's are {wanted.shape}")
@@ -82,11 +82,11 @@ def import_files(
     return kept
 
 
-def _open(path: Path, classes: int, root: Path) -> Part:
+def _open(path: Path, classes: int) -> Part:
     if path.is_dir():
         return open_folder(path, classes)
     if path.suffix.lower() in SUFFIXES:
-        return open_hdf5(path, classes, root)
+        return open_hdf5(path, classes)
     return open_archive(path, classes)
 
 

@@ -6,6 +6,7 @@ import hashlib
 import os
 import pickle
 import zipfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -254,38 +255,54 @@ def test_hdf5_is_read_as_bartoldson_keeps_it(tmp_path: Path) -> None:
     second = hdf5(tmp_path / "shard1.h5", image=PICTURES[20:], label=LABELS[20:].astype(np.uint8))
     found = imported([first, second], tmp_path / "out")
     assert pairs(*found) == pairs(PICTURES, LABELS)
-    # A virtual data set over shards beside it.
-    with h5py.File(tmp_path / "all.h5", "w") as file:
-        for name, shape in (("image", PICTURES.shape), ("label", LABELS.shape)):
-            layout = h5py.VirtualLayout(shape, np.uint8)
-            for number in range(2):
-                rows = slice(20 * number, 20 * number + 20)
-                layout[rows] = h5py.VirtualSource(f"shard{number}.h5", name, (20, *shape[1:]))
-            file.create_virtual_dataset(name, layout)
-    assert pairs(*imported([tmp_path / "all.h5"], tmp_path / "virtual")) == pairs(PICTURES, LABELS)
 
 
-def test_hdf5_that_reaches_elsewhere_or_is_none_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "root").mkdir()
-    outside = hdf5(tmp_path / "secret.h5", image=PICTURES, label=LABELS)
-    with h5py.File(tmp_path / "root" / "link.h5", "w") as file:
-        file["image"], file["label"] = h5py.ExternalLink("../secret.h5", "image"), LABELS
-    assert refused([tmp_path / "root" / "link.h5"], tmp_path / "a") == "R407"
-    with h5py.File(tmp_path / "root" / "virtual.h5", "w") as file:
-        layout = h5py.VirtualLayout(PICTURES.shape, np.uint8)
-        layout[:] = h5py.VirtualSource(str(outside), "image", PICTURES.shape)
-        file.create_virtual_dataset("image", layout)
+def virtual(file: Any, source: str) -> None:
+    layout = h5py.VirtualLayout(PICTURES.shape, np.uint8)
+    layout[:] = h5py.VirtualSource(source, "image", PICTURES.shape)
+    file.create_virtual_dataset("image", layout)
+
+
+def raw(file: Any, source: str) -> None:
+    file.create_dataset("image", PICTURES.shape, np.uint8, external=[(source, 0, PICTURES.nbytes)])
+
+
+def link(file: Any, source: str) -> None:
+    file["image"] = h5py.ExternalLink(source, "image")
+
+
+def soft_link(file: Any, source: str) -> None:
+    file["there"], file["image"] = h5py.ExternalLink(source, "/"), h5py.SoftLink("/there/image")
+
+
+@pytest.mark.parametrize("kind", [virtual, raw, link, soft_link])
+@pytest.mark.parametrize("source", ["../secret.h5", "beside.h5", "root/secret.h5"])
+def test_hdf5_put_together_of_other_files_is_refused(
+    kind: Callable[[Any, str], None], source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file below the root may itself lead out of it, and names of raw storage are looked up from where the process
+    stands."""
+    root = tmp_path / "root"
+    root.mkdir()
+    monkeypatch.chdir(tmp_path)
+    hdf5(tmp_path / "secret.h5", image=PICTURES)
+    hdf5(root / "secret.h5", image=PICTURES)
+    with h5py.File(root / "beside.h5", "w") as file:
+        link(file, "../secret.h5")
+    with h5py.File(root / "set.h5", "w") as file:
+        kind(file, source)
         file["label"] = LABELS
-    assert refused([tmp_path / "root" / "virtual.h5"], tmp_path / "b") == "R407"
-    with h5py.File(tmp_path / "root" / "raw.h5", "w") as file:
-        raw = [(str(tmp_path / "secret.h5"), 0, PICTURES.nbytes)]
-        file.create_dataset("image", PICTURES.shape, np.uint8, external=raw)
-        file["label"] = LABELS
-    assert refused([tmp_path / "root" / "raw.h5"], tmp_path / "c") == "R407"
-    (tmp_path / "root" / "text.h5").write_text("no HDF5")
-    assert refused([tmp_path / "root" / "text.h5"], tmp_path / "d") == "R404"
-    words = hdf5(tmp_path / "root" / "words.h5", image=["a", "b"], label=[0, 1])
-    assert refused([words], tmp_path / "e") == "R404"
+    assert refused([root / "set.h5"], tmp_path / "out") == "R407"
+
+
+def test_what_is_no_hdf5_of_images_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "text.h5").write_text("no HDF5")
+    assert refused([tmp_path / "text.h5"], tmp_path / "a") == "R404"
+    words = hdf5(tmp_path / "words.h5", image=["a", "b"], label=[0, 1])
+    assert refused([words], tmp_path / "b") == "R404"
+    with h5py.File(tmp_path / "groups.h5", "w") as file:
+        file["image/0"], file["label"] = PICTURES, LABELS
+    assert refused([tmp_path / "groups.h5"], tmp_path / "c") == "R404"
 
 
 def test_without_h5py_the_message_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
