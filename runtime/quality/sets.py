@@ -19,6 +19,7 @@ import orjson
 from numpy.typing import NDArray
 
 from isoloss.runtime import disk
+from isoloss.runtime.arrays import Mapped, mapped
 from isoloss.runtime.data import ImageSet
 from isoloss.runtime.data.shards import Shards
 from isoloss.runtime.errors import JobError
@@ -118,13 +119,12 @@ def kept(space: Space, pictures: Pictures, folder: Path, progress: Progress) -> 
     folder.mkdir(parents=True, exist_ok=True)
     place, mark = folder / _FILE, folder / _MARK
     done = int(mark.read_text()) if mark.exists() and place.exists() else 0
-    array: np.memmap[Any, Any] | None = np.lib.format.open_memmap(place, mode="r+") if done else None
+    array: Mapped | None = None
     while done < pictures.count:
         piece = fresh.rows(np.arange(done, min(done + PIECE, pictures.count)))
         if array is None:
             # Networks compute in float32: nothing is lost.
-            shape = (pictures.count, piece.shape[1])
-            array = np.lib.format.open_memmap(place, mode="w+", dtype=np.float32, shape=shape)
+            array = mapped(place, np.float32, (pictures.count, piece.shape[1]), new=not done)
         array[done : done + len(piece)] = piece
         done += len(piece)
         # Features before the mark: a mark never promises what is not there.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -56,6 +58,32 @@ def test_a_stopped_extraction_goes_on_where_it_was(tmp_path: Path) -> None:
     everything = np.concatenate(list(found.pieces()))
     straight = computed(Network().space(), many(4 * PIECE + 7))
     np.testing.assert_array_equal(everything, straight.rows(np.arange(4 * PIECE + 7)))
+
+
+FULL = """
+import errno, pathlib, sys
+from tests.runtime.test_feature_sets import PIECE, QUIET, Network, kept, many
+try:
+    kept(Network().space(), many(50 * PIECE), pathlib.Path(sys.argv[1]), QUIET)
+except OSError as error:
+    print(errno.errorcode[error.errno])
+"""
+
+
+def test_a_full_disk_is_an_error_and_no_death(tmp_path: Path) -> None:
+    """A tmpfs of 256 KiB for features of 1 MB: a page that it has no room for would kill the process (SIGBUS)."""
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256k", "none", str(tmp_path)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("mounting a tmpfs is not allowed here")
+    try:
+        child = subprocess.run(
+            [sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True, check=False
+        )
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
+    assert (child.returncode, child.stdout) == (0, "ENOSPC\n"), child.stderr
 
 
 def test_real_images_are_looked_at_once_per_contents(tmp_path: Path) -> None:
