@@ -213,9 +213,9 @@ class Trainer:
         """Do all processes have this number? Asked by all at the same step."""
         if self.layout.world_size == 1:
             return True
-        total = torch.tensor(float(number), dtype=torch.float64, device=self.device)
-        dist.all_reduce(total)
-        return float(total) == number * self.layout.world_size
+        bounds = torch.tensor([number, -number], device=self.device)
+        dist.all_reduce(bounds, dist.ReduceOp.MAX)
+        return int(bounds[0]) == -int(bounds[1])
 
     def _prepare(self, index: int) -> None:
         """Learning rate, momentum and batch norm's momentum of a step: another on the very first, so that

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import orjson
 import pytest
 import torch
+import torch.distributed as dist
 
 from isoloss.compiler.plan import TrainSpec
 from isoloss.runtime.errors import JobError, Stopped
@@ -109,6 +111,19 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for world_size in (1, 2, 4):
         run_ranks(world_size, _work, folder, tuple(c for c in CASES if c.world_size == world_size))
     return folder
+
+
+def _ask(rank: int, world_size: int) -> None:
+    dist.init_process_group("gloo", rank=rank, world_size=world_size)
+    one = SimpleNamespace(layout=SimpleNamespace(world_size=world_size), device="cpu")
+    for numbers, same in (((5, 5, 5), True), ((5, 4, 6), False), ((0, 0, 3), False)):
+        assert Trainer.same_everywhere(one, numbers[rank]) is same, numbers  # type: ignore[arg-type]
+    dist.destroy_process_group()
+
+
+def test_all_know_whether_they_have_the_same_number() -> None:
+    """Also those that have the mean of all."""
+    run_ranks(3, _ask)
 
 
 def _curve(folder: Path) -> dict[str, Any]:
