@@ -39,8 +39,8 @@ _GREETING_SECONDS = 60.0
 #: Loading torch from a slow shared disk; until it is over a nursery says nothing.
 _LOADING_SECONDS = 600.0
 _LINE = re.compile(r"(?P<name>[A-Za-z0-9][\w.:-]*)\s+slots\s*=\s*(?P<slots>\d+)")
-#: Of our environment, what a worker elsewhere needs too.
-_PASSED_ON = ("PYTHONPATH", "NCCL_", "GLOO_", "TORCH_", "MLFLOW_TRACKING_URI")
+#: Of our environment, what a worker elsewhere needs too. It stands on command lines, which every user may read.
+_PASSED_ON = ("PYTHONPATH", "NCCL_", "GLOO_", "TORCH_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,8 +188,11 @@ def _problem(answer: Mapping[str, Any] | None, count: int, slot: Slot) -> str:
         return "it can't be reached, or has no isoloss where this machine has it"
     if answer["problem"]:
         return str(answer["problem"])
+    there, here = answer["versions"], versions()
     differing = [
-        f"{k} {v}, here {versions().get(k)}" for k, v in answer["versions"].items() if versions().get(k) != v
+        f"{name} {there.get(name, 'none')}, here {here.get(name, 'none')}"
+        for name in here | there
+        if there.get(name) != here.get(name)
     ]
     if differing:
         return f"it has other versions ({'; '.join(differing)}): results would differ in their bits"

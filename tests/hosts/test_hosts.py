@@ -14,9 +14,12 @@ import pytest
 from isoloss.compiler.plan import Job
 from isoloss.runtime import journal
 from isoloss.runtime.errors import JobError
+from isoloss.runtime.executors import hosts as hosts_module
 from isoloss.runtime.executors.base import Event, Outcome, Resources
+from isoloss.runtime.executors.devices import slot_on
 from isoloss.runtime.executors.hosts import Entry, HostsExecutor, read_hosts
 from isoloss.runtime.store import Store
+from isoloss.runtime.worker import versions
 from tests.faults.disturbed import PAIR, Run, check_equal
 from tests.hosts import network
 from tests.hosts.network import ADDRESSES, Network
@@ -189,6 +192,37 @@ def test_a_host_without_the_store_says_so(
     with pytest.raises(JobError) as caught:
         run([generate_job(1)], store, HostsExecutor([Entry("far", 1)], Resources("cpu", 1), FUNCTIONS, ()))
     assert "no store at" in caught.value.help[0]
+
+
+def test_what_a_worker_needs_is_passed_on_and_no_password(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What stands on a command line is seen by every user of both hosts."""
+    ssh = tmp_path / "ssh"
+    ssh.write_text(f'#!/bin/sh\nprintf %s "$2" >"{tmp_path}/line"; exec sh -c "$2"\n')
+    ssh.chmod(0o755)
+    monkeypatch.setenv("ISOLOSS_SSH", str(ssh))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://user:secret@host/db")
+    monkeypatch.setenv("NCCL_DEBUG", "WARN")
+    job = generate_job(1)
+    far = HostsExecutor([Entry("far", 1)], Resources("cpu", 1), FUNCTIONS, ("tests.runtime.fakes",))
+    assert run([job], store, far)[0].done == {job.id}
+    line = (tmp_path / "line").read_text()
+    assert "NCCL_DEBUG=WARN" in line
+    assert "secret" not in line
+
+
+def test_a_host_with_other_versions_cannot_be_used() -> None:
+    slot = slot_on("cpu", 0)
+
+    def said(versions: dict[str, str]) -> str:
+        return hosts_module._problem({"problem": "", "gpus": 0, "versions": versions}, 1, slot)
+
+    ours = versions()
+    assert said(ours) == ""
+    assert f"numpy 0.1, here {ours['numpy']}" in said({**ours, "numpy": "0.1"})
+    assert f"torch none, here {ours['torch']}" in said({k: v for k, v in ours.items() if k != "torch"})
+    assert "extra 1.0, here none" in said({**ours, "extra": "1.0"})
 
 
 @needs_hosts
