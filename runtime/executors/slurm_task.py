@@ -80,6 +80,9 @@ def main(arguments: Sequence[str]) -> int:
     folder = Path(arguments[0])
     task = _task(read_tasks(folder), arguments[1], arguments[2])
     _log_to(task.store / "logs" / f"{task.job.id}.log")
+    # What is found there is an earlier attempt's, before it went back into the queue.
+    with suppress(OSError):
+        _report_file(task, folder).unlink(missing_ok=True)
     status = (_peer if task.rank else _lead)(task, folder, asked)
     asked.over()
     return status
@@ -171,10 +174,14 @@ def _end(task: Task, folder: Path, report: Report) -> int:
     return {"done": DONE, "failed": FAILED}.get(report.outcome, STOPPED)
 
 
-def _write_report(task: Task, folder: Path, report: Report, suffix: str = "") -> None:
+def _report_file(task: Task, folder: Path) -> Path:
+    return folder / "reports" / f"{task.job.id}{f'.rank{task.rank}' if task.rank else ''}.json"
+
+
+def _write_report(task: Task, folder: Path, report: Report) -> None:
     # The disk may be full: then the executor knows only that the task ended.
     with suppress(OSError):
-        disk.replace(folder / "reports" / f"{task.job.id}{suffix}.json", orjson.dumps(asdict(report)))
+        disk.replace(_report_file(task, folder), orjson.dumps(asdict(report)))
 
 
 # Several processes.
@@ -212,7 +219,7 @@ def _peer(task: Task, folder: Path, asked: Asked) -> int:
     meeting.join(said[0], int(said[1]), task.rank, task.world_size)
     report = run_peer(task, asked.stop)
     if report.outcome == "failed":
-        _write_report(task, folder, report, f".rank{task.rank}")
+        _write_report(task, folder, report)
         return FAILED
     if report.outcome == "stopped":
         # Rank 0 still saves, and ends or requeues the task: leaving first would end it.

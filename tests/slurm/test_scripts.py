@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -74,6 +76,29 @@ def test_a_placement_reaches_the_task(tmp_path: Path) -> None:
     executor = SlurmExecutor(Resources("cpu", 1, placement=placement), functions=FUNCTIONS)
     written = executor.prepare([job], Store(tmp_path / "store"), "0" * 64)
     assert slurm_task._task(slurm_task.read_tasks(written.folder), "0-generate", "0").placement == placement
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_what_an_attempt_says_is_not_what_an_earlier_one_said(tmp_path: Path, rank: int) -> None:
+    """Stopped by its walltime, then killed: it was not cancelled. Rank 1 comes too late, to nothing to do."""
+    job = train_job(train_spec(1, 32)) if rank else generate_job(1, behaviour="die")
+    executor = SlurmExecutor(Resources("cpu", 2), processes=2, functions=FUNCTIONS)
+    folder = executor.prepare([job], Store(tmp_path / "store"), "study").folder
+    report = folder / "reports" / f"{job.id}{'.rank1' if rank else ''}.json"
+    report.write_text('{"outcome": "stopped", "seconds": 9.0, "failure": null}')
+    (folder / "meetings" / "7-1").write_text("over")
+    environment = {
+        "SLURM_JOB_ID": "7",
+        "SLURM_RESTART_COUNT": "1",
+        "SLURM_PROCID": str(rank),
+        "PYTHONPATH": str(ROOT),
+    }
+    ended = subprocess.run(
+        [sys.executable, "-m", "isoloss.runtime.executors.slurm_task", str(folder), f"0-{job.kind}", "0"],
+        env={**os.environ, **environment}, check=False,
+    )  # fmt: skip
+    assert ended.returncode == (0 if rank else -signal.SIGKILL)
+    assert not report.exists()
 
 
 def test_a_dry_run_writes_scripts_to_read(tmp_path: Path) -> None:
