@@ -7,6 +7,7 @@ job at full width (schedule.py), and stages follow each other."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
@@ -21,12 +22,24 @@ from isoloss.compiler.objectives import MOST_IMAGES, Floats, Offer
 from isoloss.compiler.plan import DeviceProfile
 from isoloss.compiler.price import Pricer
 from isoloss.compiler.scaling import SCALING, widest_job
-from isoloss.compiler.shards import shards
+from isoloss.compiler.shards import DOUBLED, LARGEST, shards
 from isoloss.compiler.sources import is_real, mixed
 from isoloss.dsl.study import Allocate, Evaluation
 
 #: (offer, images [n] of the networks) -> batch size [n], by the recipe's rule.
 Batches = Callable[[Offer, Floats], Floats]
+
+
+@dataclass(frozen=True, slots=True)
+class _Shards:
+    """Where shards end, in images drawn; seconds of all up to there, and of the longest [n]. Beyond the last one,
+    another `took` seconds for every `step` images: a last shard that a limit cuts is taken as whole."""
+
+    ends: Floats
+    work: Floats
+    longest: Floats
+    step: float
+    took: float
 
 
 class Clock:
@@ -49,7 +62,7 @@ class Clock:
         self.each = np.array([n.flops_per_image for n in networks])
         self.forward = np.array([n.forward_flops for n in networks])
         self.layers = np.array([float(n.layers) for n in networks])
-        self._shards: dict[str, tuple[Floats, Floats, Floats]] = {}
+        self._shards: dict[str, _Shards] = {}
         self.speeds = {
             kind: [self._speed(f"{kind}/{n.model['kind']}", kind) for n in networks]
             for kind in ("train", "evaluate")
@@ -114,20 +127,26 @@ class Clock:
         """Of the shards beyond those made anyway; none where making them isn't estimated."""
         if offer.name not in self._shards:
             self._shards[offer.name] = self._shard_table(offer)
-        ends, work, longest = self._shards[offer.name]
-        at = np.minimum(np.searchsorted(ends, np.minimum(images, offer.unique)), len(ends) - 1)
-        return self._stage(work[at], longest[at])
+        table = self._shards[offer.name]
+        wanted = np.minimum(images, offer.unique)
+        at = np.minimum(np.searchsorted(table.ends, wanted), len(table.ends) - 1)
+        more = np.ceil(np.maximum(0.0, wanted - table.ends[-1]) / table.step)
+        return self._stage(table.work[at] + more * table.took, table.longest[at])
 
-    def _shard_table(self, offer: Offer) -> tuple[Floats, Floats, Floats]:
-        """Where shards end, in images drawn; seconds of all up to there, and of the longest."""
-        rows = [(0.0, 0.0, 0.0)]
+    def _shard_table(self, offer: Offer) -> _Shards:
+        """Up to the first of the largest that is to be made: those after it are as long."""
+        rows, took = [(0.0, 0.0, 0.0)], 0.0
         name, share = mixed(self.shop.generators[offer.name]) or (offer.name, Fraction(1))
+        step = float(LARGEST / share)
         for stop, source in self._makers(name, int(min(offer.unique, MOST_IMAGES) * share)):
             spent, drawn = self.pricer.cost(source.spec).seconds, float(stop / share)
-            took = 0.0 if spent is None or drawn <= offer.made else spent.mid
+            if spent is None:
+                break
+            took = 0.0 if drawn <= offer.made else spent.mid
             rows.append((drawn, rows[-1][1] + took, max(rows[-1][2], took)))
-        ends, work, longest = (np.array(column) for column in zip(*rows, strict=True))
-        return ends, work, longest
+            if took and stop > DOUBLED:
+                break
+        return _Shards(*(np.array(column) for column in zip(*rows, strict=True)), step, took)
 
     def _makers(self, name: str, images: int) -> Iterator[tuple[int, Source]]:
         """Jobs that make a generator's first images, and how many there are by then; none of a fixed real set."""

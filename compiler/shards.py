@@ -10,10 +10,12 @@ from collections.abc import Iterator
 
 FIRST = 10_000
 LARGEST = 1_000_000
+#: Where shards stop doubling: each has LARGEST from here on.
+DOUBLED = 1_280_000
 
 
 def first(limit: int | None) -> int:
-    """Images of the first shard: those that quality is measured on and discriminators learn from."""
+    """Images of the first shard, which discriminators learn from."""
     return FIRST if limit is None else min(FIRST, limit)
 
 

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 from simulated import observe, run_to_fixed_point
-from studies import study
+from studies import BASE, study
 
+from isoloss.compiler.clock import Clock
 from isoloss.compiler.compile import compile_study
+from isoloss.compiler.components import component
 from isoloss.compiler.devices import BUILT_IN
+from isoloss.compiler.jobs import Workshop
+from isoloss.compiler.laws.published import published
+from isoloss.compiler.nearest import buildable
+from isoloss.compiler.objectives import Offer
 from isoloss.compiler.plan import Answer, Observation, Plan, TrainSpec
+from isoloss.compiler.price import Pricer
 from isoloss.compiler.reserve import OPEN_SHARE
+from isoloss.compiler.shards import shards
+from isoloss.compiler.steps import Steps
 from isoloss.compiler.totals import bill_flops
 from isoloss.compiler.words import flop_text
 
@@ -106,6 +117,37 @@ def test_a_time_holds_by_the_clock_of_its_own_jobs(tmp_path: Path) -> None:
     # Training and test follow each other on one core each; images are made on both, the longest shard on one.
     alone = [[j.cost.seconds.mid for j in group if j.cost.seconds] for group in (mine, own)]
     assert said == pytest.approx(sum(alone[0]) + max(sum(alone[1]) / 2, *alone[1]), rel=0.01)
+
+
+@pytest.mark.parametrize("made", ["denoiser = mixture(components = 4)", "denoiser = none fid = 0.07"])
+def test_a_time_is_held_with_a_generator_that_never_runs_out(tmp_path: Path, made: str) -> None:
+    ask = f"allocate check {{ {TERMS} time = 40 s generator = fine }}"
+    fine = f"generator fine {{ sampler = edm(steps = 20) {made} features = pixels }}"
+    plan = asked(tmp_path, ask, fine=fine)[-1]
+    assert allocated(plan).status == "answered"
+    mine = [job.cost.seconds.mid for job in plan.jobs if job.facts.allocation and job.cost.seconds]
+    assert 30 < sum(mine) <= 40
+
+
+@pytest.mark.parametrize("images", [9_000, 30_000, 1_280_001, 5_000_000, 100_000_000])
+def test_the_clock_counts_the_shards_that_are_made(tmp_path: Path, images: int) -> None:
+    """Of a long time and an unlimited generator: what making the images adds is what their jobs take."""
+    ask = f"allocate check {{ {TERMS} time = 30 d generator = fine }}"
+    fine = BASE["fine"].replace("images = 100k", "")
+    small = study(tmp_path, fits=FIT, ask=ask, fine=fine, budget="budget { devices = 64 of cpu }")
+    shop = Workshop(small, Pricer(BUILT_IN["cpu"]))
+    recipe, question = small.recipes[0], small.allocations[0]
+    made_of = [component(each) for each in (recipe.loss, recipe.attack, recipe.perturb)]
+    networks = buildable([{"kind": "cnn", "width": 1}], shop.dataset, *made_of, ())[:1]
+    clock = Clock(question, shop, BUILT_IN["cpu"], networks, Steps(question, shop).batches(networks))
+    drawn = np.array([float(images)])
+    law = published("bartoldson2024.approach2")
+    offers = Offer("fine", law, 1.0, math.inf, 0.0, 0.0), Offer("coarse", law, 1.0, 1e5, 1e5, 0.0)
+    took, free = (clock.seconds(offer, drawn)[0] for offer in offers)
+    jobs = [shop.shard("fine", *bounds) for bounds in shards(images, None)]
+    each = [cost.seconds.mid for job in jobs if (cost := shop.pricer.cost(job.spec)).seconds is not None]
+    # Images are made on all cores, the longest shard on one; those of `coarse` are all made anyway.
+    assert took - free == pytest.approx(max(sum(each) / 64, *each), rel=1e-9)
 
 
 def test_competing_generators_pay_for_their_images(objectives: list[Plan]) -> None:
