@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from isoloss.compiler.laws.fitted import LawFit
 from isoloss.compiler.nearest import Network
 from isoloss.compiler.portfolio import Portfolio
-from isoloss.compiler.shards import FIRST
+from isoloss.compiler.shards import DOUBLED, FIRST, LARGEST
 
 Predictor: TypeAlias = LawFit | Portfolio
 Floats: TypeAlias = NDArray[np.float64]
@@ -45,8 +45,11 @@ class Offer:
     def sampling_flops(self, images: Floats) -> Floats:
         """FLOPs of the images that are made for runs of so many: whole shards, beyond those made anyway."""
         wanted = np.minimum(images, self.unique)
-        shard = FIRST * 2.0 ** np.ceil(np.log2(np.maximum(wanted / FIRST, 1.0)))
-        return np.asarray(np.maximum(0.0, np.minimum(shard, self.unique) - self.made) * self.image_flops)
+        # shards.py's: doubled up to where each has the most, then by as many.
+        doubled = FIRST * 2.0 ** np.ceil(np.log2(np.maximum(wanted / FIRST, 1.0)))
+        more = DOUBLED + LARGEST * np.ceil((wanted - DOUBLED) / LARGEST)
+        end = np.minimum(np.where(wanted > DOUBLED, more, doubled), self.unique)
+        return np.asarray(np.maximum(0.0, end - self.made) * self.image_flops)
 
 
 #: (offer, images [n] of the search's networks) -> which of these runs may be.

@@ -143,10 +143,11 @@ def test_few_images_lose_to_many() -> None:
     assert alone.network.params > chosen.network.params
 
 
-@pytest.mark.parametrize("limit", [None, 4_000, 10_000, 70_000, 100_000])
+@pytest.mark.parametrize("limit", [None, 4_000, 10_000, 70_000, 100_000, 5_500_000])
 def test_images_are_priced_by_whole_shards(limit: int | None) -> None:
     offer = Offer("g", LAW, 1.0, math.inf if limit is None else limit, 0.0, 1.0)
-    for images in (1, 9_999, 10_000, 10_001, 39_999, 40_001, 70_000):
+    small = (1, 9_999, 10_000, 10_001, 39_999, 40_001, 70_000)
+    for images in (*small, 1_280_000, 1_280_001, 2_280_000, 5_000_000, 100_000_000):
         wanted = min(images, limit or images)
         *_, (_, stop) = shards(wanted, limit)
         assert offer.sampling_flops(np.array([float(images)]))[0] == stop
