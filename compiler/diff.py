@@ -102,7 +102,10 @@ def _later(before: float | None, after: float | None) -> float | None:
 
 
 #: Fields that hold other jobs' ids: they change because their inputs do.
-_INPUTS = ("network", "data.shards", "samples")
+_INPUTS = (
+    "network", "data.shards", "data.generated.shards", "samples", "generated",
+    "denoiser.job", "sampler.discriminator.job",
+)  # fmt: skip
 
 
 def _fields(replaced: Sequence[tuple[Job, Job]]) -> tuple[FieldChange, ...]:

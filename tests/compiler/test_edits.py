@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from isoloss.compiler.diff import diff
 from isoloss.compiler.plan import Plan
 from isoloss.dsl.vocabulary import ROWS
 from tests.compiler.studies import plan_of, study_of_text
@@ -291,3 +292,13 @@ COSMETIC = {
 def test_cosmetic_edits_change_no_id(tmp_path: Path, what: str) -> None:
     before, after = planned(tmp_path, {}), planned(tmp_path, COSMETIC[what])
     assert {job.id for job in before.jobs} == {job.id for job in after.jobs}
+
+
+def test_what_makes_jobs_others_is_named_without_their_inputs_ids(tmp_path: Path) -> None:
+    """Of a mix of guided images, whose networks, shards, training and distance name each other by id."""
+    guided = "generator one {{ sampler = dg(steps = 3) denoiser = unet(images = 10k, lr = {}) images = 100k }}"
+    one, other = (planned(tmp_path, {**_MIXED, "generator": guided.format(lr)}) for lr in ("1e-3", "2e-3"))
+    found = diff(one, other)
+    kinds = {new.kind for _, new in found.replaced}
+    assert kinds == {"denoiser", "discriminator", "generate", "fid", "train", "evaluate"}
+    assert [(change.field, change.jobs) for change in found.fields] == [("recipe.lr", 1)]
