@@ -79,7 +79,9 @@ CODES: tuple[Code, ...] = (
         "P110",
         "a plan beyond its gate",
         "`--max-cost` and `--max-flops` of `plan` and `run` refuse a plan that goes beyond them, before anything is "
-        "written or run: money by the upper end of its interval. Money that isn't estimated can't be held to a bound.",
+        "written or run: money by the upper end of its interval. What `allocate` will train is counted before it is "
+        "known: its compute as kept, its money at what the plan's trainings cost per FLOP. Money that isn't estimated "
+        "can't be held to a bound.",
         f"{planned()} --max-flops 1e6",
         f"{planned()} --max-flops 1e18",
     ),

@@ -45,15 +45,30 @@ def check_gates(plan: Plan, arguments: argparse.Namespace) -> None:
     if arguments.max_cost is not None:
         currency = str(plan.budget["currency"])
         most = _money(arguments.max_cost, currency)
-        if all_jobs.usd is None:
+        kept = _kept_money(plan)
+        if all_jobs.usd is None or kept is None:
             said = "`--max-cost` can't be held: the plan's cost is not estimated"
             problems.extend(fault("P110", said, "state `devices` and a `price` in the budget").diagnostics)
-        elif all_jobs.usd.high > most:
-            high = all_jobs.usd.high
-            said = f"the plan may cost up to {high:,.4g} {currency}, `--max-cost` allows {most:,.4g}"
+        elif (high := all_jobs.usd.high + kept) > most:
+            more = f", {kept:,.4g} of it for what `allocate` will train" if kept else ""
+            said = f"the plan may cost up to {high:,.4g} {currency}{more}; `--max-cost` allows {most:,.4g}"
             problems.extend(fault("P110", said, "plan less, or raise the gate").diagnostics)
     if problems:
         raise UserError(problems)
+
+
+def _kept_money(plan: Plan) -> float | None:
+    """The upper end of what `allocate` will train, of which only its FLOPs are known: at what the plan's own
+    trainings cost per FLOP (assumed). None where that isn't estimated."""
+    from isoloss.commands.plan_screen import kept_flops
+    from isoloss.compiler.totals import bill_flops
+
+    flops, train = kept_flops(plan), plan.totals.get("train")
+    if not flops:
+        return 0.0
+    if train is None or train.usd is None or not bill_flops(train):
+        return None
+    return flops * train.usd.high / bill_flops(train)
 
 
 def _money(text: str, currency: str) -> float:

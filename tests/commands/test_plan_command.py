@@ -213,6 +213,8 @@ def test_a_mistake_of_a_later_stage_shows_the_line_it_stands_in(
         (["--max-flops", "10 ZFLOP", "--max-cost", "200000 USD"], 0, ""),
         (["--max-flops", "1 ZFLOP"], 1, "comes to 9.12 ZFLOP"),
         (["--max-cost", "60000"], 1, "`--max-cost` allows"),
+        # Its jobs may come to 119,000 USD; what is kept for `allocate` is an eighth as much compute again.
+        (["--max-cost", "125000"], 1, "of it for what `allocate` will train"),
         (["--max-cost", "60000 EUR"], 1, "is no amount of USD"),
         (["--max-cost", "cheap"], 1, "is no amount of USD"),
     ],
