@@ -12,7 +12,7 @@ from isoloss.compiler.cells import span_of
 from isoloss.compiler.datasets import SHAPES
 from isoloss.compiler.design import Choice
 from isoloss.compiler.plan import Cost, DeviceProfile, Job
-from isoloss.compiler.scaling import wall_seconds
+from isoloss.compiler.totals import chains
 from isoloss.compiler.words import bytes_text, flop_text
 from isoloss.dsl.diagnostics import Diagnostic, Span
 from isoloss.dsl.study import Study
@@ -66,13 +66,9 @@ def after(study: Study, jobs: Sequence[Job], total: Cost, profile: DeviceProfile
             "B104", headline, span, help=("raise `storage`, or draw fewer images",), severity="warning"
         )
     yield from _memory(jobs, profile, span)
-    limit = budget.walltime_seconds
-    times = [wall for j in jobs if (wall := wall_seconds(j.cost)) is not None]
-    long = [t for t in times if limit and t > limit]
-    if long and limit:
-        longest = max(long)
-        links = -(-longest // limit)
-        headline = f"{len(long)} jobs outlast the walltime: chains of up to {links:g} links"
+    links = chains(jobs, budget.walltime_seconds)
+    if links["jobs"]:
+        headline = f"{links['jobs']} jobs outlast the walltime: chains of up to {links['longest']} links"
         helps = ("checkpoints carry them over; on more devices they end sooner",)
         yield Diagnostic("B107", headline, span, help=helps, severity="note")
 

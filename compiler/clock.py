@@ -146,7 +146,8 @@ class Clock:
             rows.append((drawn, rows[-1][1] + took, max(rows[-1][2], took)))
             if took and stop > DOUBLED:
                 break
-        return _Shards(*(np.array(column) for column in zip(*rows, strict=True)), step, took)
+        ends, work, longest = (np.array(column) for column in zip(*rows, strict=True))
+        return _Shards(ends, work, longest, step, took)
 
     def _makers(self, name: str, images: int) -> Iterator[tuple[int, Source]]:
         """Jobs that make a generator's first images, and how many there are by then; none of a fixed real set."""

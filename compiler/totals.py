@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from math import ceil
 from typing import Any
 
 from isoloss.compiler.dag import critical_path_seconds
@@ -96,7 +97,6 @@ def account(
     work = sum(j.cost.seconds.mid for j in jobs if j.cost.seconds is not None and j.state != "done")
     path = critical_path_seconds(jobs)
     spent = sum(bill_flops(j.cost) for j in jobs if j.state == "done")
-    links = _chains(jobs, budget.walltime_seconds)
     found: dict[str, Any] = {
         "compute_flops": budget.compute_flops,
         "used_flops": bill_flops(all_jobs),
@@ -105,7 +105,7 @@ def account(
         "devices": {"count": budget.devices.count, "kind": budget.devices.kind},
         "device_hours": None if all_jobs.seconds is None else all_jobs.seconds.mid / 3600,
         "walltime_seconds": budget.walltime_seconds,
-        "chains": links,
+        "chains": chains(jobs, budget.walltime_seconds),
         "price_per_device_hour": budget.price_per_device_hour,
         "price_per_byte": budget.price_per_byte,
         "currency": budget.currency,
@@ -136,11 +136,10 @@ def energy_kwh(seconds: Range | None, watts: Range | None) -> Range | None:
     return Range(*(float(f"{time * draw / 3.6e6:.10g}") for time, draw in pairs))
 
 
-def _chains(jobs: Sequence[Job], walltime_seconds: float | None) -> Mapping[str, int]:
+def chains(jobs: Sequence[Job], walltime_seconds: float | None) -> Mapping[str, int]:
     """How many jobs outlast the walltime on their fewest devices, and the links of the longest chain."""
-    if walltime_seconds is None:
-        return {"jobs": 0, "longest": 1}
     times = [wall for j in jobs if (wall := wall_seconds(j.cost)) is not None]
-    over = [t for t in times if t > walltime_seconds]
-    longest = -(-int(max(times, default=1.0)) // max(1, int(walltime_seconds)))
-    return {"jobs": len(over), "longest": max(1, longest)}
+    if walltime_seconds is None or not times:
+        return {"jobs": 0, "longest": 1}
+    over = sum(time > walltime_seconds for time in times)
+    return {"jobs": over, "longest": max(1, ceil(max(times) / walltime_seconds))}

@@ -53,6 +53,22 @@ def needed(depth: int, width: int, **more: object) -> Need:
     return found
 
 
+# Chains.
+
+
+def test_a_chain_has_a_link_for_every_started_walltime(tmp_path: Path) -> None:
+    """In the budget's facts and in the note: a fraction of a second too much is another link."""
+    longest = max(job.cost.seconds.mid for job in plan_of(study(tmp_path)).jobs if job.cost.seconds)
+    for links in (2, 3, 7):
+        walltime = f"{longest / (links - 0.999):.6f} s"
+        budget = f"budget {{ compute = 5 TFLOP devices = 2 of cpu choose = cheapest walltime = {walltime} }}"
+        plan = plan_of(study(tmp_path, budget=budget))
+        said = next(w.message for w in plan.warnings if w.code == "B107")
+        assert plan.budget["chains"]["longest"] == links
+        assert said.startswith(f"{plan.budget['chains']['jobs']} jobs ")
+        assert said.endswith(f"up to {links} links")
+
+
 # Memory: the reference's numbers (planning.md Q2).
 
 

@@ -296,7 +296,9 @@ def test_cosmetic_edits_change_no_id(tmp_path: Path, what: str) -> None:
 
 def test_what_makes_jobs_others_is_named_without_their_inputs_ids(tmp_path: Path) -> None:
     """Of a mix of guided images, whose networks, shards, training and distance name each other by id."""
-    guided = "generator one {{ sampler = dg(steps = 3) denoiser = unet(images = 10k, lr = {}) images = 100k }}"
+    guided = (
+        "generator one {{ sampler = dg(steps = 3) denoiser = unet(images = 10k, lr = {}) images = 100k }}"
+    )
     one, other = (planned(tmp_path, {**_MIXED, "generator": guided.format(lr)}) for lr in ("1e-3", "2e-3"))
     found = diff(one, other)
     kinds = {new.kind for _, new in found.replaced}
