@@ -230,14 +230,8 @@ class _Expansion:
         return (0, 0) if batch is None else steps_for(images, batch, self.shape.epoch_images)
 
     def _flops_per_image(self, model: Call, recipe: str) -> float:
-        chosen = self.recipes[recipe]
-        return passes.flops_per_image(
-            component(model),
-            self.dataset,
-            component(chosen.loss),
-            component(chosen.attack),
-            component(chosen.perturb),
-        )
+        forward = count(component(model), self.dataset).forward_flops
+        return passes.of_recipe(self.recipes[recipe]) * forward
 
     # What is kept.
 

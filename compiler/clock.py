@@ -1,8 +1,9 @@
 """How long an allocation's run takes by the clock on all devices of the budget: its images, training and tests.
 
 In: what the run would be, a device profile. Out: seconds, for many networks at once. Pure. The arithmetic is
-price.py's, at its mid rates; a stage ends no sooner than its work spread over all devices, nor than its longest
-job at full width (schedule.py), and stages follow each other."""
+price.py's, at its mid rates, but for memory, of which every network is taken to have enough, and AutoAttack, which
+the assumed share survives. A stage ends no sooner than its work spread over all devices, nor than its longest job at
+full width (schedule.py), and stages follow each other."""
 
 from __future__ import annotations
 
@@ -16,11 +17,10 @@ from isoloss.compiler import cost, passes
 from isoloss.compiler.components import component
 from isoloss.compiler.datasets import shape
 from isoloss.compiler.jobs import Source, Workshop
-from isoloss.compiler.memory import EVALUATION_BATCH
 from isoloss.compiler.nearest import Network
 from isoloss.compiler.objectives import MOST_IMAGES, Floats, Offer
 from isoloss.compiler.plan import DeviceProfile
-from isoloss.compiler.price import Pricer
+from isoloss.compiler.price import Pricer, batched_passes
 from isoloss.compiler.scaling import SCALING, widest_job
 from isoloss.compiler.shards import DOUBLED, LARGEST, shards
 from isoloss.compiler.sources import is_real, mixed
@@ -86,42 +86,27 @@ class Clock:
 
     def _training(self, offer: Offer, images: Floats) -> Floats:
         recipe = self.recipe
-        rule = passes.passes(component(recipe.loss), component(recipe.attack), component(recipe.perturb))
         flops = self.each * images
-        launches = images / self.batches(offer, images) * rule * self.layers
+        launches = images / self.batches(offer, images) * passes.of_recipe(recipe) * self.layers
         if recipe.evaluate is not None:
             test = self.shop.evaluations[recipe.evaluate.evaluation]
             times = cost.evaluations_inside(recipe.evaluate.every, test.split)
-            flops = flops + times * self._inside_flops(test)
-            launches = launches + times * self._inside_launches(test)
+            attack, tested = component(test.attack), self.pixels.tested(test.images, test.split)
+            flops = flops + times * tested * cost.evaluation_passes(attack) * self.forward
+            launches = launches + times * batched_passes(attack, tested) * self.layers
         return np.asarray(self._job("train", flops, launches) / self.width)
 
     def _tests(self) -> Floats:
-        jobs = [
-            self._job("evaluate", self._test_flops(test), self._test_launches(test))
-            for test in self.question.evaluate
-        ]
+        jobs = [self._test(test) for test in self.question.evaluate]
         if not jobs:
             return np.zeros_like(self.each)
         table = np.stack(jobs)
         return self._stage(np.asarray(table.sum(axis=0)), np.asarray(table.max(axis=0)))
 
-    def _inside_flops(self, test: Evaluation) -> Floats:
-        images = test.images or self.pixels.split_images(test.split)
-        return np.asarray(images * cost.evaluation_passes(component(test.attack)) * self.forward)
-
-    def _inside_launches(self, test: Evaluation) -> Floats:
-        batches = -(-(test.images or self.pixels.split_images(test.split)) // EVALUATION_BATCH)
-        return np.asarray(cost.evaluation_passes(component(test.attack)) * batches * self.layers)
-
-    def _test_flops(self, test: Evaluation) -> Floats:
-        looked = min(cost.ALARM_IMAGES, test.images or self.pixels.split_images(test.split))
-        return np.asarray(
-            self._inside_flops(test) + looked * cost.alarm_passes(test.attack.kind) * self.forward
-        )
-
-    def _test_launches(self, test: Evaluation) -> Floats:
-        return np.asarray(self._inside_launches(test) + cost.alarm_passes(test.attack.kind) * self.layers)
+    def _test(self, test: Evaluation) -> Floats:
+        attack, tested = component(test.attack), self.pixels.tested(test.images, test.split)
+        batched = batched_passes(attack, tested) + cost.alarm_passes(attack["kind"])
+        return self._job("evaluate", cost.job_passes(attack, tested) * self.forward, batched * self.layers)
 
     def _sampling(self, offer: Offer, images: Floats) -> Floats:
         """Of the shards beyond those made anyway; none where making them isn't estimated."""

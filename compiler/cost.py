@@ -95,6 +95,12 @@ def alarm_passes(attack_kind: str) -> int:
     return _ALARM_PASSES.get(attack_kind, _NETWORK_ALARM_PASSES)
 
 
+def job_passes(attack: Component, images: int, survivors: float = ASSUMED_SURVIVORS) -> float:
+    """Forward-equivalents of an evaluation job of so many images, its alarms among them."""
+    alarms = min(images, ALARM_IMAGES) * alarm_passes(attack["kind"])
+    return images * evaluation_passes(attack, survivors) + alarms
+
+
 def recipe_passes(recipe: Component) -> float:
     """The passes of a spec's recipe."""
     return passes(recipe["loss"], recipe["attack"], recipe.get("perturb", NO_PERTURB))
@@ -122,7 +128,7 @@ def _(spec: TrainSpec, survivors: float = ASSUMED_SURVIVORS) -> tuple[Part, ...]
     if spec.evaluation is None:
         return (training,)
     times = evaluations_inside(spec.evaluation["every"], spec.evaluation["split"])
-    tested = spec.evaluation["images"] or shape(spec.dataset).split_images(spec.evaluation["split"])
+    tested = shape(spec.dataset).tested(spec.evaluation["images"], spec.evaluation["split"])
     each = evaluation_passes(spec.evaluation["attack"])
     how = f"{times} times x {tested:,} images x {each:g} passes x {forward:.4g} FLOP"
     return training, Part("evaluation during training", times * tested * each * forward, how)
@@ -138,7 +144,7 @@ def evaluations_inside(every: float, split: str) -> int:
 @parts.register
 def _(spec: EvaluateSpec, survivors: float = ASSUMED_SURVIVORS) -> tuple[Part, ...]:
     forward = count(spec.model, spec.dataset).forward_flops
-    tested = spec.images or shape(spec.dataset).split_images(spec.split)
+    tested = shape(spec.dataset).tested(spec.images, spec.split)
     each = evaluation_passes(spec.attack, survivors)
     how = f"{tested:,} images x {each:g} passes x {forward:.4g} FLOP"
     if spec.attack["kind"] == "autoattack":

@@ -39,9 +39,9 @@ class DatasetShape:
         """One stored uint8 image with its int64 label."""
         return self.pixel_bytes + 8
 
-    def split_images(self, split: str) -> int:
-        """Images of a split that evaluations use."""
-        return self.validation_images if split == "validation" else self.test_images
+    def tested(self, images: int | None, split: str) -> int:
+        """Images that an evaluation looks at: so many, or all of its split."""
+        return images or (self.validation_images if split == "validation" else self.test_images)
 
 
 #: The validation slice is 1,024 training images, as many as Gowal et al. 2020 hold out, and Bartoldson et al. 2024

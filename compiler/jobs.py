@@ -291,7 +291,7 @@ class Workshop:
         )
 
     def _tested(self, evaluation: Evaluation) -> int:
-        return evaluation.images or shape(self.dataset).split_images(evaluation.split)
+        return shape(self.dataset).tested(evaluation.images, evaluation.split)
 
     def _training(self, cell: Cell) -> Mould:
         """The trainings of one network by one recipe: their images, steps and seeds differ."""

@@ -9,9 +9,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from isoloss.compiler.architectures import count
+from isoloss.compiler.components import component
 
 if TYPE_CHECKING:
     from isoloss.compiler.plan import Component
+    from isoloss.dsl.study import Recipe
 
 #: Outer passes per loss, and the share of images that its attack runs on: clean and adversarial forwards and
 #: their backwards. trades: 2 forwards + 4 for backwards through both, after an attack of 2K and its clean
@@ -59,6 +61,11 @@ def passes(loss: Component, attack: Component, perturb: Component = NO_PERTURB) 
     outer, attacked = OUTER_PASSES[loss["kind"]]
     clean = attack["kind"] != "none" and attack.get("loss", CLIMBED.get(loss["kind"])) in CLEAN
     return outer + attacked * (attack_passes(attack) + clean) + _perturbed(loss, perturb)
+
+
+def of_recipe(recipe: Recipe) -> float:
+    """The passes of a declared recipe."""
+    return passes(component(recipe.loss), component(recipe.attack), component(recipe.perturb))
 
 
 def _perturbed(loss: Component, perturb: Component) -> float:

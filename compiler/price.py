@@ -188,13 +188,12 @@ def launches(spec: Spec, survivors: float = ASSUMED_SURVIVORS) -> float:
         training = spec.train_steps * recipe_passes(spec.recipe) * layers
         if spec.evaluation is None:
             return training
-        images = spec.evaluation["images"] or shape(spec.dataset).split_images(spec.evaluation["split"])
-        batches = -(-images // EVALUATION_BATCH)
-        each = evaluation_passes(spec.evaluation["attack"]) * batches * layers
-        return training + evaluations_inside(spec.evaluation["every"], spec.evaluation["split"]) * each
+        split = spec.evaluation["split"]
+        images = shape(spec.dataset).tested(spec.evaluation["images"], split)
+        each = batched_passes(spec.evaluation["attack"], images) * layers
+        return training + evaluations_inside(spec.evaluation["every"], split) * each
     if isinstance(spec, EvaluateSpec):
-        images = spec.images or shape(spec.dataset).split_images(spec.split)
-        passes = evaluation_passes(spec.attack, survivors) * -(-images // EVALUATION_BATCH)
+        passes = batched_passes(spec.attack, shape(spec.dataset).tested(spec.images, spec.split), survivors)
         return (passes + alarm_passes(spec.attack["kind"])) * count(spec.model, spec.dataset).layers
     if isinstance(spec, GenerateSpec):
         network = spec.denoiser.get("network")
@@ -204,6 +203,11 @@ def launches(spec: Spec, survivors: float = ASSUMED_SURVIVORS) -> float:
     if isinstance(spec, DenoiserSpec | DiscriminatorSpec):
         return float(spec.train_steps * TRAINING_PASSES * count_unet(spec.network, spec.dataset).layers)
     return 1
+
+
+def batched_passes(attack: Component, images: int, survivors: float = ASSUMED_SURVIVORS) -> float:
+    """Passes over a batch of an evaluation of so many images, without alarms."""
+    return evaluation_passes(attack, survivors) * -(-images // EVALUATION_BATCH)
 
 
 def storage_bytes(spec: Spec) -> float | None:

@@ -84,12 +84,11 @@ def test_passes(study: Study, each: Allocate) -> float:
     recipe = next(r for r in study.recipes if r.name == each.recipe)
     total = 0.0
     for test in each.evaluate:
-        images = test.images or pixels.split_images(test.split)
-        total += images * cost.evaluation_passes(component(test.attack), 1.0)
-        total += min(images, cost.ALARM_IMAGES) * cost.alarm_passes(test.attack.kind)
+        images = pixels.tested(test.images, test.split)
+        total += cost.job_passes(component(test.attack), images, survivors=1.0)
     if recipe.evaluate is not None:
         test = next(e for e in study.evaluations if e.name == recipe.evaluate.evaluation)
-        images = test.images or pixels.split_images(test.split)
+        images = pixels.tested(test.images, test.split)
         times = cost.evaluations_inside(recipe.evaluate.every, test.split)
         total += times * images * cost.evaluation_passes(component(test.attack), 1.0)
     return total
@@ -98,8 +97,7 @@ def test_passes(study: Study, each: Allocate) -> float:
 def _forward(study: Study, recipe_name: str, flops_per_image: float) -> float:
     """Forward FLOPs of the network that costs so much to train by a recipe."""
     recipe = next(r for r in study.recipes if r.name == recipe_name)
-    rule = passes.passes(component(recipe.loss), component(recipe.attack), component(recipe.perturb))
-    return flops_per_image / rule
+    return flops_per_image / passes.of_recipe(recipe)
 
 
 def _images(
