@@ -93,7 +93,7 @@ class RunJobs:
 
 
 class Workshop:
-    """Makes sources and jobs; equal things are made once and shared."""
+    """Makes the sources of jobs; equal things are made once and shared."""
 
     def __init__(self, study: Study, pricer: Pricer) -> None:
         self.study = study
@@ -267,14 +267,29 @@ class Workshop:
             kit = self._kits[key] = self._kit(cell)
         data, needs = self.data(cell.generator, cell.drawn)
         (before, after), make = kit.name, maker(Facts)
-        space = self.generators[cell.generator].features.kind
-        run = cell.params, cell.drawn, cell.flops_per_image, cell.generator, cell.fid, space, cell.grid, None
+        drawn, space = cell.drawn, self.generators[cell.generator].features.kind
+        facts = [
+            make(
+                params=cell.params,
+                images=drawn,
+                flops_per_image=cell.flops_per_image,
+                generator=cell.generator,
+                fid=cell.fid,
+                features=space,
+                grid=cell.grid,
+                allocation=None,
+                evaluation=name,
+                metric=metric,
+                licence=None,
+            )
+            for name, metric in kit.measured
+        ]
         return maker(Setup)(
             kit,
             f"{before}/{cell.generator}/{short(cell.images)}{after}",
             kit.training.narrowed(data, cell.train_steps),
             needs,
-            tuple([make(*run, *measured, None) for measured in kit.measured]),
+            tuple(facts),
             self.fid(cell.generator),
         )
 
@@ -340,7 +355,8 @@ class Workshop:
             self._tests[recipe] = every
         return self._tests[recipe]
 
-    def facts(self, cell: Cell, evaluation: Evaluation | None, allocation: str | None = None) -> Facts:
+    def facts(self, cell: Cell, evaluation: Evaluation | None, allocation: str) -> Facts:
+        """Of an allocation's training, or of one of its tests."""
         tested = evaluation or next(iter(self.tests(cell.recipe)), None)
         return Facts(
             params=cell.params,
@@ -349,7 +365,6 @@ class Workshop:
             generator=cell.generator,
             fid=cell.fid,
             features=self.generators[cell.generator].features.kind,
-            grid=None if allocation else cell.grid,
             allocation=allocation,
             evaluation=evaluation.name if evaluation else None,
             metric=self._metric(cell.recipe, tested) if tested else None,
