@@ -23,18 +23,17 @@ from isoloss.compiler.answering import (
     reach,
     tidy,
 )
-from isoloss.compiler.cells import Cell, span_of
+from isoloss.compiler.cells import Cell
 from isoloss.compiler.clock import Clock
 from isoloss.compiler.components import component, component_text, metric_name
 from isoloss.compiler.fits import Fitted, known_range
 from isoloss.compiler.jobs import Source, short
+from isoloss.compiler.laws.arrays import Bools, Floats
 from isoloss.compiler.nearest import nearest, per_image_rule
 from isoloss.compiler.objectives import (
     MOST_IMAGES,
     Allowed,
-    Bools,
     Chosen,
-    Floats,
     Offer,
     Predictor,
     Search,
@@ -43,7 +42,7 @@ from isoloss.compiler.objectives import (
 )
 from isoloss.compiler.plan import Answer, DeviceProfile, Facts, Range, State
 from isoloss.compiler.reserve import Kept, test_passes
-from isoloss.compiler.shards import FIRST
+from isoloss.compiler.shards import first
 from isoloss.compiler.steps import Steps
 from isoloss.compiler.totals import bill_flops
 from isoloss.compiler.words import flop_text, time_text
@@ -117,7 +116,7 @@ class Allocations:
     def _offer(self, name: str, law: Predictor) -> Offer:
         fid, limit = self.background.fid(name), self.shop.supply(name).unique
         assert fid is not None, "a generator is offered once its quality is known"
-        count = FIRST if limit is None else min(FIRST, limit)
+        count = first(limit)
         makers = [self.shop.sources[id] for id in self.shop.data(name, count)[1]]
         prices = [self.shop.pricer.cost(source.spec) for source in makers]
         return Offer(
@@ -207,7 +206,7 @@ class Allocations:
     ) -> None:
         severity = "error" if error else "warning"
         self.problems.append(
-            Diagnostic(code, headline, span_of(question.origin), help=(help,), severity=severity)  # type: ignore[arg-type]
+            Diagnostic(code, headline, question.origin.span, help=(help,), severity=severity)  # type: ignore[arg-type]
         )
 
     # The run.

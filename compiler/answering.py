@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 
 from isoloss.compiler import plan
+from isoloss.compiler.accuracy import AccuracyFit
 from isoloss.compiler.cells import Cell
 from isoloss.compiler.components import component
 from isoloss.compiler.fits import Fitted, known_range
@@ -108,9 +109,14 @@ def of_error(laws: Sequence[Fitted]) -> bool:
     return any(f.declared.metric == "accuracy" for f in laws)
 
 
+def accuracy_line(laws: Sequence[Fitted]) -> AccuracyFit | None:
+    """The line from loss to accuracy of the first law that has one."""
+    return next((f.accuracy for f in laws if f.accuracy is not None), None)
+
+
 def accuracy_at(laws: Sequence[Fitted], loss: Range | None) -> Range | None:
     """The accuracy that goes with a predicted loss, by the line of the finished runs; None without one."""
-    line = next((f.accuracy for f in laws if f.accuracy is not None), None)
+    line = accuracy_line(laws)
     if line is None or loss is None or not math.isfinite(loss.low + loss.high):
         return None
     return tidy(line.predict(loss))
@@ -143,7 +149,7 @@ def reach(
             what = "compute" if name == "flops" else name
             times = f"{value / largest:.3g} times the {what} of the largest run"
             notes.append(f"extrapolates to {times}: nothing measured says that its law holds there")
-    line = next((f.accuracy for f in laws if f.accuracy is not None), None)
+    line = accuracy_line(laws)
     if line is not None and loss is not None and line.loss_range is not None and line.beyond(loss.mid):
         low, high = line.loss_range
         notes.append(f"accuracy is read beyond the losses it was seen at, {low:.4g} to {high:.4g}")

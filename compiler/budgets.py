@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
-from isoloss.compiler.cells import span_of
 from isoloss.compiler.datasets import SHAPES
 from isoloss.compiler.design import Choice
 from isoloss.compiler.plan import Cost, DeviceProfile, Job
@@ -27,7 +26,7 @@ def check(
 ) -> list[Diagnostic]:
     """Whether the compute budget can hold at all, after the choice. `pinned`: FLOPs of pinned runs."""
     budget = study.budget
-    limit, span = budget.compute_flops, span_of(budget.origin)
+    limit, span = budget.compute_flops, budget.origin.span
     if limit is None:
         return []
     if reserved > limit:
@@ -56,7 +55,7 @@ def check(
 def after(study: Study, jobs: Sequence[Job], total: Cost, profile: DeviceProfile) -> Iterator[Diagnostic]:
     """What the finished plan says about storage, memory and walltime."""
     budget = study.budget
-    span = span_of(budget.origin)
+    span = budget.origin.span
     if budget.storage_bytes is not None and (total.storage_bytes or 0) > budget.storage_bytes:
         headline = (
             f"the plan stores {bytes_text(total.storage_bytes or 0)}, "

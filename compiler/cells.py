@@ -16,17 +16,15 @@ from isoloss.compiler.architectures import FAMILIES, count
 from isoloss.compiler.combinations import Combinations
 from isoloss.compiler.components import call_text, component
 from isoloss.compiler.datasets import SHAPES, DatasetShape, shape
-from isoloss.compiler.features import bad_features
+from isoloss.compiler.features import check_features
 from isoloss.compiler.groups import bad_group
-from isoloss.compiler.networks import bad_networks
+from isoloss.compiler.networks import check_networks
 from isoloss.compiler.rules import Known, Rule
 from isoloss.compiler.sources import Supply, check_sources, supply
 from isoloss.compiler.spaces import check_conditions
-from isoloss.dsl.diagnostics import Diagnostic, Span
+from isoloss.dsl.diagnostics import Diagnostic
 from isoloss.dsl.frozen import dataclass, field, maker
 from isoloss.dsl.study import Axis, Call, Grid, Origin, Recipe, Study, Value
-
-_SIZES = ("each level after the first halves the image; its channels are `channels` times its multiplier",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,16 +96,15 @@ def expand(study: Study, fids: Mapping[str, float] | None = None) -> tuple[list[
     be,
     G107 a model that the dataset or family doesn't allow, G108 a dataset without a shape, G109 and G110 sources
     of images that the dataset doesn't have (sources.py), G111 a generator's network that the images don't allow,
-    G112 a condition on FIDs of different feature spaces, G113 batch-norm groups that don't divide the batch."""
+    G112 a condition on FIDs of different feature spaces, G113 batch-norm groups that don't divide the batch, G114 a
+    quality that can't be measured."""
     cells: list[Cell] = []
     problems: list[Diagnostic] = list(check_conditions(study))
     if study.dataset.kind not in SHAPES:
         return [], [_dataset_unknown(study)]
     problems.extend(check_sources(study, shape(component(study.dataset))))
-    for origin, headline in bad_networks(study):
-        problems.append(Diagnostic("G111", headline, span_of(origin), help=_SIZES))
-    for origin, headline, help in bad_features(study):
-        problems.append(Diagnostic("G114", headline, span_of(origin), help=(help,)))
+    problems.extend(check_networks(study))
+    problems.extend(check_features(study))
     for grid in study.grids:
         found = _Expansion(study, grid, fids or {})
         cells.extend(found.run())
@@ -336,7 +333,7 @@ class _Expansion:
 
     def _problem(self, code: str, headline: str, *help: str, severity: str = "error") -> None:
         self.problems.append(
-            Diagnostic(code, headline, span_of(self.grid.origin), help=help, severity=severity)  # type: ignore[arg-type]
+            Diagnostic(code, headline, self.grid.origin.span, help=help, severity=severity)  # type: ignore[arg-type]
         )
 
 
@@ -373,13 +370,6 @@ def _covered(used: Sequence[Mapping[str, Value]]) -> str:
             low, high = f"{values[0]:,}", f"{values[-1]:,}"
             said.append(f"{name} = {low}" if low == high else f"{name} from {low} to {high}")
     return ", ".join(said) or "every cell"
-
-
-def span_of(origin: Origin) -> Span | None:
-    """Where a declaration begins, as a diagnostic's place; None for studies built in Python."""
-    if not origin.file:
-        return None
-    return Span(origin.file, origin.line, origin.column, origin.line, origin.column + 1)
 
 
 def _dataset_unknown(study: Study) -> Diagnostic:

@@ -17,8 +17,9 @@ from isoloss.compiler import cost, passes
 from isoloss.compiler.components import component
 from isoloss.compiler.datasets import shape
 from isoloss.compiler.jobs import Source, Workshop
+from isoloss.compiler.laws.arrays import Floats
 from isoloss.compiler.nearest import Network
-from isoloss.compiler.objectives import MOST_IMAGES, Floats, Offer
+from isoloss.compiler.objectives import MOST_IMAGES, Offer
 from isoloss.compiler.plan import DeviceProfile
 from isoloss.compiler.price import Pricer, batched_passes
 from isoloss.compiler.scaling import SCALING, widest_job

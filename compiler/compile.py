@@ -14,7 +14,7 @@ from itertools import chain
 from isoloss.compiler import budgets
 from isoloss.compiler.allocations import Allocations, JobRequest, Made
 from isoloss.compiler.answering import Answering
-from isoloss.compiler.cells import Cell, expand, span_of
+from isoloss.compiler.cells import Cell, expand
 from isoloss.compiler.dag import order
 from isoloss.compiler.design import Candidate, Choice, ComputeBudget, choose
 from isoloss.compiler.design.choice import total_flops
@@ -99,7 +99,7 @@ class _Compilation:
         self.problems.extend(budgets.check(study, choice, reserve, len(candidates), self.pinned_flops))
         self.problems.extend(choice.problems)
         self.kept = opened(self.kept, study, choice.flops)
-        span = span_of(study.budget.origin)
+        span = study.budget.origin.span
         self.problems.extend(Diagnostic("B105", note, span, severity="note") for note in choice.notes)
         if self._failed():
             return None, self.problems
@@ -138,8 +138,7 @@ class _Compilation:
         sources: dict[str, Source] = {}
         for each in chosen:
             fid, name = each.setup.fid, each.cell.generator
-            shared = self.shop.closure((*each.train.needs, *((fid.id,) if fid else ())))
-            sources.update((id, self.shop.sources[id]) for id in shared)
+            sources.update((id, self.shop.sources[id]) for id in self.shop.closure(each.shared))
             sources.update((source.id, source) for source in each.sources)
             mine = (sources[id].spec for id in (*each.train.needs, *(fid.needs if fid else ())))
             mix = mixed(self.shop.generators[name])
@@ -213,8 +212,7 @@ class _Compilation:
         self, each: RunJobs, known: dict[tuple[str, ...], tuple[tuple[str, float], ...]]
     ) -> tuple[tuple[str, float], ...]:
         """(id, FLOPs) of the jobs that a run needs beside its own; equal for runs with the same needs."""
-        fid = each.setup.fid
-        needs = (*each.train.needs, *((fid.id,) if fid else ()))
+        needs = each.shared
         if needs not in known:
             sources = [self.shop.sources[id] for id in self.shop.closure(needs)]
             known[needs] = tuple((s.id, bill_flops(self.shop.pricer.cost(s.spec))) for s in sources)

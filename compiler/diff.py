@@ -82,10 +82,8 @@ def diff(before: Plan, after: Plan) -> PlanDiff:
         moved=moved,
         same=sum(1 for id in new if id in old),
         flops=bill_flops(last) - bill_flops(first),
-        usd=None if first.usd is None or last.usd is None else last.usd.mid - first.usd.mid,
-        seconds=None
-        if first.seconds is None or last.seconds is None
-        else last.seconds.mid - first.seconds.mid,
+        usd=_later(_mid(first.usd), _mid(last.usd)),
+        seconds=_later(_mid(first.seconds), _mid(last.seconds)),
         makespan_seconds=_later(_makespan(before), _makespan(after)),
         fields=_fields(replaced),
         answers=tuple(_answers(before, after)),
@@ -95,6 +93,10 @@ def diff(before: Plan, after: Plan) -> PlanDiff:
 def _makespan(plan: Plan) -> float | None:
     made = plan.budget.get("schedule")
     return None if not made else float(made["makespan_seconds"])
+
+
+def _mid(value: Range | None) -> float | None:
+    return None if value is None else value.mid
 
 
 def _later(before: float | None, after: float | None) -> float | None:

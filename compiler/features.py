@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from isoloss.compiler.components import component
 from isoloss.compiler.datasets import shape
+from isoloss.dsl.diagnostics import Diagnostic
 from isoloss.dsl.frozen import dataclass
-from isoloss.dsl.study import Generator, Origin, Study
+from isoloss.dsl.study import Generator, Study
 
 if TYPE_CHECKING:
     from isoloss.compiler.plan import Component
@@ -49,26 +50,19 @@ def dimensions(features: Component, dataset: Component) -> int | None:
 IMAGES_PER_FEATURE = 2
 
 
-def bad_features(study: Study) -> Iterator[tuple[Origin, str, str]]:
-    """(where the generator stands, a headline, a help) for each quality that is asked for and can't be measured.
-    Raises KeyError for a dataset without a shape."""
+def check_features(study: Study) -> Iterator[Diagnostic]:
+    """G114: a quality that is asked for and can't be measured. Raises KeyError for a dataset without a shape."""
     dataset = component(study.dataset)
     asked = _asked(study)
     for generator in study.generators:
         if generator.fid is None and generator.name in asked:
             for headline, help in _problems(generator, dataset):
-                yield generator.origin, headline, help
+                yield Diagnostic("G114", headline, generator.origin.span, help=(help,))
 
 
 def _asked(study: Study) -> set[str]:
     """Generators whose quality somebody wants to know."""
-    columns = (
-        (axis.names.index("generator"), axis.values)
-        for grid in study.grids
-        for axis in grid.axes
-        if "generator" in axis.names
-    )
-    named = {str(row[index]) for index, rows in columns for row in rows}
+    named = {str(name) for grid in study.grids for name in grid.values("generator")}
     named.update(forecast.generator for forecast in study.forecasts if forecast.generator is not None)
     return named.union(*(allocation.generators for allocation in study.allocations))
 

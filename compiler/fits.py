@@ -12,7 +12,6 @@ from typing import Any
 
 from isoloss.compiler import plan
 from isoloss.compiler.accuracy import AccuracyFit, fit_accuracy
-from isoloss.compiler.cells import span_of
 from isoloss.compiler.fit import FitOptions, fit_law
 from isoloss.compiler.laws.fitted import LawFit
 from isoloss.compiler.laws.points import Points
@@ -133,7 +132,7 @@ def select(wanted: RunSet, by_grid: Mapping[str, Sequence[Run]]) -> tuple[list[R
 
 
 def _check_members(declared: Fit, members: Sequence[Run]) -> list[Diagnostic]:
-    span = span_of(declared.origin)
+    span = declared.origin.span
     metrics = sorted({run.metric for run in members if run.metric is not None})
     if len(metrics) > 1:
         listed = ", ".join(f"`{m}`" for m in metrics)

@@ -88,6 +88,12 @@ class RunJobs:
         return seeded(self.setup.name, self.cell.seed)
 
     @property
+    def shared(self) -> tuple[str, ...]:
+        """Ids of what it needs beside its own jobs: what makes its images, and what measures them."""
+        fid = self.setup.fid
+        return self.train.needs if fid is None else (*self.train.needs, fid.id)
+
+    @property
     def sources(self) -> tuple[Source, ...]:
         return self.train, *self.tests
 
@@ -459,12 +465,7 @@ def seeded(name: str, seed: int) -> str:
 
 def varied_settings(grid: Grid) -> frozenset[str]:
     """Which of recipe, batch and lr the grid's axes give more than one value."""
-    columns = ((name, i, axis.values) for axis in grid.axes for i, name in enumerate(axis.names))
-    return frozenset(
-        name
-        for name, i, values in columns
-        if name in ("recipe", "batch", "lr") and len({row[i] for row in values}) > 1
-    )
+    return frozenset(name for name in ("recipe", "batch", "lr") if len(set(grid.values(name))) > 1)
 
 
 def short(number: float) -> str:

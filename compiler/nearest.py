@@ -8,16 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from isoloss.compiler import passes as cost_rule
 from isoloss.compiler.architectures import count, members
+from isoloss.compiler.laws.arrays import Floats
 from isoloss.compiler.plan import Component
-
-Floats: TypeAlias = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Can a study's images have the networks that its generators ask for? Study -> what can't be built, and why.
+"""Can a study's images have the networks that its generators ask for? Study -> diagnostics.
 
 Runs where cells are expanded, before anything is priced. Pure."""
 
@@ -8,12 +8,14 @@ from collections.abc import Iterator
 
 from isoloss.compiler.architectures.unet import count_unet, network_of
 from isoloss.compiler.components import component
-from isoloss.dsl.study import Call, Generator, Origin, Study
+from isoloss.dsl.diagnostics import Diagnostic
+from isoloss.dsl.study import Call, Generator, Study
+
+_SIZES = "each level after the first halves the image; its channels are `channels` times its multiplier"
 
 
-def bad_networks(study: Study) -> Iterator[tuple[Origin, str]]:
-    """(where the generator stands, a headline) for each network that can't be built. Raises KeyError for a
-    dataset without a shape."""
+def check_networks(study: Study) -> Iterator[Diagnostic]:
+    """G111: a network that can't be built. Raises KeyError for a dataset without a shape."""
     dataset = component(study.dataset)
     seen: set[Call] = set()
     for generator in study.generators:
@@ -24,7 +26,8 @@ def bad_networks(study: Study) -> Iterator[tuple[Origin, str]]:
             try:
                 count_unet(network_of(component(call), kind, 0), dataset)
             except ValueError as error:
-                yield generator.origin, f"no `{call.kind}` for generator `{generator.name}`: {error}"
+                headline = f"no `{call.kind}` for generator `{generator.name}`: {error}"
+                yield Diagnostic("G111", headline, generator.origin.span, help=(_SIZES,))
 
 
 def _asked(generator: Generator) -> Iterator[tuple[Call, str]]:

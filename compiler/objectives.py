@@ -12,16 +12,14 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
+from isoloss.compiler.laws.arrays import Bools, Floats
 from isoloss.compiler.laws.fitted import LawFit
 from isoloss.compiler.nearest import Network
 from isoloss.compiler.portfolio import Portfolio
 from isoloss.compiler.shards import DOUBLED, FIRST, LARGEST
 
 Predictor: TypeAlias = LawFit | Portfolio
-Floats: TypeAlias = NDArray[np.float64]
-Bools: TypeAlias = NDArray[np.bool_]
 
 #: Where images end that a run may draw: beyond any compute there is.
 MOST_IMAGES = 1e18

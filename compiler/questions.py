@@ -16,7 +16,6 @@ from isoloss.compiler.answering import (
     reach,
     tidy,
 )
-from isoloss.compiler.cells import span_of
 from isoloss.compiler.fits import Fitted
 from isoloss.compiler.nearest import per_image_rule
 from isoloss.compiler.plan import Answer, Range
@@ -80,7 +79,7 @@ class Forecasts:
             headline = f"forecast `{question.name}` is known to {width:.2%}, not within {question.within:.2%}"
             helps = ("more runs nearer to its compute, more seeds, or a wider `within`",)
             self.problems.append(
-                Diagnostic("L504", headline, span_of(question.origin), help=helps, severity="warning")
+                Diagnostic("L504", headline, question.origin.span, help=helps, severity="warning")
             )
 
     def _recipe_of(self, laws: Sequence[Fitted]) -> str | None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from fractions import Fraction
 
 from isoloss.compiler.datasets import DatasetShape
-from isoloss.dsl.diagnostics import Diagnostic, Span
+from isoloss.dsl.diagnostics import Diagnostic
 from isoloss.dsl.frozen import dataclass
 from isoloss.dsl.study import Generator, Study
 
@@ -57,8 +57,7 @@ def check_sources(study: Study, shape: DatasetShape) -> Iterator[Diagnostic]:
     """G109: more real images than there are. G110: a mix where real images are made when asked for."""
     kind, most = study.dataset.kind, shape.train_images
     for generator in study.generators:
-        at = generator.origin
-        span = Span(at.file, at.line, at.column, at.line, at.column + 1) if at.file else None
+        span = generator.origin.span
         if is_real(generator) and most is not None and (generator.images or 0) > most:
             headline = (
                 f"`{generator.name}` has {generator.images:,} images, `{kind}` has {most:,} to train on"

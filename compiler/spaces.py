@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-from isoloss.dsl.diagnostics import Diagnostic, Span
+from isoloss.dsl.diagnostics import Diagnostic
 from isoloss.dsl.study import (
     Allocate,
     Conditional,
@@ -31,7 +31,7 @@ def spaces_of(study: Study) -> dict[str, str | None]:
     return {g.name: None if g.fid == 0 else g.features.kind for g in study.generators}
 
 
-def mixed(generators: Iterable[str], spaces: Mapping[str, str | None]) -> dict[str, list[str]]:
+def several_spaces(generators: Iterable[str], spaces: Mapping[str, str | None]) -> dict[str, list[str]]:
     """Space -> generators, where these are of more than one; else empty."""
     found: dict[str, list[str]] = {}
     for name in dict.fromkeys(generators):
@@ -55,7 +55,7 @@ def check_conditions(study: Study) -> Iterator[Diagnostic]:
     """Of every grid: its filters, its recipes' rules, and the run sets that filter its cells."""
     spaces = spaces_of(study)
     for grid in study.grids:
-        found = mixed(_generators(grid), spaces)
+        found = several_spaces(map(str, grid.values("generator")), spaces)
         if not found:
             continue
         for what, expression, origin in _expressions(study, grid):
@@ -63,7 +63,7 @@ def check_conditions(study: Study) -> Iterator[Diagnostic]:
                 yield Diagnostic(
                     "G112",
                     f"{what} compares FIDs of different feature spaces: {_listed(found)}",
-                    _span(origin),
+                    origin.span,
                     help=(
                         "filter by name: `generator in [edm5, edm20]`",
                         "or measure all of them in one space: `features = …` in each generator",
@@ -71,16 +71,10 @@ def check_conditions(study: Study) -> Iterator[Diagnostic]:
                 )
 
 
-def _generators(grid: Grid) -> list[str]:
-    columns = ((axis.names.index("generator"), axis) for axis in grid.axes if "generator" in axis.names)
-    return [str(row[index]) for index, axis in columns for row in axis.values]
-
-
 def _expressions(study: Study, grid: Grid) -> Iterator[tuple[str, Expr, Origin]]:
     for condition in grid.where:
         yield f"`where` of grid `{grid.name}`", condition, grid.origin
-    recipes = {str(row[axis.names.index("recipe")]) for axis in grid.axes if "recipe" in axis.names
-               for row in axis.values}  # fmt: skip
+    recipes = grid.values("recipe")
     for recipe in study.recipes:
         if recipe.name in recipes:
             yield f"`batch` of recipe `{recipe.name}`", recipe.batch, recipe.origin
@@ -119,14 +113,14 @@ def check_fit(
     declared: Fit, generators: Collection[str], spaces: Mapping[str, str | None]
 ) -> list[Diagnostic]:
     """Whether a fit whose law uses quality would see FIDs of two spaces."""
-    found = mixed(generators, spaces)
+    found = several_spaces(generators, spaces)
     if not found:
         return []
     return [
         Diagnostic(
             "L506",
             f"fit `{declared.name}` mixes FIDs of different feature spaces: {_listed(found)}",
-            _span(declared.origin),
+            declared.origin.span,
             help=(
                 "keep the runs of one space, `(runs where generator in [...])`: constants of one space mean "
                 "nothing in another",
@@ -154,7 +148,7 @@ def check_question(
         listed = " and ".join(f"`{_metric(space)}`" for space in known)
         headline = f"the laws of {kind} `{question.name}` are fitted in different feature spaces: {listed}"
         alone = "ask each law by itself, for a quality of its own space"
-        return [Diagnostic("L507", headline, _span(question.origin), help=(alone,))]
+        return [Diagnostic("L507", headline, question.origin.span, help=(alone,))]
     pairs = ((asked, of, space) for asked, of in wanted for space in known if asked not in (None, space))
     asked, of, other = next(pairs, (None, "", None))
     if other is None or asked is None:
@@ -167,14 +161,7 @@ def check_question(
         f"ask for a generator of that space, or state the quality in it: `fid = … features = {other}`",
         "`fid = 0` is real data in every space",
     )
-    return [Diagnostic("L507", headline, _span(question.origin), help=helps)]
-
-
-def _span(origin: Origin) -> Span | None:
-    # Late: cells.py imports this module.
-    from isoloss.compiler.cells import span_of
-
-    return span_of(origin)
+    return [Diagnostic("L507", headline, question.origin.span, help=helps)]
 
 
 def _metric(space: str) -> str:

@@ -11,8 +11,9 @@ import numpy as np
 from isoloss.compiler.cells import Cell
 from isoloss.compiler.datasets import shape
 from isoloss.compiler.jobs import Workshop
+from isoloss.compiler.laws.arrays import Floats
 from isoloss.compiler.nearest import Network
-from isoloss.compiler.objectives import Chosen, Floats, Offer
+from isoloss.compiler.objectives import MOST_IMAGES, Chosen, Offer
 from isoloss.compiler.rules import Rule
 from isoloss.dsl.study import Allocate, Call, Const, Value
 
@@ -36,7 +37,7 @@ class Steps:
             return None
         steps = math.ceil(chosen.images / batch - 1e-9) if up else int(chosen.images / batch)
         if self.question.compete:
-            steps = min(steps, int(min(offer.unique, 1e18) / batch))
+            steps = min(steps, int(min(offer.unique, MOST_IMAGES) / batch))
         if steps < 1:
             return int(batch)
         return Cell(

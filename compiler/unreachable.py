@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from isoloss.compiler.answering import of_error
+from isoloss.compiler.answering import accuracy_line, of_error
 from isoloss.compiler.clock import Clock
 from isoloss.compiler.fits import Fitted
 from isoloss.compiler.objectives import Offer, Search
@@ -45,7 +45,7 @@ def loss_of(laws: Sequence[Fitted], accuracy: float) -> float:
     """The loss, or the error, that goes with an accuracy by the laws' line; nan without one that falls."""
     if of_error(laws):
         return 1 - accuracy
-    line = next((f.accuracy for f in laws if f.accuracy is not None), None)
+    line = accuracy_line(laws)
     if line is None or not line.slope < 0:
         return math.nan
     return (accuracy - line.intercept) / line.slope
@@ -56,7 +56,7 @@ def _accuracy(
 ) -> tuple[str, str]:
     reached = {}
     for name, loss in best.items():
-        line = next((f.accuracy for f in laws[name] if f.accuracy is not None), None)
+        line = accuracy_line(laws[name])
         if of_error(laws[name]):
             reached[name] = 1 - loss
         elif line is not None:

@@ -27,20 +27,18 @@ def check_call(slot: Slot, node: ast.Expression, scope: Scope) -> Call | Bad:
             return wrong_type(slot, node, scope)
     term = find_term(slot.family, name.text)
     if term is None:
-        allowed = [t.name for t in terms(slot.family)]
-        if slot.absent:
-            allowed.append(slot.absent)
-        article = "an" if slot.family[0] in "aeiou" else "a"
-        scope.report.add(
-            "N103",
-            f"`{name.text}` is not {article} {slot.family}",
-            name.span,
-            f"not {article} {slot.family}",
-            did_you_mean(name.text, allowed),
-        )
-        return BAD
+        return unknown_term(slot, name, scope)
     given = _given(term, arguments, scope)
     return _filled(term, given, name, scope)
+
+
+def unknown_term(slot: Slot, name: ast.Name | ast.Path, scope: Scope) -> Bad:
+    """A name that the slot's family doesn't have."""
+    allowed = [t.name for t in terms(slot.family)] + ([slot.absent] if slot.absent else [])
+    kind = f"{'an' if slot.family[0] in 'aeiou' else 'a'} {slot.family}"
+    helps = did_you_mean(name.text, allowed)
+    scope.report.add("N103", f"`{name.text}` is not {kind}", name.span, f"not {kind}", helps)
+    return BAD
 
 
 def _given(term: Term, arguments: tuple[ast.Argument, ...], scope: Scope) -> dict[str, ast.Expression | Bad]:

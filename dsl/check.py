@@ -173,10 +173,7 @@ def _without_unused(study: Study, merged: Merged) -> Study:
 
 def _generators_named(study: Study) -> Iterator[str]:
     for grid in study.grids:
-        for axis in grid.axes:
-            if "generator" in axis.names:
-                index = axis.names.index("generator")
-                yield from (str(values[index]) for values in axis.values)
+        yield from map(str, grid.values("generator"))
         for condition in grid.where:
             yield from _texts(condition)
     for fit in study.fits:

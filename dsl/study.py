@@ -1,6 +1,6 @@
 """The checked meaning of a study file: names resolved, units converted, every default explicit.
 
-In: the AST, after checks.py. Out: what the compiler plans from. Pure data, no behaviour.
+In: the AST, after checks.py. Out: what the compiler plans from. Pure data.
 Units: compute in FLOP, time in seconds, sizes in bytes, money in the stated currency, percentages
 and accuracies in [0, 1]. Pixel fractions stay exact (`Fraction`) until a tensor is made."""
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+from isoloss.dsl.diagnostics import Span
 from isoloss.dsl.frozen import dataclass, field
 
 
@@ -18,6 +19,13 @@ class Origin:
     file: str = ""
     line: int = 0
     column: int = 0
+
+    @property
+    def span(self) -> Span | None:
+        """Where it begins, as a diagnostic's place; None for studies built in Python."""
+        if not self.file:
+            return None
+        return Span(self.file, self.line, self.column, self.line, self.column + 1)
 
 
 NOWHERE = Origin()
@@ -163,6 +171,11 @@ class Grid:
     axes: tuple[Axis, ...]  # always includes model, generator, images, recipe, seed (single-valued if fixed)
     where: tuple[Expr, ...]
     origin: Origin = _origin()
+
+    def values(self, name: str) -> list[Value]:
+        """What its axis gives `name`, in order; zipped with others as often as they say."""
+        axes = ((axis, axis.names.index(name)) for axis in self.axes if name in axis.names)
+        return [row[index] for axis, index in axes for row in axis.values]
 
 
 @dataclass(frozen=True)

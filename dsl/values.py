@@ -11,14 +11,14 @@ from typing import Any
 
 from isoloss.dsl import ast, units
 from isoloss.dsl.amounts import describe, evaluate_amount, show
-from isoloss.dsl.calls import check_call
+from isoloss.dsl.calls import check_call, unknown_term
 from isoloss.dsl.frozen import replace
 from isoloss.dsl.names import did_you_mean
 from isoloss.dsl.rules import check_condition, check_rule
 from isoloss.dsl.scope import BAD, Bad, Scope
 from isoloss.dsl.study import Call, Devices, Evaluation, RunSet, Schedule
 from isoloss.dsl.units import PHRASES, Amount
-from isoloss.dsl.vocabulary import DEVICES, TYPES, Slot, find_term, law_names, terms
+from isoloss.dsl.vocabulary import DEVICES, TYPES, Slot, find_term, law_names
 
 #: name of a value's checker -> the checker: (slot, unfolded node, scope) -> value or BAD.
 Checker = Callable[[Slot, ast.Expression, Scope], Any]
@@ -212,15 +212,7 @@ def _term(slot: Slot, node: ast.Expression, scope: Scope) -> Any:
         return wrong_type(slot, node, scope)
     if find_term(slot.family, node.text) is not None:
         return node.text
-    allowed = [t.name for t in terms(slot.family)] + ([slot.absent] if slot.absent else [])
-    scope.report.add(
-        "N103",
-        f"`{node.text}` is not a {slot.family}",
-        node.span,
-        f"not a {slot.family}",
-        did_you_mean(node.text, allowed),
-    )
-    return BAD
+    return unknown_term(slot, node, scope)
 
 
 def _call(slot: Slot, node: ast.Expression, scope: Scope) -> Any:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from isoloss.compiler.cells import span_of
 from isoloss.compiler.design.planner import Design, Situation, half_widths, least_half_width
 from isoloss.compiler.design.pool import spread_out
 from isoloss.compiler.design.target import Target, optimum
@@ -89,7 +88,7 @@ def _unreachable(made: Design, question: Forecast) -> Iterator[Diagnostic]:
             f"error, {around_text(noise)} together, stay",
             "ask for a wider `within`",
         )
-    yield Diagnostic("B110", headline, span_of(question.origin), help=helps, severity="warning")
+    yield Diagnostic("B110", headline, question.origin.span, help=helps, severity="warning")
 
 
 def _noise_width(s: Situation, key: tuple[str, str, str]) -> float:
@@ -199,7 +198,7 @@ def _compare(made: Design, question: Forecast, a: Target, b: Target) -> Iterator
     run = _cheapest_to_tell(made, a, b)
     settles = run.said() if run is not None else "no run up to the question's compute tells them apart"
     helps = (settles, "or state which law is believed: `law = NAME` in the forecast")
-    yield Diagnostic("B111", headline, span_of(question.origin), help=helps, severity="warning")
+    yield Diagnostic("B111", headline, question.origin.span, help=helps, severity="warning")
 
 
 def _joint_width(made: Design, question: Forecast, both: tuple[Target, Target]) -> float:
