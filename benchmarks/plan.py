@@ -34,7 +34,7 @@ from pathlib import Path
 from isoloss.compiler.cells import expand
 from isoloss.compiler.compile import compile_study
 from isoloss.compiler.devices import BUILT_IN
-from isoloss.compiler.plan import plan_to_json
+from isoloss.compiler.plan_json import plan_to_json
 from isoloss.compiler.totals import bill_flops
 from isoloss.dsl.load import load_study
 from isoloss.dsl.study import Axis, Call, Study

@@ -1,25 +1,21 @@
 """The plan and what comes back from it: the only bridge between compiler and runtime.
 
-In: what compile.py decided. Out: PLAN.json, all the runtime ever needs; and `Observation`, all the compiler
-ever learns. Imports nothing of ours. FLOP, seconds, bytes, currency units; accuracies in [0, 1].
+In: what compile.py decided. Out: `Plan`, all the runtime ever needs (as a file: plan_json.py); and `Observation`, all
+the compiler ever learns. Imports nothing of ours. FLOP, seconds, bytes, currency units; accuracies in [0, 1].
 
 Numbers in a spec that must stay exact (8/255) are strings "8/255"; `exact` reads them."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from fractions import Fraction
-from io import BytesIO
-from itertools import chain, groupby, islice, repeat
-from operator import attrgetter
 from typing import Any, Literal, cast
 
 import orjson
 
 FORMAT = "isoloss.plan/1"
-READABLE_JOBS = 2_000
 
 #: A registered thing as JSON: {"kind": "pgd", "norm": "linf", "eps": "8/255", "steps": 10, ...}.
 Component = Mapping[str, Any]
@@ -397,110 +393,6 @@ def frechet_space(metric: str) -> str | None:
     """The feature space of a Fréchet distance's typed name; None for every other measure."""
     space = metric.partition(" @ ")[2]
     return space if space and frechet_metric(space) == metric else None
-
-
-def plan_to_json(plan: Plan) -> bytes:
-    """PLAN.json, keys sorted: same plan, same bytes. Two-space indent up to READABLE_JOBS jobs and dropped cells;
-    nobody reads more, and the spaces are half of the text."""
-    option = orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE
-    if len(plan.jobs) + len(plan.dropped) <= READABLE_JOBS:
-        return orjson.dumps(plan, option=option | orjson.OPT_INDENT_2)
-    return _long_json(plan)
-
-
-def _long_json(plan: Plan) -> bytes:
-    """The bytes that orjson makes of a plan without indent, in half the time: jobs share recipes, models, costs,
-    and each is written once."""
-    text, known = BytesIO(), dict[int, bytes]()
-    for place, field_ in enumerate(fields(Plan)):
-        text.write(_key(field_.name, place))
-        if field_.name in ("jobs", "dropped"):
-            text.write(b"[")
-            for number, chunk in enumerate(_chunks(getattr(plan, field_.name))):
-                columns, end = _columns(chunk, b",", known)
-                rows = b"".join(chain.from_iterable(zip(*columns, repeat(end))))
-                text.write(rows if number else rows[1:])
-            text.write(b"]")
-        else:
-            text.write(orjson.dumps(getattr(plan, field_.name), option=orjson.OPT_SORT_KEYS))
-    text.write(b"}\n")
-    return text.getvalue()
-
-
-def _key(name: str, place: int) -> bytes:
-    return f'{"," if place else "{"}"{name}":'.encode()
-
-
-def _chunks(items: Sequence[Job | Dropped]) -> Iterator[list[Job | Dropped]]:
-    """Neighbours with the same kind of spec, so many at once as stay in a cache."""
-    for _, alike in groupby(items, key=lambda item: type(item.spec)):
-        while chunk := list(islice(alike, 128)):
-            yield chunk
-
-
-def _getters(cls: Any) -> tuple[tuple[str, bytes, Callable[[Any], Any]], ...]:
-    """Of each field of a class: its name, what stands before its value, how it is got."""
-    names = [f.name for f in fields(cls)]
-    return tuple((name, _key(name, place), attrgetter(name)) for place, name in enumerate(names))
-
-
-def _columns(
-    items: Sequence[Any], before: bytes, known: dict[int, bytes]
-) -> tuple[list[Iterable[bytes]], bytes]:
-    """The texts of objects of one class: a column for each field that differs between them, after one for what
-    stands before it; and what stands after the last."""
-    columns: list[Iterable[bytes]] = []
-    for name, key, get in _getters(type(items[0])):
-        before += key
-        values = list(map(get, items))
-        if name == "spec":
-            inner, before = _columns(values, before, known)
-            columns += inner
-            continue
-        texts = _texts(values, known)
-        if isinstance(texts, bytes):
-            before += texts
-        else:
-            columns += repeat(before), texts
-            before = b""
-    return columns, before + b"}"
-
-
-def _texts(values: list[Any], known: dict[int, bytes]) -> bytes | Iterable[bytes]:
-    """The JSON of each value, or once what all have in common. `known`: texts of objects that live as long as
-    the plan, by their id."""
-    first = values[0]
-    if isinstance(first, str) and values.count(first) == len(values):
-        return orjson.dumps(first)
-    if isinstance(first, str | int | float | tuple | None):
-        return _each_json(values)
-    ids = list(map(id, values))
-    new = {id_: value for id_, value in zip(ids, values, strict=True) if id_ not in known}
-    if new:
-        known.update(zip(new, _each_json(list(new.values())), strict=True))
-    return known[ids[0]] if ids.count(ids[0]) == len(ids) else map(known.__getitem__, ids)
-
-
-def _each_json(values: list[Any]) -> list[bytes]:
-    """The JSON of each value, in one call: many small ones cost much more."""
-    # No JSON without indent holds a bare newline.
-    lines = chain.from_iterable(zip(values, repeat(_NEWLINE)))
-    return orjson.dumps(list(lines), option=orjson.OPT_SORT_KEYS)[1:-3].split(b",\n,")
-
-
-_NEWLINE = orjson.Fragment(b"\n")
-
-
-def plan_from_json(text: bytes | str) -> Plan:
-    """Read and validate a plan. Raises pydantic.ValidationError (a ValueError) with the place of each fault."""
-    # pydantic loads only where a plan crosses a file boundary.
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(Plan).validate_json(text)
-
-
-def observations_to_json(observations: tuple[Observation, ...]) -> bytes:
-    return orjson.dumps(observations, option=orjson.OPT_SORT_KEYS)
 
 
 def observations_from_json(text: bytes | str) -> tuple[Observation, ...]:

@@ -21,8 +21,8 @@ from isoloss.compiler.plan import (
     Spec,
     TrainSpec,
     job_id,
-    plan_from_json,
 )
+from isoloss.compiler.plan_json import plan_from_json
 from isoloss.compiler.totals import totals
 from isoloss.dsl.diagnostics import Diagnostic, Span
 from isoloss.dsl.study_json import study_digest, study_from_json

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from isoloss.compiler.fit import fit_law
     from isoloss.compiler.laws.fitted import LawFit
     from isoloss.compiler.laws.points import Points
-    from isoloss.compiler.plan import Observation, Plan, plan_from_json, plan_to_json
+    from isoloss.compiler.plan import Observation, Plan
+    from isoloss.compiler.plan_json import plan_from_json, plan_to_json
     from isoloss.compiler.portfolio import Portfolio
     from isoloss.dsl.load import load_study
     from isoloss.dsl.study import Study
@@ -43,8 +44,8 @@ _HOMES = {
     "compile_study": "compiler.compile",
     "fit_law": "compiler.fit",
     "load_study": "dsl.load",
-    "plan_from_json": "compiler.plan",
-    "plan_to_json": "compiler.plan",
+    "plan_from_json": "compiler.plan_json",
+    "plan_to_json": "compiler.plan_json",
     "run_study": "loop",
     "study_from_json": "dsl.study_json",
     "study_to_json": "dsl.study_json",

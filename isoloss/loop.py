@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 
 from isoloss import ledger, planning
-from isoloss.compiler.plan import DeviceProfile, Job, Observation, Plan, plan_to_json
+from isoloss.compiler.plan import DeviceProfile, Job, Observation, Plan
+from isoloss.compiler.plan_json import plan_to_json
 from isoloss.dsl.diagnostics import Diagnostic
 from isoloss.dsl.report import with_source
 from isoloss.dsl.study import Study

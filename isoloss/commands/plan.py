@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     from isoloss.cli import show
     from isoloss.commands.paint import Paint
     from isoloss.commands.plan_screen import screen
-    from isoloss.compiler.plan import plan_to_json
+    from isoloss.compiler.plan_json import plan_to_json
     from isoloss.dsl.report import with_source
     from isoloss.planning import plan_of, write_text
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import orjson
 
-from isoloss.compiler.plan import Plan, Range, plan_from_json
+from isoloss.compiler.plan import Plan, Range
+from isoloss.compiler.plan_json import plan_from_json
 from isoloss.runtime.disk import storage
 
 

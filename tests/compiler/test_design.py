@@ -30,7 +30,8 @@ from isoloss.compiler.devices import BUILT_IN
 from isoloss.compiler.laws.arrays import Floats, Inputs
 from isoloss.compiler.laws.published import published
 from isoloss.compiler.laws.solve import constant_rule
-from isoloss.compiler.plan import Observation, Plan, plan_to_json
+from isoloss.compiler.plan import Observation, Plan
+from isoloss.compiler.plan_json import plan_to_json
 from isoloss.compiler.runs import Knowledge, Run
 from isoloss.compiler.totals import bill_flops
 from isoloss.dsl.codes import codes

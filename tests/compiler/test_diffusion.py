@@ -271,7 +271,7 @@ def test_the_example_names_every_job_by_its_meaning() -> None:
 
 
 def test_a_plan_with_networks_is_explained_drawn_and_read_back(tmp_path: Path) -> None:
-    from isoloss.compiler.plan import plan_to_json
+    from isoloss.compiler.plan_json import plan_to_json
 
     plan = generators(tmp_path, f"generator g {{ sampler = dg(steps = 5) denoiser = {NET} }}")
     read, problem = parse_plan(plan_to_json(plan), "PLAN.json")

@@ -17,7 +17,8 @@ from isoloss.compiler.fit import fit_law
 from isoloss.compiler.laws.fitted import LawFit
 from isoloss.compiler.laws.options import FitOptions
 from isoloss.compiler.laws.points import Points
-from isoloss.compiler.plan import Observation, Plan, plan_to_json
+from isoloss.compiler.plan import Observation, Plan
+from isoloss.compiler.plan_json import plan_to_json
 from isoloss.dsl.study import Study
 
 FITS = (

@@ -21,8 +21,9 @@ from isoloss.compiler import cost
 from isoloss.compiler.architectures import count
 from isoloss.compiler.compile import compile_study
 from isoloss.compiler.devices import BUILT_IN
-from isoloss.compiler.plan import Plan, TrainSpec, job_id, plan_from_json, plan_to_json
+from isoloss.compiler.plan import Plan, TrainSpec, job_id
 from isoloss.compiler.plan_file import parse_plan
+from isoloss.compiler.plan_json import plan_from_json, plan_to_json
 from isoloss.compiler.totals import bill_flops
 from isoloss.dsl.study import Axis, Study
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from studies import example, plan_of
 
-from isoloss.compiler import plan as plans
+from isoloss.compiler import plan_json
 from isoloss.compiler.identity import Identity, Mould
 from isoloss.compiler.plan import (
     KINDS,
@@ -23,9 +23,8 @@ from isoloss.compiler.plan import (
     Plan,
     Range,
     job_id,
-    plan_from_json,
-    plan_to_json,
 )
+from isoloss.compiler.plan_json import plan_from_json, plan_to_json
 
 words = st.text(max_size=12) | st.sampled_from(['","', "a\nb", "é\u2028", "\\", "\x7f", "abc012"])
 numbers = st.integers(-(2**53), 2**53) | st.floats(allow_nan=False)
@@ -98,13 +97,13 @@ def test_long_plans_have_the_bytes_of_orjson(
 ) -> None:
     plan = replace(base, jobs=tuple(some * (2 if twice else 1)), dropped=tuple(left))
     option = orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE
-    assert plans._long_json(plan) == orjson.dumps(plan, option=option)
+    assert plan_json._long_json(plan) == orjson.dumps(plan, option=option)
 
 
 def test_a_plan_is_indented_while_it_can_be_read(base: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     text = plan_to_json(base)
     assert text.startswith(b'{\n  "format"')
-    monkeypatch.setattr(plans, "READABLE_JOBS", len(base.jobs) - 1)
+    monkeypatch.setattr(plan_json, "READABLE_JOBS", len(base.jobs) - 1)
     long = plan_to_json(base)
     assert b"\n" not in long[:-1]
     assert orjson.loads(long) == orjson.loads(text)

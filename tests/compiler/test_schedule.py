@@ -118,7 +118,7 @@ STUDY = """study wide { dataset cifar10
 def test_the_plan_the_screen_and_the_picture_agree(tmp_path: Path) -> None:
     from isoloss.commands.plan_screen import screen
     from isoloss.compiler.gantt import gantt
-    from isoloss.compiler.plan import plan_from_json, plan_to_json
+    from isoloss.compiler.plan_json import plan_from_json, plan_to_json
     from isoloss.planning import plan_of
 
     path = tmp_path / "s.study"

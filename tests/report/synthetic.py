@@ -34,8 +34,8 @@ from isoloss.compiler.plan import (
     TrainSpec,
     Warn,
     job_id,
-    plan_to_json,
 )
+from isoloss.compiler.plan_json import plan_to_json
 from isoloss.runtime.result import Run
 from isoloss.runtime.store import Store
 
