@@ -25,7 +25,7 @@ from isoloss.dsl.study import Axis, RunSet, Study
 ROOT = Path(__file__).resolve().parents[1]
 FORECAST, ALLOCATE, FID = 1e25, 1e21, 1.65
 METRIC = "trades(5) @ pgd"
-#: Residuals of log loss of the published fits, lack of fit included (planning.md F6): the standard deviation of
+#: Residuals of log loss of the published fits, lack of fit included (laws/rolling.py): the standard deviation of
 #: noise and misfit together, drawn per seed.
 RESIDUAL = (0.0035, 0.0055)
 #: Share of that variance which is misfit: a smooth error of the law, that replicates can't average away.

@@ -18,7 +18,7 @@ Truth: TypeAlias = Callable[[Floats, Floats, Floats], Floats]
 PARAMS = np.geomspace(6e6, 3e8, 5)
 IMAGES = np.geomspace(5e6, 1e8, 4)
 FIDS = np.array([1.65, 6.79, 14.26])
-#: Residual scatter of single runs (planning.md F6: .35 to .55 % published).
+#: Residual scatter of single runs (.35 to .55 % published: laws/rolling.py).
 NOISE = 0.004
 
 

@@ -1,7 +1,8 @@
 """What a job holds on a device at once: state that is there whatever the batch, and bytes per image that passes.
 
 Spec -> Need. Pure. Both are estimates (assumed), exact in their leading term: in fp32 WRN-82-8 under TRADES has
-144 MB per image and WRN-94-16 331 MB, beside 5.9 GB of state (planning.md Q2)."""
+144 MB per image and WRN-94-16 331 MB, beside 5.9 GB of state: a count made apart from this one, which a test holds
+equal."""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 
 In: what it needs (memory.py), a device's memory, how many there are. Out: a Placement, None where one device
 holds it as it is. Pure. Devices share a batch and a pass has whole batch-norm groups, so that a placement never
-changes what is computed; what would is advice, in the order of planning.md Q2: more devices, bf16, checkpointing,
-then ZeRO, which partitions state and state is little."""
+changes what is computed; what would is advice, in the order of what it costs (assumed): more devices, bf16,
+checkpointing, then ZeRO, which partitions state and state is little."""
 
 from __future__ import annotations
 

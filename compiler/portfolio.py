@@ -1,7 +1,7 @@
 """Several laws as one: each answers, and the answer's interval holds their disagreement.
 
 In: LawFits of the same question. Out: the same `predict`, `optimum`, `limits` as a LawFit. The law's form is
-the largest error of an extrapolation (planning.md Q1); a single law's interval doesn't know it."""
+the largest error of an extrapolation (assumed); a single law's interval doesn't know it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from isoloss.compiler.plan import Range
 
 _FEWEST_DRAWS = 2
 #: Residuals that count as independent when laws are compared, at most, and runs to each. Neighbouring runs share
-#: a law's misfit, so that hundreds of them witness about as much as this many (assumed; 4 to 32 do about as
-#: well on drawn runs of benchmarks/universes.py, the rolling-origin error alone does worse).
+#: a law's misfit, so that hundreds of them witness about as much as this many (assumed).
 INDEPENDENT, RUNS_PER_RESIDUAL = 8, 4
 #: Differences of residual scale below this are no evidence.
 SAME = 1e-3

@@ -44,7 +44,7 @@ _CLIPPED = "…"
 
 
 def render(diagnostics: Iterable[Diagnostic], *, colour: bool = False) -> str:
-    """The text form of design §3, one block per diagnostic, a blank line between."""
+    """The text form: one block per diagnostic, a blank line between."""
     return "\n\n".join(_render_one(d, colour) for d in diagnostics)
 
 

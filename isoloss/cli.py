@@ -33,7 +33,7 @@ COMMANDS: dict[str, str] = {
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command. Returns the exit code of design §3; never lets a traceback reach a user for their mistake."""
+    """Run one command. Returns the exit code (errors.py); never lets a traceback reach a user for their mistake."""
     # Start-up makes many objects that all live on: looking for garbage among them is a tenth of `check`.
     gc.set_threshold(50_000)
     arguments = list(sys.argv[1:] if argv is None else argv)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from isoloss.dsl.diagnostics import Diagnostic
 
-# Exit codes, design §3.
+# Exit codes.
 FINE, WRONG_INPUT, WRONG_USAGE, JOB_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 
 

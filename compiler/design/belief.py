@@ -4,7 +4,7 @@ One state for all: z = (theta about the middle of the pool, w of the misfit GP, 
 prior block-diag(S0, tau^2 I, sigma_c^2) and observations ln L = f(theta) + phi w + c + noise. Where another law
 answers the same question, z has one more coordinate: how far the truth lies from this law towards that. Runs of
 one cell share phi w, which replicates can't average away; evaluations of one run share most of its noise. With
-no points the belief is the prior. Pure; source: planning.md Q1."""
+no points the belief is the prior. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ PRIOR = {"alpha": 0.2443, "beta": 0.2281, "zeta": -0.2768, "epsilon": 0.1555}
 SHARES = (0.093, 0.21, 0.48)
 #: Its width: a factor of e either way for coefficients; exponents by 60 % of themselves and .1.
 COEFFICIENT_SD, EXPONENT_SD = 1.0, (0.6, 0.1)
-#: Seed noise and misfit of log loss, each (planning.md F6), until residuals say otherwise.
+#: Seed noise and misfit of log loss, each, until residuals say otherwise: the lower end of the published fits'
+#: (laws/rolling.py).
 ASSUMED_SD = 0.0035
 #: Residual scales outside this range are luck, or a law that is wrong altogether.
 SD_RANGE = (0.002, 0.1)

@@ -1,7 +1,7 @@
-"""The bound no plan can beat: Elfving's theorem with costs, as a linear program. Pure.
+"""The bound no plan can beat: Elfving's theorem (1952) with costs, as a linear program. Pure.
 
 For one answer with gradient g and noise sigma alone, the smallest variance of any design of total cost B is
-sigma^2 (min sum |v_i|)^2 / B subject to sum v_i f_i / sqrt(c_i) = g (planning.md Q1). Misfit and shared error
+sigma^2 (min sum |v_i|)^2 / B subject to sum v_i f_i / sqrt(c_i) = g. Misfit and shared error
 come on top, prior knowledge is not counted; replicates of one cell are free to repeat."""
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 In: observation vectors of the candidates in the state z, per mode (a law at one theta), its covariance, the
 answers' gradients, costs. Out: chosen candidates, and what every candidate is worth. Variances need no
-results, so a batch is planned at once. planning.md Q1. Pure and deterministic: ties go to the lower index."""
+results, so a batch is planned at once. Pure and deterministic: ties go to the lower index."""
 
 from __future__ import annotations
 

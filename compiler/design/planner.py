@@ -25,8 +25,8 @@ from isoloss.compiler.laws.arrays import Bools, Floats, FlopsPerImage
 from isoloss.compiler.runs import Knowledge, Run
 from isoloss.dsl.study import Study
 
-#: Shares of the budget at which what was learnt is looked at: a pilot (planning.md Q1), one more look, the
-#: rest. A share counts as spent at four fifths of it: what is left buys no run that matters.
+#: Shares of the budget at which what was learnt is looked at: a pilot, one more look, the rest (assumed). A share
+#: counts as spent at four fifths of it: what is left buys no run that matters.
 STAGES = (0.1, 0.4, 1.0)
 SPENT = 0.8
 #: The whole budget's plan is only predicted, not run: for large pools one power will do.

@@ -2,7 +2,7 @@
 
 Loss at a compute budget has, by the envelope theorem, the gradient of the loss at its optimum, J(N*, D*, FID);
 ln N* moves by the implicit function theorem, whatever the law; exponents are differentiated numerically.
-planning.md Q1; closed forms of law 2 hold the tests. Pure."""
+Tests hold them to the closed forms of law 2. Pure."""
 
 from __future__ import annotations
 

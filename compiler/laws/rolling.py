@@ -17,8 +17,8 @@ from isoloss.compiler.laws.spread import Misfit, domain_of
 
 #: Compute factors below the dearest run at which the origin is set.
 CUTS = (3.0, 10.0, 30.0)
-#: Lack of fit of published laws in this field, of log loss: .35 to .55 % (planning.md F6, recomputed from the
-#: released objectives). No fit is believed to be better than that inside its data.
+#: Lack of fit of published laws in this field, of log loss: .35 to .55 %, as the Huber objectives in the
+#: notebook that Bartoldson et al. (2024) released imply. No fit is believed to be better than that inside its data.
 PUBLISHED_MISFIT = 0.004
 
 
@@ -78,6 +78,6 @@ def misfit_from(fit: LawFit, score: Score, points: Points, options: FitOptions) 
 
 
 def shared_error(points: Points, options: FitOptions) -> float:
-    """Test-set sampling error of log loss, common to all runs (planning.md F11). Per-image losses of robust
+    """Test-set sampling error of log loss, common to all runs. Per-image losses of robust
     networks scatter about as much as their mean (assumed): relative error 1 / sqrt(n)."""
     return 0.0 if options.test_images is None else float(1.0 / np.sqrt(options.test_images))

@@ -26,7 +26,7 @@ EMPTY = frozenset({"", "na", "n/a", "nan", "null", "none", "-"})
 def read_table(
     path: str | Path, columns: str | None = None, *, limit_bytes: int = LIMIT_BYTES
 ) -> tuple[RunTable | None, tuple[Diagnostic, ...]]:
-    """Read and check a CSV or Parquet table of runs (design §4). `columns` is the text of `--columns`.
+    """Read and check a CSV or Parquet table of runs. `columns` is the text of `--columns`.
 
     Returns (None, errors) or (table, warnings); raises nothing for any content of the file."""
     try:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from isoloss.compiler.tables.problems import problem
 from isoloss.dsl.diagnostics import Diagnostic
 
-#: Quantities with numbers, in the canonical order of a table (design §4), then what only filters use.
+#: Quantities with numbers, in the canonical order of a table, then what only filters use.
 NUMBERS = ("params", "images", "fid", "flops", "fraction", "loss", "accuracy", "planned")
 TEXTS = ("run", "model", "generator", "features")
 CANONICAL = ("run", "params", "images", "fid", "flops", "fraction", "loss", "accuracy")

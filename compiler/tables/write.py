@@ -1,4 +1,4 @@
-"""RunTable -> canonical CSV text (design §4), exact: reading it back gives the same floats."""
+"""RunTable -> canonical CSV text, exact: reading it back gives the same floats."""
 
 from __future__ import annotations
 

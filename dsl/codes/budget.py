@@ -75,7 +75,7 @@ CODES: tuple[Code, ...] = (
     Code(
         "B107",
         "jobs longer than the walltime",
-        "On one device such a job outlasts `walltime`. It becomes a chain: each link goes on from the last checkpoint.",
+        "On its fewest devices such a job outlasts `walltime`. It becomes a chain: each link goes on from the last checkpoint.",
         noted("budget { devices = 4 of v100 walltime = 1 h }", grid=_LARGE, **_CIFAR),
         noted("budget { devices = 4 of v100 walltime = 2 d }", grid=_SMALL, **_CIFAR),
     ),

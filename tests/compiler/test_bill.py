@@ -69,7 +69,7 @@ def test_a_chain_has_a_link_for_every_started_walltime(tmp_path: Path) -> None:
         assert said.endswith(f"up to {links} links")
 
 
-# Memory: the reference's numbers (planning.md Q2).
+# Memory: numbers of an analytic count apart from ours.
 
 
 def test_memory_per_image_and_state_are_the_references() -> None:

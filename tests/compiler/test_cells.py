@@ -39,7 +39,7 @@ def test_the_papers_design_has_232_cells() -> None:
         assert 0 <= cell.drawn / cell.images - 1 < 0.025
         assert cell.batch == (1024 if cell.images <= 10_000_000 else 2048)
         assert cell.lr == (0.3 if cell.images <= 10_000_000 else 0.2)
-    # 27 passes at the published counts: the whole grid (planning notes, F7).
+    # 27 passes at the published counts: the whole grid.
     assert sum(cell.flops for cell in cells) == pytest.approx(7.56e21 * 1.024, rel=0.01)
 
 

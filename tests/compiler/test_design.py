@@ -282,7 +282,7 @@ def test_shared_jobs_are_paid_once(paper: dict[float, Situation]) -> None:
     assert purse.price.tolist() == [6.0, 14.0]
 
 
-# Formulas of planning.md Q1.
+# Closed forms.
 
 
 @pytest.mark.parametrize("fid", [0.0, 1.65])

@@ -55,7 +55,7 @@ def test_the_run_has_the_lowest_predicted_loss_of_all_networks() -> None:
     chosen = at_compute([DG], 1e21)
     best = min(loss(DG, n, 1e21 / n.flops_per_image) for n in NETWORKS)
     assert loss(DG, chosen.network, chosen.images) == pytest.approx(best, rel=1e-9)
-    # N* of the published constants at 1e21 FLOP and FID 1.65 is 163M (planning notes, F3).
+    # N* of the published constants at 1e21 FLOP and FID 1.65 is 163M, unrounded.
     assert chosen.network.params == pytest.approx(163e6, rel=0.1)
     assert all(28 <= n.model["depth"] <= 82 for n in NETWORKS)
 
@@ -76,7 +76,7 @@ def test_overhead_buys_the_smallest_network_as_good(overhead: float) -> None:
 
 
 def test_half_the_network_costs_what_equation_6_says() -> None:
-    """omega_N = 0.5 costs +14.6 % under law 2, whatever compute and FID (scaling_laws.md); sizes 1 % apart, at
+    """omega_N = 0.5 costs +14.6 % under law 2, whatever compute and FID; sizes 1 % apart, at
     7822 FLOP per parameter and image."""
     sizes = [int(1e6 * 1.01**i) for i in range(1000)]
     networks = [Network({"kind": "wrn"}, n, 7822.0 * n, 290.0 * n, 30) for n in sizes]
