@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from isoloss.compiler.explain import identity
+from isoloss.compiler.explain import INPUTS, identity
 from isoloss.compiler.plan import Answer, Job, Plan, Range
 from isoloss.compiler.totals import bill_flops
 
@@ -103,19 +103,12 @@ def _later(before: float | None, after: float | None) -> float | None:
     return None if before is None or after is None else after - before
 
 
-#: Fields that hold other jobs' ids: they change because their inputs do.
-_INPUTS = (
-    "network", "data.shards", "data.generated.shards", "samples", "generated",
-    "denoiser.job", "sampler.discriminator.job",
-)  # fmt: skip
-
-
 def _fields(replaced: Sequence[tuple[Job, Job]]) -> tuple[FieldChange, ...]:
     counts: dict[tuple[str, str, str], int] = {}
     for old, new in replaced:
         was, now = dict(identity(old.kind, old.spec)), dict(identity(new.kind, new.spec))
         for name in dict.fromkeys((*was, *now)):
-            if was.get(name) != now.get(name) and name not in _INPUTS:
+            if was.get(name) != now.get(name) and name not in INPUTS:
                 key = name, was.get(name, "none"), now.get(name, "none")
                 counts[key] = counts.get(key, 0) + 1
     return tuple(FieldChange(*key, count) for key, count in counts.items())

@@ -66,6 +66,13 @@ def explain(plan: Plan, job: Job | Dropped) -> Explanation:
     )
 
 
+#: Fields that hold other jobs' ids: they change because their inputs do.
+INPUTS = (
+    "network", "data.shards", "data.generated.shards", "samples", "generated",
+    "denoiser.job", "sampler.discriminator.job",
+)  # fmt: skip
+
+
 def identity(kind: str, spec: Any) -> Iterator[tuple[str, str]]:
     """Every field that makes a job this job, with its value as text; nested ones as `recipe.attack.steps`."""
     yield "kind", f"{kind}, version {KINDS[kind].version}"
@@ -81,9 +88,9 @@ def _flat(name: str, value: Any) -> Iterator[tuple[str, str]]:
         for key, entry in value.items():
             if key != "kind":
                 yield from _flat(f"{name}.{key}", entry)
-    elif isinstance(value, list | tuple) and not all(isinstance(v, str) for v in value):
-        yield name, ", ".join(map(str, value))
+    elif isinstance(value, list | tuple) and value and name in INPUTS:
+        yield name, f"{len(value)} jobs: {', '.join(str(v)[:8] for v in value)}"
     elif isinstance(value, list | tuple):
-        yield name, f"{len(value)} jobs: {', '.join(str(v)[:8] for v in value)}" if value else "none"
+        yield name, ", ".join(map(str, value)) or "none"
     else:
         yield name, "none" if value is None else str(value)

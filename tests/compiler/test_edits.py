@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from isoloss.compiler.diff import diff
+from isoloss.compiler.explain import explain
 from isoloss.compiler.plan import Plan
 from isoloss.dsl.vocabulary import ROWS
 from tests.compiler.studies import plan_of, study_of_text
@@ -304,3 +305,10 @@ def test_what_makes_jobs_others_is_named_without_their_inputs_ids(tmp_path: Path
     kinds = {new.kind for _, new in found.replaced}
     assert kinds == {"denoiser", "discriminator", "generate", "fid", "train", "evaluate"}
     assert [(change.field, change.jobs) for change in found.fields] == [("recipe.lr", 1)]
+
+
+def test_digests_of_files_are_no_jobs(tmp_path: Path) -> None:
+    digest = "0123456789abcdef" * 4
+    plan = planned(tmp_path, {"generator": EDITS["generator", "sha256"].after})
+    (job,) = (job for job in plan.jobs if job.kind == "import")
+    assert explain(plan, job).identity["sha256"] == digest
