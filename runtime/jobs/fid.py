@@ -27,7 +27,7 @@ from isoloss.runtime.quality.features import Space, build
 from isoloss.runtime.quality.frechet import GROUPS
 from isoloss.runtime.quality.kernel import BLOCKS
 from isoloss.runtime.quality.measures import PAIRWISE, Compared, Measure
-from isoloss.runtime.quality.sets import PIECE, Pictures, cached, kept
+from isoloss.runtime.quality.sets import FeatureSet, Pictures, cached, computed, kept
 
 #: Below this many images per feature a covariance is singular or nearly so, and the distance mostly noise. The
 #: compiler's limit too (a test holds them equal).
@@ -67,7 +67,7 @@ def run(context: JobContext) -> tuple[Observation, ...]:
     found = [measures.distance(space.name, ours, measured.spread(GROUPS), reference)]
     compared = measures.compare(ours, subject.looked, real, held_out, rng)
     found += measures.pairs(space.name, compared, rng)
-    found.append(measures.agreed(_agreement(context, spec, space, subject, compared)))
+    found.append(measures.agreed(_agreement(context, spec, space, subject, compared, (ours, held_out))))
     # Evidence.
     save_samples(context.output, measured, subject.looked, subject.train, compared.nearest)
     _save_numbers(context, spec, space, subject, found)
@@ -130,26 +130,34 @@ def _too_few(images: str, size: int, help: str) -> JobError:
 
 
 def _agreement(
-    context: JobContext, spec: FidSpec, space: Space, subject: Subject, compared: Compared
+    context: JobContext,
+    spec: FidSpec,
+    space: Space,
+    subject: Subject,
+    compared: Compared,
+    features: Sequence[FeatureSet],
 ) -> Agreement:
-    """CIFAR-10 has a classifier that nothing here was trained with; others have their nearest neighbours."""
+    """CIFAR-10 has a classifier that nothing here was trained with; others have their nearest neighbours. `features`
+    in `space`: of the measured images, and of the held-out ones."""
     labels, unseen = subject.measured.take(subject.looked)[1], subject.held_out.labels
     if spec.dataset["kind"] != "cifar10":
         return measures.by_neighbours(space.name, compared, labels, subject.train.labels, unseen)
     from isoloss.runtime.quality.resnet18 import Resnet18
 
     network = Resnet18(context.device)
+    if space.name != "resnet18":
+        own = Space("resnet18", network.features)
+        features = [computed(own, each) for each in (subject.measured, Pictures.of(subject.held_out))]
 
-    def classes(pictures: Pictures, index: NDArray[np.int64]) -> NDArray[np.int64]:
+    def classes(features: FeatureSet, index: NDArray[np.int64]) -> NDArray[np.int64]:
         said = []
-        for start in range(0, len(index), PIECE):
-            images = pictures.read(index[start : start + PIECE])
-            said.append(network.classes(network.features(images)))
+        for rows in features.pieces(index):
+            said.append(network.classes(rows))
             context.progress(0.9)
         return np.concatenate(said)
 
-    ours = classes(subject.measured, subject.looked)
-    theirs = classes(Pictures.of(subject.held_out), np.arange(len(unseen)))
+    ours = classes(features[0], subject.looked)
+    theirs = classes(features[1], np.arange(len(unseen)))
     return agree("resnet18", (ours, labels), (theirs, unseen))
 
 

@@ -357,7 +357,13 @@ def test_cifar10_is_judged_by_a_network_of_its_own(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(module, "load", enlarged)
     monkeypatch.setattr(module, "IMAGES_PER_FEATURE", 0.05)
     made = enlarged(None, "test", None)
-    names = []
+    names, seen_images, features = [], [0], Resnet18.features
+
+    def counted(network: Resnet18, images: np.ndarray) -> np.ndarray:
+        seen_images[0] += len(images)
+        return features(network, images)
+
+    monkeypatch.setattr(Resnet18, "features", counted)
     for number in range(2):
         folder = tmp_path / str(number)
         seen, _ = fid_job(folder, made.images, made.labels, 40, {"kind": "resnet18"}, {"kind": "cifar10"},
@@ -367,6 +373,8 @@ def test_cifar10_is_judged_by_a_network_of_its_own(tmp_path: Path, monkeypatch: 
         assert not (folder / "reference").exists()
         assert len(list((tmp_path / "cache").iterdir())) == 1
     assert names[0] == names[1]
+    # One to know how many features there are; the classifier, the same network, looks at what is there.
+    assert seen_images == [1 + 80 + 40 + 40 + 1 + 40 + 40]
     assert names[0][0][:3] == ["fd @ resnet18", "kd @ resnet18", "precision @ resnet18"]
     network = Resnet18()
     said = network.classes(network.features(made.images))
