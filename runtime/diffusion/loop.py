@@ -16,6 +16,7 @@ from isoloss.runtime.context import JobContext
 from isoloss.runtime.diffusion.stepper import Stepper
 from isoloss.runtime.errors import JobError, Stopped
 from isoloss.runtime.training import checkpoint
+from isoloss.runtime.training.processes import agreed, check_same
 
 #: Wall seconds between checkpoints: what a kill can cost.
 CHECKPOINT_SECONDS = 30.0
@@ -40,6 +41,7 @@ def drive(stepper: Stepper, context: JobContext, names: Names) -> tuple[Observat
     if state is not None:
         stepper.restore(state)
         before = state["seconds"]
+    check_same(context, stepper.position)
     try:
         seconds = _loop(stepper, context, names, before)
     except (torch.OutOfMemoryError, MemoryError) as error:
@@ -79,9 +81,9 @@ def _loop(stepper: Stepper, context: JobContext, names: Names, before: float) ->
             tested = stepper.test()
             stepper.held_out.append([step, tested])
             context.log(names.held_out, tested, step)
-        stopping = stepper.agreed(context.stopping())
-        due = time.monotonic() - saved > CHECKPOINT_SECONDS
-        if stopping or stepper.agreed(due and context.rank == 0):
+        due = context.rank == 0 and time.monotonic() - saved > CHECKPOINT_SECONDS
+        stopping, due = agreed(context, context.stopping(), due)
+        if stopping or due:
             save()
             saved = time.monotonic()
         if stopping:

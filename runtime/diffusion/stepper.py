@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
 from isoloss.runtime.errors import JobError
@@ -19,6 +18,7 @@ from isoloss.runtime.noise import Noise, key, noise_at
 from isoloss.runtime.placement import AS_IT_FITS
 from isoloss.runtime.training.engine import Engine
 from isoloss.runtime.training.layout import lay_out
+from isoloss.runtime.training.processes import mean
 
 
 class Stepper:
@@ -86,7 +86,7 @@ class Stepper:
         # Dropout's masks belong to the step: nothing of the random state needs saving.
         torch.manual_seed(key(self.stream, "dropout", index, self._rank))
         loss = self.loss(index)
-        value = self._over_processes(loss.detach()) / self.numbers
+        value = mean(loss.detach(), self._world_size) / self.numbers
         if not math.isfinite(value):
             raise JobError(
                 "R320", f"the training loss became {value} at step {index + 1} of {self.train_steps}",
@@ -111,19 +111,6 @@ class Stepper:
         return noise_at(
             self.stream, purpose, first, device=self.device, offset=self._offset, total=self.batch
         )
-
-    def agreed(self, wish: bool) -> bool:
-        """Does any process wish it? Asked by all at the same step, so that all save or stop together."""
-        if self._world_size == 1:
-            return wish
-        return self._over_processes(torch.tensor(float(wish), device=self.device)) > 0
-
-    def _over_processes(self, value: Tensor) -> float:
-        if self._world_size > 1:
-            value = value.clone()
-            dist.all_reduce(value)
-            value /= self._world_size
-        return float(value)
 
     def state(self) -> dict[str, Any]:
         return {

@@ -18,7 +18,7 @@ from isoloss.runtime.context import JobContext
 from isoloss.runtime.data import ImageSet, load
 from isoloss.runtime.data.registry import describe
 from isoloss.runtime.data.shards import open_shards
-from isoloss.runtime.errors import LOST_PEER, JobError, Stopped
+from isoloss.runtime.errors import JobError, Stopped
 from isoloss.runtime.memory import ran_out
 from isoloss.runtime.metrics import loss_name
 from isoloss.runtime.models import WEIGHTS_FILE
@@ -28,6 +28,7 @@ from isoloss.runtime.training.feed import Feed, Source, open_source
 from isoloss.runtime.training.layout import Layout, Memory
 from isoloss.runtime.training.memory import measured, release
 from isoloss.runtime.training.probe import Probe, as_rows
+from isoloss.runtime.training.processes import agreed, check_same
 from isoloss.runtime.training.trainer import Trainer, stream
 
 #: Wall seconds between checkpoints: what a kill can cost.
@@ -88,9 +89,7 @@ class _Trial:
             trainer.restore(state)
             seconds_before = state["seconds"]
         del state
-        if not trainer.same_everywhere(trainer.position):
-            # A shared file system may show a new checkpoint to one host before the other.
-            raise JobError(LOST_PEER, "the processes of this job found different checkpoints to go on from")
+        check_same(context, trainer.position)
         clock = _Clock(seconds_before)
         _loop(trainer, probe, context, clock)
         if probe is not None and probe.chooses:
@@ -134,9 +133,9 @@ def _loop(trainer: Trainer, probe: Probe | None, context: JobContext, clock: _Cl
                 row["seconds"] = clock.seconds
                 context.log(row["metric"], row["value"], step)
             trainer.curve.evaluations.extend(rows)
-        stopping = trainer.agreed(context.stopping())
-        due = time.monotonic() - clock.saved > CHECKPOINT_SECONDS
-        if stopping or trainer.agreed(due and context.rank == 0):
+        due = context.rank == 0 and time.monotonic() - clock.saved > CHECKPOINT_SECONDS
+        stopping, due = agreed(context, context.stopping(), due)
+        if stopping or due:
             _save(trainer, context, clock)
         if stopping:
             raise Stopped

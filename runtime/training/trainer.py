@@ -22,7 +22,7 @@ from isoloss.runtime.errors import JobError
 from isoloss.runtime.models.batchnorm import Statistics, frozen
 from isoloss.runtime.noise import Noise, key, noise_at
 from isoloss.runtime.placement import AS_IT_FITS
-from isoloss.runtime.training import augment, average, perturb, precision
+from isoloss.runtime.training import augment, average, perturb, precision, processes
 from isoloss.runtime.training.engine import Engine
 from isoloss.runtime.training.feed import Feed
 from isoloss.runtime.training.inner import InnerAttack, Replay
@@ -157,7 +157,7 @@ class Trainer:
                 self.engine.step()
         if self._statistics is not None:
             self._statistics.settle(len(parts))
-        value = self._over_processes(torch.as_tensor(total)) / len(parts)
+        value = processes.mean(torch.as_tensor(total), self.layout.world_size) / len(parts)
         if not math.isfinite(value):
             raise JobError(
                 "R320", f"the training loss became {value} at step {index + 1} of {self.spec.train_steps}",
@@ -195,27 +195,6 @@ class Trainer:
         with frozen(self.network.batch_norms()):
             loss = self._loss(Part(x_BCHW, y_B, self.inner.at(noise)))
         torch.autograd.grad(loss, list(self.network.parameters()))
-
-    def _over_processes(self, value: Tensor) -> float:
-        if self.layout.world_size > 1:
-            value = value.clone()
-            dist.all_reduce(value)
-            value /= self.layout.world_size
-        return float(value)
-
-    def agreed(self, wish: bool) -> bool:
-        """Does any process wish it? Asked by all at the same step, so that all save or stop together."""
-        if self.layout.world_size == 1:
-            return wish
-        return self._over_processes(torch.tensor(float(wish), device=self.device)) > 0
-
-    def same_everywhere(self, number: int) -> bool:
-        """Do all processes have this number? Asked by all at the same step."""
-        if self.layout.world_size == 1:
-            return True
-        bounds = torch.tensor([number, -number], device=self.device)
-        dist.all_reduce(bounds, dist.ReduceOp.MAX)
-        return int(bounds[0]) == -int(bounds[1])
 
     def _prepare(self, index: int) -> None:
         """Learning rate, momentum and batch norm's momentum of a step: another on the very first, so that

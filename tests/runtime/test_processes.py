@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,9 +17,10 @@ import torch
 import torch.distributed as dist
 
 from isoloss.compiler.plan import TrainSpec
-from isoloss.runtime.errors import JobError, Stopped
+from isoloss.runtime.errors import LOST_PEER, JobError, Stopped
 from isoloss.runtime.jobs import denoiser, train
 from isoloss.runtime.placement import AS_IT_FITS, Placement
+from isoloss.runtime.training import processes
 from isoloss.runtime.training.layout import lay_out, micro_batches, world_sizes
 from isoloss.runtime.training.trainer import Trainer
 from tests.runtime import diffusion_specs
@@ -113,17 +113,23 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _ask(rank: int, world_size: int) -> None:
+def _ask(rank: int, world_size: int, folder: Path) -> None:
     dist.init_process_group("gloo", rank=rank, world_size=world_size)
-    one = SimpleNamespace(layout=SimpleNamespace(world_size=world_size), device="cpu")
-    for numbers, same in (((5, 5, 5), True), ((5, 4, 6), False), ((0, 0, 3), False)):
-        assert Trainer.same_everywhere(one, numbers[rank]) is same, numbers  # type: ignore[arg-type]
+    here = replace(context(SPECS["whole"], folder / str(rank)), rank=rank, world_size=world_size)
+    assert processes.mean(torch.tensor(float(rank)), world_size) == 1.0
+    assert processes.agreed(here, False, rank == 1) == [False, True]
+    assert processes.agreed(here, True, rank == 0) == [True, True]
+    processes.check_same(here, 5)
+    for numbers in ((5, 4, 6), (0, 0, 3)):
+        with pytest.raises(JobError) as told:
+            processes.check_same(here, numbers[rank])
+        assert told.value.code == LOST_PEER
     dist.destroy_process_group()
 
 
-def test_all_know_whether_they_have_the_same_number() -> None:
-    """Also those that have the mean of all."""
-    run_ranks(3, _ask)
+def test_three_processes_give_the_same_answers(tmp_path: Path) -> None:
+    """Also one that goes on from the mean of all."""
+    run_ranks(3, _ask, tmp_path)
 
 
 def _curve(folder: Path) -> dict[str, Any]:
