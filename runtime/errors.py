@@ -7,6 +7,8 @@ from __future__ import annotations
 
 #: What a process of a job says when another one is gone or went its own way: never the cause, worth another try.
 LOST_PEER = "R212"
+#: Help for a job that was killed, cancelled or lost.
+AGAIN = "the same command goes on from its last checkpoint"
 
 
 class JobError(Exception):

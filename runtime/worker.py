@@ -24,7 +24,7 @@ from isoloss.compiler.plan import Job, Observation
 from isoloss.runtime import notes
 from isoloss.runtime.context import JobContext
 from isoloss.runtime.disk import storage_fault
-from isoloss.runtime.errors import LOST_PEER, JobError, Stopped
+from isoloss.runtime.errors import AGAIN, LOST_PEER, JobError, Stopped
 from isoloss.runtime.jobs import JOBS, job_function
 from isoloss.runtime.journal import Journal, MetricBuffer
 from isoloss.runtime.leases import HEARTBEAT_SECONDS, Holder, Lease
@@ -237,10 +237,8 @@ def explain(error: Exception, task: Task) -> Failure:
         return Failure("R203", "out of memory", (help,), _keep_traceback(task))
     who = f" in rank {task.rank}" if task.rank else ""
     if task.world_size > 1 and _lost_a_peer(error):
-        help = "the same command goes on from the last checkpoint"
-        return Failure(
-            LOST_PEER, f"another process of this job went away{who}", (help,), _keep_traceback(task)
-        )
+        message = f"another process of this job went away{who}"
+        return Failure(LOST_PEER, message, (AGAIN,), _keep_traceback(task))
     what = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
     help = "please report it with the file named here"
     return Failure("R299", f"internal error{who}: {what}", (help,), _keep_traceback(task))

@@ -6,11 +6,13 @@ simulate.py (draws from a law)."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
 from isoloss.compiler.plan import Job
+from isoloss.runtime.errors import JobError
 from isoloss.runtime.placement import AS_IT_FITS, Placement
 from isoloss.runtime.store import Store
 from isoloss.runtime.worker import Failure
@@ -86,6 +88,42 @@ class Executor(Protocol):
     def close(self) -> None:
         """End helper processes. Safe to call twice."""
         ...
+
+
+class Call:
+    """What becomes of the jobs of one call of `run`: for the outcome, the journal and whoever watches. A subclass has
+    the fields, and knows what else waits for a job."""
+
+    store: Store
+    study: str
+    watch: Watcher
+    outcome: Outcome
+
+    def _finish(self, job: Job, seconds: float) -> None:
+        """0 seconds: it has a result of somebody else's."""
+        self.outcome.done.add(job.id)
+        text = "" if seconds else "by another process"
+        self.watch(Event("finished", job, fraction=1.0, seconds=seconds, text=text))
+
+    def _fail(self, job: Job, failure: Failure) -> None:
+        self.outcome.failed[job.id] = failure
+        self.watch(Event("failed", job, failure=failure))
+        self._skip_users(job, f"needs {job.name}, which failed")
+
+    def _skip(self, job: Job, why: str) -> None:
+        self.outcome.skipped[job.id] = why
+        self._note(job, "skipped", why=why)
+        self.watch(Event("skipped", job, text=why))
+
+    def _skip_users(self, job: Job, why: str) -> None:
+        """Skip what waits for `job`."""
+        raise NotImplementedError
+
+    def _note(self, job: Job, state: str, **facts: object) -> None:
+        """In the journal. A full disk loses it, nothing else."""
+        event = {"event": "job", "state": state, "job": job.id, "name": job.name, "study": self.study}
+        with suppress(JobError):
+            self.store.journal.append({**event, **facts})
 
 
 def urgency(jobs: Sequence[Job]) -> Mapping[str, float]:

@@ -13,15 +13,14 @@ import select
 import signal
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from isoloss.compiler.plan import KINDS, Job
 from isoloss.runtime import notes
-from isoloss.runtime.errors import JobError
-from isoloss.runtime.executors.base import Event, Outcome, Watcher, urgency
+from isoloss.runtime.errors import AGAIN, JobError
+from isoloss.runtime.executors.base import Call, Event, Outcome, Watcher, urgency
 from isoloss.runtime.executors.meeting import LOOPBACK
 from isoloss.runtime.executors.nursery import ALIVE_SECONDS, Ping, Signal, Start
 from isoloss.runtime.executors.team import End, Host, Seat, Team, Verdict
@@ -33,7 +32,6 @@ from isoloss.runtime.worker import Failure, Task
 TRIES = 3
 _WAIT_SECONDS = 0.2
 _LOOK_ELSEWHERE_SECONDS = 0.5
-_AGAIN = "the same command goes on from its last checkpoint"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +47,7 @@ class Orders:
 
 
 @dataclass
-class Crew:
+class Crew(Call):
     """One call of an executor's `run`. `hosts` shrinks when one goes away."""
 
     hosts: list[Host]
@@ -98,13 +96,17 @@ class Crew:
 
     def _may_start(self, job: Job) -> bool:
         if self.store.has(job.id):
+            del self._waiting[job.id]
             self._finish(job, 0.0)
             return False
         missing = [need for need in job.needs if not self.store.has(need)]
         if any(need in self._waiting or need in self._teams for need in missing):
             return False
         if missing:
-            self._skip(job, f"its input {missing[0]} has no result and isn't planned")
+            del self._waiting[job.id]
+            why = f"its input {missing[0]} has no result and isn't planned"
+            self._skip(job, why)
+            self._skip_users(job, why)
             return False
         return self._is_free(job)
 
@@ -167,12 +169,14 @@ class Crew:
             rank=rank,
             placement=self.orders.placement,
         )
-        log = str(self.store.path / "logs" / f"{team.job.id}{f'.rank{rank}' if rank else ''}.log")
         alone = all(other.host is team.seats[0].host for other in team.seats)
         address = LOOPBACK if alone else team.seats[0].host.address
         team.working.add(rank)
         # A nursery that is gone is noticed when it is listened to.
-        seat.host.nursery.send(Start(task, dict(seat.slot.environment), log, address, port))
+        seat.host.nursery.send(Start(task, dict(seat.slot.environment), self._log(team, rank), address, port))
+
+    def _log(self, team: Team, rank: int) -> str:
+        return str(self.store.path / "logs" / f"{team.job.id}{f'.rank{rank}' if rank else ''}.log")
 
     # Listening.
 
@@ -239,7 +243,7 @@ class Crew:
         self.hosts.remove(host)
         host.nursery.close()
         if not self.hosts:
-            raise JobError("R215", f"host `{host.name}`, the last one, went away: {why}", _AGAIN)
+            raise JobError("R215", f"host `{host.name}`, the last one, went away: {why}", AGAIN)
         self.watch(Event("lost", None, text=f"host {host.name} went away ({why}); its jobs go on elsewhere"))
         for team in list(self._teams.values()):
             for rank, seat in enumerate(team.seats):
@@ -294,47 +298,23 @@ class Crew:
 
     def _why(self, team: Team, verdict: Verdict) -> Failure:
         if verdict.failure is not None:
-            return replace(verdict.failure, help=(_AGAIN,))
+            return replace(verdict.failure, help=(AGAIN,))
         many = len(team.seats) > 1
-        log = str(
-            self.store.path / "logs" / f"{team.job.id}{f'.rank{verdict.rank}' if verdict.rank else ''}.log"
-        )
+        log = self._log(team, verdict.rank)
         who = f"the worker of rank {verdict.rank}" if many else "the worker"
         if verdict.outcome == "lost":
             host = team.seats[verdict.rank].host.name
-            return Failure("R215", f"{who} was on host `{host}`, which went away", (_AGAIN,), log)
+            return Failure("R215", f"{who} was on host `{host}`, which went away", (AGAIN,), log)
         if verdict.end.memory:
             help = "fewer slots (`budget.devices`) or a smaller batch need less"
             return Failure("R202", f"{who} was killed by the kernel for its memory", (help,), log)
-        return Failure("R201", f"{who} was killed ({verdict.end.words})", (_AGAIN,), log)
-
-    def _finish(self, job: Job, seconds: float) -> None:
-        self._waiting.pop(job.id, None)
-        self.outcome.done.add(job.id)
-        text = "" if seconds else "by another process"
-        self.watch(Event("finished", job, fraction=1.0, seconds=seconds, text=text))
-
-    def _fail(self, job: Job, failure: Failure) -> None:
-        self.outcome.failed[job.id] = failure
-        self.watch(Event("failed", job, failure=failure))
-        self._skip_users(job, f"needs {job.name}, which failed")
-
-    def _skip(self, job: Job, why: str) -> None:
-        del self._waiting[job.id]
-        self.outcome.skipped[job.id] = why
-        self._note(job, "skipped", why=why)
-        self.watch(Event("skipped", job, text=why))
-        self._skip_users(job, why)
+        return Failure("R201", f"{who} was killed ({verdict.end.words})", (AGAIN,), log)
 
     def _skip_users(self, job: Job, why: str) -> None:
         for user in [j for j in self._waiting.values() if job.id in j.needs]:
-            if user.id in self._waiting:
+            if self._waiting.pop(user.id, None):
                 self._skip(user, why)
-
-    def _note(self, job: Job, state: str, **facts: object) -> None:
-        event = {"event": "job", "state": state, "job": job.id, "name": job.name, "study": self.study}
-        with suppress(JobError):
-            self.store.journal.append({**event, **facts})
+                self._skip_users(user, why)
 
     # Stopping.
 

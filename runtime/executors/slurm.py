@@ -22,15 +22,15 @@ import orjson
 from isoloss.compiler.plan import KINDS, Job
 from isoloss.runtime import notes
 from isoloss.runtime.disk import storage
-from isoloss.runtime.errors import JobError
+from isoloss.runtime.errors import AGAIN, JobError
 from isoloss.runtime.executors import slurm_client
-from isoloss.runtime.executors.base import Event, Outcome, Resources, Watcher
+from isoloss.runtime.executors.base import Call, Event, Outcome, Resources, Watcher
 from isoloss.runtime.executors.interrupts import interruptible
 from isoloss.runtime.executors.slurm_client import ENDED, Row
 from isoloss.runtime.executors.slurm_groups import arrange
 from isoloss.runtime.executors.slurm_scripts import PREFIX, Settings, Submission, lead_seconds, write
 from isoloss.runtime.executors.slurm_task import read_tasks
-from isoloss.runtime.executors.team import SURPRISES
+from isoloss.runtime.executors.team import SURPRISES, failure_of
 from isoloss.runtime.jobs import JOBS
 from isoloss.runtime.store import Store
 from isoloss.runtime.worker import Failure
@@ -100,7 +100,7 @@ class _Watched:
 
 
 @dataclass
-class _Run:
+class _Run(Call):
     """One call of SlurmExecutor.run."""
 
     executor: SlurmExecutor
@@ -232,8 +232,7 @@ class _Run:
                 self.watch(Event("stopped", job))
             return
         if report is not None and said_why:
-            failure = report["failure"]
-            self._fail(job, Failure(**{**failure, "help": tuple(failure["help"])}))
+            self._fail(job, failure_of(report["failure"]))
         else:
             failure_of_slurm = _lost(watched)
             facts = {"code": failure_of_slurm.code, "message": failure_of_slurm.message}
@@ -244,32 +243,12 @@ class _Run:
 
     # What became of a job.
 
-    def _finish(self, job: Job, seconds: float) -> None:
-        self.outcome.done.add(job.id)
-        text = "" if seconds else "by another process"
-        self.watch(Event("finished", job, fraction=1.0, seconds=seconds, text=text))
-
-    def _fail(self, job: Job, failure: Failure) -> None:
-        self.outcome.failed[job.id] = failure
-        self.watch(Event("failed", job, failure=failure))
-        self._skip_users(job, f"needs {job.name}, which failed")
-
     def _skip_users(self, job: Job, why: str) -> None:
         for user in [w for w in self._watched.values() if job.id in w.job.needs]:
-            if self._watched.pop(user.job.id, None) is not None:
+            if self._watched.pop(user.job.id, None):
                 slurm_client.cancel([user.task])  # Slurm does so itself; an attached one may not depend on it
                 self._skip(user.job, why)
                 self._skip_users(user.job, why)
-
-    def _skip(self, job: Job, why: str) -> None:
-        self.outcome.skipped[job.id] = why
-        self._note(job, "skipped", why=why)
-        self.watch(Event("skipped", job, text=why))
-
-    def _note(self, job: Job, state: str, **facts: object) -> None:
-        event = {"event": "job", "state": state, "job": job.id, "name": job.name, "study": self.study}
-        with suppress(JobError):
-            self.store.journal.append({**event, **facts})
 
     # Stopping.
 
@@ -336,23 +315,22 @@ def _report(watched: _Watched) -> dict[str, Any] | None:
 def _lost(watched: _Watched) -> Failure:
     """Why a task ended that gave neither a result nor a reason."""
     log = str(watched.folder / "logs" / f"{watched.group}.{watched.task.rpartition('_')[2]}.log")
-    again = "the same command goes on from its last checkpoint"
     if watched.state == "OUT_OF_MEMORY":
         help = "ask for more: `--slurm mem=32G`, or choose a smaller batch"
-        return Failure("R224", f"Slurm ended task {watched.task} for its memory", (help, again), log)
+        return Failure("R224", f"Slurm ended task {watched.task} for its memory", (help, AGAIN), log)
     if watched.state in ("TIMEOUT", "DEADLINE"):
         message = f"the walltime of Slurm task {watched.task} ended before it could save and requeue itself"
-        return Failure("R223", message, ("give it longer: `--set budget.walltime='24 h'`", again), log)
+        return Failure("R223", message, ("give it longer: `--set budget.walltime='24 h'`", AGAIN), log)
     if watched.reason == "DependencyNeverSatisfied":
         message = (
             f"Slurm cancelled task {watched.task}: one that it waits for ended badly after its result was in"
         )
-        return Failure("R222", message, (again,), log)
+        return Failure("R222", message, (AGAIN,), log)
     if watched.state == "CANCELLED" or (_report(watched) or {}).get("outcome") == "stopped":
-        return Failure("R225", f"Slurm task {watched.task} was cancelled", (again,), log)
+        return Failure("R225", f"Slurm task {watched.task} was cancelled", (AGAIN,), log)
     reason = f", {watched.reason}" if watched.reason not in ("", "None") else ""
     state = f"{watched.state}{reason}" if watched.started or watched.state in ENDED else "gone from the queue"
-    return Failure("R222", f"Slurm task {watched.task} was lost ({state})", (again,), log)
+    return Failure("R222", f"Slurm task {watched.task} was lost ({state})", (AGAIN,), log)
 
 
 @contextmanager

@@ -22,6 +22,7 @@ import orjson
 
 from isoloss.compiler.plan import KINDS, Job
 from isoloss.runtime import disk
+from isoloss.runtime.errors import AGAIN
 from isoloss.runtime.executors import meeting, slurm_client
 from isoloss.runtime.placement import Placement
 from isoloss.runtime.store import Store
@@ -156,8 +157,7 @@ def _next_link(task: Task, folder: Path, before: object, report: Report, asked: 
     words = slurm_client.requeue(os.environ["SLURM_JOB_ID"])
     if words:
         message = f"its walltime ended and Slurm would not requeue it: {words}"
-        help = "the same command goes on from its checkpoint"
-        return _end(task, folder, Report("failed", report.seconds, Failure("R223", message, (help,))))
+        return _end(task, folder, Report("failed", report.seconds, Failure("R223", message, (AGAIN,))))
     return _wait_for_the_end(asked)
 
 

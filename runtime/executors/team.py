@@ -113,16 +113,16 @@ class Team:
         failures = [report["failure"] for report in self._in_order() if report["outcome"] == "failed"]
         causes = [f for f in failures if f["code"] not in SURPRISES]
         if causes:
-            return Verdict("failed", failure=_failure(causes[0]))
+            return Verdict("failed", failure=failure_of(causes[0]))
         for rank, end in self.ends.items():
             if rank not in self.reports:
                 return Verdict("lost" if end.lost else "crashed", rank=rank, end=end)
         surprises = [f for f in failures if f["code"] != LOST_PEER]
         if surprises:
-            return Verdict("failed", failure=_failure(surprises[0]))
+            return Verdict("failed", failure=failure_of(surprises[0]))
         if failures:
             # Nobody died that we know of: the connection did.
-            return Verdict("crashed", failure=_failure(failures[0]))
+            return Verdict("crashed", failure=failure_of(failures[0]))
         if first is None:
             return Verdict("crashed", end=End(signal=signal.SIGKILL))  # by us
         return Verdict("stopped")
@@ -133,5 +133,6 @@ class Team:
         return [self.reports[rank] for rank in order if rank in self.reports]
 
 
-def _failure(data: Mapping[str, Any]) -> Failure:
+def failure_of(data: Mapping[str, Any]) -> Failure:
+    """What a worker reported, from JSON."""
     return Failure(**{**data, "help": tuple(data["help"])})
