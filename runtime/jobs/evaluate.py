@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import orjson
-import torch
 from torch import Tensor
 
 from isoloss.compiler.plan import EvaluateSpec, Observation, exact
@@ -25,6 +24,7 @@ from isoloss.runtime.evaluation.samples import save_samples
 from isoloss.runtime.evaluation.scoring import Subject, Verdicts, attack_all, perturbation, verify
 from isoloss.runtime.metrics import accuracy_metric, loss_metric
 from isoloss.runtime.models.load import load_trained
+from isoloss.runtime.training import precision
 
 CLEAN = {"kind": "none"}
 
@@ -44,8 +44,7 @@ def run(context: JobContext) -> tuple[Observation, ...]:
     spec = context.job.spec
     assert isinstance(spec, EvaluateSpec)
     subject = _subject(context, spec)
-    # TF32 would move logits by 1e-3: the verdict is float32's.
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    precision.set_rounding(precision.FULL)
     outcome = _attack(context, spec, subject)
     verdicts, measured = _judge(spec, subject, outcome)
     save_samples(context.output, subject.x, outcome.adversarial, verdicts)

@@ -29,8 +29,7 @@ def run(context: JobContext) -> tuple[Observation, ...]:
     raises."""
     spec = context.job.spec
     assert isinstance(spec, GenerateSpec)
-    # fp32 is what the networks were trained in; TF32 would be another generator.
-    precision.set_rounding({"tf32": False, "deterministic": True})
+    precision.set_rounding(precision.FULL)
     generator = _source(spec, context)
     # On an accelerator one block fills the device.
     threads = context.threads if context.device == "cpu" or spec.sampler["kind"] == "real" else 1

@@ -1,6 +1,4 @@
-"""Images through a network, batch by batch: uint8 NHWC in, float64 features out.
-
-Full float32 throughout: TF32 would move features by 1e-3, and a distance with them."""
+"""Images through a network, batch by batch, in full float32: uint8 NHWC in, float64 features out."""
 
 from __future__ import annotations
 
@@ -11,13 +9,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from isoloss.runtime.training import precision
+
 
 def batched(
     network: Callable[[Tensor], Tensor], images: NDArray[np.uint8], size: int, device: str
 ) -> NDArray[np.float64]:
     """`network` on float32 (b, 3, H, W) in [0, 255], `size` images at a time; grey images (n, H, W, 1) are
     repeated to colour. Its outputs (b, F) as float64 (n, F)."""
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    precision.set_rounding(precision.FULL)
     parts = []
     with torch.no_grad():
         for start in range(0, len(images), size):

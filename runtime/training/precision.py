@@ -17,6 +17,9 @@ from isoloss.compiler.plan import Component
 from isoloss.runtime.errors import JobError
 
 DTYPES = ("fp32", "bf16")
+#: How images are made, attacked and looked at: TF32 would move logits and features by 1e-3, and be another generator;
+#: and what is stopped and resumed has the same bits.
+FULL: Component = {"tf32": False, "deterministic": True}
 
 
 def check(numerics: Component, device: str) -> None:
