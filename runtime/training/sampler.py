@@ -64,7 +64,7 @@ class Sampler:
         self.images = images
         self.whole = grain is None or grain.window >= images
         self.grain = Grain(images, images) if grain is None or self.whole else grain
-        self._per_pass = 1 if self.whole else -(-images // self.grain.window)
+        self._per_pass = -(-images // self.grain.window)
         self._seed, self._stream = seed, stream
         self._latest: tuple[int, NDArray[np.int64]] = (0, np.empty(0, np.int64))
 
@@ -81,9 +81,8 @@ class Sampler:
         """Positions [start, stop) by the windows they lie in, in order."""
         while start < stop:
             turn, position = divmod(start, self.images)
-            window = 0 if self.whole else position // self.grain.window
+            window, first = divmod(position, self.grain.window)
             size = self.window_images(turn * self._per_pass + window)
-            first = position - window * self.grain.window if not self.whole else position
             count = min(stop - start, size - first)
             key = self._key("pass", turn) if self.whole else self._key("pass", turn, "window", window)
             rows = permute(np.arange(first, first + count, dtype=np.uint64), key, size)
@@ -105,8 +104,6 @@ class Sampler:
         return np.stack([self._starts(turn, slots), counts], 1)
 
     def _images_of(self, place: Place) -> NDArray[np.int64]:
-        if self.whole:
-            return place.rows
         turn, window = divmod(place.number, self._per_pass)
         rows = place.rows + window * self.grain.window
         slots = rows // self.grain.block
