@@ -2,7 +2,7 @@
 
 In: requests (pickled, over a private pipe): tasks to start, signals to pass on. Out: lines of JSON on another:
 how far a worker is, where its peers meet it, its report, how it ended. `Nursery` is the executor's end of one on
-this machine, `agents.Agent` of one on another; `main` is what runs.
+this machine, `hosts.Agent` of one on another; `main` is what runs.
 
 A fresh interpreter with torch and deepspeed costs seconds of CPU per job; a fork costs milliseconds. The
 nursery itself never computes, never touches CUDA and has one thread, so what it forks is clean."""

@@ -29,7 +29,7 @@ from isoloss.runtime.training.layout import Layout, Memory
 from isoloss.runtime.training.memory import measured, release
 from isoloss.runtime.training.probe import Probe, as_rows
 from isoloss.runtime.training.processes import agreed, check_same
-from isoloss.runtime.training.trainer import Trainer, stream
+from isoloss.runtime.training.trainer import Trainer, stream_key
 
 #: Wall seconds between checkpoints: what a kill can cost.
 CHECKPOINT_SECONDS = 30.0
@@ -158,7 +158,7 @@ def _save(trainer: Trainer, context: JobContext, clock: _Clock) -> None:
 def open_feed(spec: TrainSpec, context: JobContext) -> Feed:
     """The images a spec trains on. Raises JobError: R401 missing, R404 of another form, R405 fewer than the spec
     says."""
-    data, seed = spec.data, stream(spec)
+    data, seed = spec.data, stream_key(spec)
     if data["kind"] != "mixed":
         sources = [_source(spec, data, "data", Fraction(1), seed, context)]
     else:

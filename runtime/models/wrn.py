@@ -1,7 +1,7 @@
 """WideResNet with SiLU, pre-activation: the published networks of Bartoldson et al. (arXiv:2404.09349), after
 Gowal et al. (2010.03593) and Zagoruyko & Komodakis (1605.07146). depth = 6n + 4.
 
-Exact, by the reference's weight counts: WRN-28-10 has 36,479,194. Letters as in network.py."""
+Exact, by the weight counts of Bartoldson et al.'s code: WRN-28-10 has 36,479,194. Letters as in network.py."""
 
 from __future__ import annotations
 

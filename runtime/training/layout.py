@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from isoloss.runtime.errors import JobError
 from isoloss.runtime.placement import Placement
 
-#: In the order in which they cost least (planning.md: state that ZeRO partitions is a few per cent of memory).
+#: In the order in which they cost least. ZeRO is none of it: the state that it partitions is a few per cent of memory.
 ADVICE = (
     "use more devices, which share the batch and keep its statistics",
     "or `precision = bf16`, or `batchnorm(group = N)` for a stated smaller group: other experiments both",

@@ -46,17 +46,15 @@ def after_shortage(context: JobContext, layout: Layout, memory: Memory | None) -
     smaller = layout.smaller(None if fitting is None else min(fitting, layout.micro_batch // 2))
     if smaller is None:
         raise _too_large(layout, memory)
-    print(
-        f"out of memory with {layout.micro_batch} images at a time: going on with {smaller.micro_batch}",
-        flush=True,
-    )
     _keep(context, smaller, always=True)
-    if context.world_size == 1:
-        return smaller
-    raise JobError(
-        "R322", f"out of memory with {layout.micro_batch} images at a time on each of {layout.world_size} devices",
-        f"the next attempt takes {smaller.micro_batch}, which changes nothing else", retry=True,
-    )  # fmt: skip
+    short = f"out of memory with {layout.micro_batch} images at a time"
+    if context.world_size > 1:
+        raise JobError(
+            "R322", f"{short} on each of {layout.world_size} devices",
+            f"the same command goes on with {smaller.micro_batch}, which changes nothing else", retry=True,
+        )  # fmt: skip
+    print(f"{short}: going on with {smaller.micro_batch}", flush=True)
+    return smaller
 
 
 def _settled(context: JobContext, batch: int, group: int) -> Placement:

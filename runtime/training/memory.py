@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 #: Share of a device's free memory that a plan may fill: allocators leave holes. Assumed.
 USABLE = 0.9
-#: Bytes of weights-sized tensors: weight and gradient always, what the recipe adds beside them.
+#: Tensors of the weights' size that an optimizer keeps; another one is taken to keep two.
 _STATES = {"sgd": 1, "adam": 2}
 
 
@@ -38,7 +38,7 @@ def estimate(job: Job, device: str) -> Memory | None:
 
 
 def copies(recipe: Component) -> int:
-    """Tensors of the weights' size that a training keeps, without ZeRO."""
+    """Tensors of the weights' size that a training keeps on its device, without ZeRO."""
     extra = sum(recipe.get(what, {"kind": "none"})["kind"] != "none" for what in ("average", "perturb"))
     return 2 + _STATES.get(recipe["optimizer"]["kind"], 2) + extra
 

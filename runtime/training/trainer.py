@@ -7,7 +7,7 @@ another layout the same images, noise and formulas give the same up to the order
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,7 +40,7 @@ class Curve:
     evaluations: list[dict[str, Any]] = field(default_factory=list)
 
 
-def stream(spec: TrainSpec) -> int:
+def stream_key(spec: TrainSpec) -> int:
     """What a run's random numbers are keyed by: seed, network, data and length.
 
     Cells of a grid draw independently, as a bootstrap over runs takes them to (one draw of weights for all would
@@ -60,7 +60,8 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Best:
-    """The weights that scored highest on the validation split so far; the latest of equals, as published."""
+    """The weights that scored highest on the validation split so far; the latest of equals, as published. In main
+    memory, whatever the device."""
 
     step: int
     score: float
@@ -79,7 +80,7 @@ class Trainer:
         if layout is None:
             layout = lay_out(feed.batch, int(spec.numerics["batchnorm_group"]), 0, 1, AS_IT_FITS)
         self.spec, self.feed, self.device, self.layout = spec, feed, device, layout
-        self._stream = stream(spec)
+        self._stream = stream_key(spec)
         self.position = 0  # steps done
         self.curve = Curve()
         self.best: Best | None = None
@@ -92,7 +93,7 @@ class Trainer:
                 f"choose a batch that is a multiple of {2 * layout.world_size * layout.passes}",
             )  # fmt: skip
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(key(stream(spec), "init"))
+            torch.manual_seed(key(self._stream, "init"))
             network = models.build(spec.model, spec.dataset, recipe["normalize"])
         self.network = network.to(device)
         self.average = average.build(recipe["average"], self.network, spec.train_steps)
@@ -238,8 +239,7 @@ class Trainer:
         """Keep a copy of these weights if none scored higher before."""
         if self.best is None or score >= self.best.score:
             state = self.evaluated(weights).state_dict()
-            copy = {name: tensor.detach().clone() for name, tensor in state.items()}
-            self.best = Best(self.position, score, copy)
+            self.best = Best(self.position, score, _on_host(state))
 
     def state(self) -> dict[str, Any]:
         """All of it, the same on every layout. With several processes all have to ask at once."""
@@ -272,6 +272,12 @@ class Trainer:
         losses_so_far = [[step, value] for step, value in enumerate(state["losses"].tolist(), 1)]
         self.curve = Curve(losses_so_far, state["evaluations"])
         self.layouts = state["layouts"]
-        self.best = None if state["best"] is None else Best(**state["best"])
+        best = state["best"]
+        self.best = None if best is None else Best(best["step"], best["score"], _on_host(best["weights"]))
         if {k: self.layouts[-1][k] for k in self.layout.told()} != self.layout.told():
             self.layouts.append({"from": self.position, **self.layout.told()})
+
+
+def _on_host(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A copy that takes nothing of the device's memory."""
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in weights.items()}
