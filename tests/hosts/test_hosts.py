@@ -180,14 +180,19 @@ def test_this_machine_needs_no_ssh(store: Store, monkeypatch: pytest.MonkeyPatch
     assert outcome.done == {job.id}
 
 
+def reach_by(script: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What stands for ssh: called as `ssh HOST SHELL-LINE`."""
+    ssh = folder / "ssh"
+    ssh.write_text(f"#!/bin/sh\n{script}\n")
+    ssh.chmod(0o755)
+    monkeypatch.setenv("ISOLOSS_SSH", str(ssh))
+
+
 def test_a_host_without_the_store_says_so(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another host's /tmp is not ours: here the remote shell moves the store away first."""
-    ssh = tmp_path / "ssh"
-    ssh.write_text(f'#!/bin/sh\nmv "{store.path}" "{store.path}.elsewhere"; exec sh -c "$2"\n')
-    ssh.chmod(0o755)
-    monkeypatch.setenv("ISOLOSS_SSH", str(ssh))
+    reach_by(f'mv "{store.path}" "{store.path}.elsewhere"; exec sh -c "$2"', tmp_path, monkeypatch)
     (tmp_path / "log").mkdir()
     with pytest.raises(JobError) as caught:
         run([generate_job(1)], store, HostsExecutor([Entry("far", 1)], Resources("cpu", 1), FUNCTIONS, ()))
@@ -198,10 +203,7 @@ def test_what_a_worker_needs_is_passed_on_and_no_password(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What stands on a command line is seen by every user of both hosts."""
-    ssh = tmp_path / "ssh"
-    ssh.write_text(f'#!/bin/sh\nprintf %s "$2" >"{tmp_path}/line"; exec sh -c "$2"\n')
-    ssh.chmod(0o755)
-    monkeypatch.setenv("ISOLOSS_SSH", str(ssh))
+    reach_by(f'printf %s "$2" >"{tmp_path}/line"; exec sh -c "$2"', tmp_path, monkeypatch)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://user:secret@host/db")
     monkeypatch.setenv("NCCL_DEBUG", "WARN")
     job = generate_job(1)
