@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 from isoloss.compiler import cost, passes
 from isoloss.compiler.cells import Cell
@@ -15,6 +16,8 @@ from isoloss.compiler.components import component
 from isoloss.compiler.datasets import shape
 from isoloss.compiler.jobs import Workshop
 from isoloss.compiler.plan import DeviceProfile
+from isoloss.compiler.shards import DOUBLED, LARGEST
+from isoloss.compiler.sources import mixed
 from isoloss.compiler.totals import bill_flops
 from isoloss.dsl.study import Allocate, Study
 
@@ -43,13 +46,13 @@ def kept(study: Study, shop: Workshop, cells: Sequence[Cell], profile: DevicePro
     grids, the most images it could need. Of others a share; of a `time` no more than the devices do in it, by
     the `profile` as it was before this study's jobs taught it."""
     found: dict[str, Kept] = {}
-    shards: set[str] = set()
+    bills: dict[str, float] = {}
     prices = {(cell.recipe, cell.flops_per_image) for cell in cells}
     largest = max((_forward(study, *price) for price in prices), default=0.0)
     for each in study.allocations:
         if each.compute_flops is not None:
             training = each.compute_flops * (1 + each.overhead)
-            images = 0.0 if each.compete else _images(each, training, shop, cells, shards)
+            images = 0.0 if each.compete else _images(each, training, shop, cells, bills)
             found[each.name] = Kept(training + test_passes(study, each) * largest, images)
     open_ones = [each for each in study.allocations if each.compute_flops is None]
     limit = study.budget.compute_flops
@@ -101,14 +104,24 @@ def _forward(study: Study, recipe_name: str, flops_per_image: float) -> float:
 
 
 def _images(
-    each: Allocate, training: float, shop: Workshop, cells: Sequence[Cell], counted: set[str]
+    each: Allocate, training: float, shop: Workshop, cells: Sequence[Cell], bills: dict[str, float]
 ) -> float:
-    """FLOPs of the images that the smallest network could draw for this compute. Shards that allocations share
-    are `counted` once."""
+    """FLOPs of the images that the smallest network could draw for this compute. `bills` are those so far, which
+    allocations share: by job, and by generator for all shards after its first of the largest, alike per image."""
     if not cells:
         return 0.0
+    before = sum(bills.values())
     images = max(1, int(training / min(c.flops_per_image for c in cells)))
-    made = (shop.closure(shop.data(generator, images)[1]) for generator in each.generators)
-    ids = set().union(*made) - counted
-    counted |= ids
-    return sum(bill_flops(shop.pricer.cost(shop.sources[id].spec)) for id in sorted(ids))
+    for generator in each.generators:
+        name, share = mixed(shop.generators[generator]) or (generator, Fraction(1))
+        unique, limit = shop.supply(generator).unique, shop.generators[name].images
+        wanted = math.ceil((images if unique is None else min(images, unique)) * share)
+        near = min(wanted, DOUBLED + LARGEST)
+        needs = shop.data(name, near)[1]
+        jobs = ((id, bill_flops(shop.pricer.cost(shop.sources[id].spec))) for id in shop.closure(needs))
+        bills.update(jobs)
+        if needs:
+            later = -(-(wanted - near) // LARGEST) * LARGEST
+            later = later if limit is None else min(later, limit - near)
+            bills[name] = max(later / LARGEST * bills[needs[-1]], bills.get(name, 0.0))
+    return sum(bills.values()) - before

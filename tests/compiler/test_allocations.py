@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from simulated import observe, run_to_fixed_point
-from studies import BASE, study
+from studies import BASE, plan_of, study
 
+from isoloss.compiler.cells import expand
 from isoloss.compiler.clock import Clock
 from isoloss.compiler.compile import compile_study
 from isoloss.compiler.components import component
@@ -20,7 +21,7 @@ from isoloss.compiler.nearest import buildable
 from isoloss.compiler.objectives import Offer
 from isoloss.compiler.plan import Answer, Observation, Plan, TrainSpec
 from isoloss.compiler.price import Pricer
-from isoloss.compiler.reserve import OPEN_SHARE
+from isoloss.compiler.reserve import OPEN_SHARE, kept
 from isoloss.compiler.shards import shards
 from isoloss.compiler.steps import Steps
 from isoloss.compiler.totals import bill_flops
@@ -148,6 +149,35 @@ def test_the_clock_counts_the_shards_that_are_made(tmp_path: Path, images: int) 
     each = [cost.seconds.mid for job in jobs if (cost := shop.pricer.cost(job.spec)).seconds is not None]
     # Images are made on all cores, the longest shard on one; those of `coarse` are all made anyway.
     assert took - free == pytest.approx(max(sum(each) / 64, *each), rel=1e-9)
+
+
+@pytest.mark.parametrize("limit", [100_000, 5_500_000, None])
+def test_images_are_kept_as_their_shards_cost_and_once(tmp_path: Path, limit: int | None) -> None:
+    """Of two allocations of one generator, one of them through a mix that draws half as many of it."""
+    fine = BASE["fine"].replace("images = 100k", "" if limit is None else f"images = {limit}")
+    asks = [f"allocate {n} {{ {TERMS} compute = 100 TFLOP generator = {n} }}" for n in ("half", "fine")]
+    parts = {
+        "fits": FIT,
+        "ask": "\n".join(asks),
+        "fine": fine,
+        "mix": "mix half { generator = fine real = 1/2 }",
+    }
+    small = study(tmp_path, **parts, budget="budget { devices = 2 of cpu }")
+    shop, (cells, _) = Workshop(small, Pricer(BUILT_IN["cpu"])), expand(small)
+    found = kept(small, shop, cells, BUILT_IN["cpu"])
+    most = int(100e12 / min(cell.flops_per_image for cell in cells))
+    jobs = [shop.shard("fine", *bounds) for bounds in shards(min(most, limit or most), limit)]
+    assert found["half"].images + found["fine"].images == pytest.approx(
+        sum(bill_flops(shop.pricer.cost(job.spec)) for job in jobs), rel=1e-12
+    )
+    assert found["half"].images > 0
+
+
+def test_what_no_compute_makes_is_kept_without_listing_its_shards(tmp_path: Path) -> None:
+    ask = f"allocate check {{ {TERMS} compute = 1e24 FLOP generator = fine }}"
+    fine = BASE["fine"].replace("images = 100k", "")
+    plan = plan_of(study(tmp_path, fits=FIT, ask=ask, fine=fine, budget="budget { devices = 2 of cpu }"))
+    assert plan.budget["reserved_flops"] > 1e24
 
 
 def test_competing_generators_pay_for_their_images(objectives: list[Plan]) -> None:
