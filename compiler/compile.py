@@ -6,7 +6,7 @@ diagnostics beside the plan, or in its place where there can't be one."""
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain
@@ -94,7 +94,8 @@ class _Compilation:
         self.shop.pricer = Pricer(taught, Terms.of(study.budget), Survivors(self.knowledge))
         # Choice within the budget; what the questions will train is set aside first.
         self.kept = kept(study, self.shop, cells, self.profile)
-        reserve = sum(each.flops for each in self.kept.values())
+        kept_flops = {name: each.flops for name, each in self.kept.items()}
+        reserve = sum(kept_flops.values())
         choice = self._choose(candidates, cells, reserve)
         self.problems.extend(budgets.check(study, choice, reserve, len(candidates), self.pinned_flops))
         self.problems.extend(choice.problems)
@@ -117,7 +118,7 @@ class _Compilation:
             Answering(study, fitted, cells, self.knowledge, self.shop), [candidates[i] for i in choice.chosen]
         )
         self._add_inputs()
-        return self._plan(candidates, choice, fitted, answers, reserve)
+        return self._plan(candidates, choice, fitted, answers, kept_flops)
 
     def _answer(self, background: Answering, chosen: Sequence[RunJobs]) -> list[Answer]:
         """Answers of all questions; what allocations train joins the jobs."""
@@ -334,12 +335,18 @@ class _Compilation:
         choice: Choice,
         fitted: Sequence[Fitted],
         answers: Sequence[Answer],
-        reserve: float,
+        kept_flops: Mapping[str, float],
     ) -> tuple[Plan, list[Diagnostic]]:
         jobs = tuple(self.jobs[id] for id in order(self.jobs))
         sums = totals(jobs)
         profile = self.shop.pricer.profile
-        budget = account(self.study.budget, jobs, sums, reserve, profile)
+        waiting = sum(
+            kept_flops[a.name]
+            for a in answers
+            if a.kind == "allocate" and a.status == "pending" and a.job is None
+        )
+        reserve = sum(kept_flops.values())
+        budget = account(self.study.budget, jobs, sums, reserve, waiting, profile)
         if choice.facts:
             budget["design"] = choice.facts
         budget["profile"] = {"device": profile.device, "provenance": profile.provenance}

@@ -155,6 +155,7 @@ class _Budget:
     used_flops: float
     spent_flops: float
     reserved_flops: float
+    waiting_flops: float
     devices: _Devices
     device_hours: float | None
     walltime_seconds: float | None

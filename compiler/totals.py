@@ -89,6 +89,7 @@ def account(
     jobs: Sequence[Job],
     sums: Mapping[str, Cost],
     reserved_flops: float,
+    waiting_flops: float,
     profile: DeviceProfile,
 ) -> dict[str, Any]:
     """PLAN.json's `budget`: bounds, what is used, chains of jobs longer than the walltime, time bounds, a
@@ -102,6 +103,8 @@ def account(
         "used_flops": bill_flops(all_jobs),
         "spent_flops": spent,
         "reserved_flops": reserved_flops,
+        # Of that, what allocations keep whose runs are not among the jobs yet.
+        "waiting_flops": waiting_flops,
         "devices": {"count": budget.devices.count, "kind": budget.devices.kind},
         "device_hours": None if all_jobs.seconds is None else all_jobs.seconds.mid / 3600,
         "walltime_seconds": budget.walltime_seconds,

@@ -33,10 +33,9 @@ def check_gates(plan: Plan, arguments: argparse.Namespace) -> None:
     problems: list[Diagnostic] = []
     if arguments.max_flops is not None:
         from isoloss.commands.arguments import compute_flops
-        from isoloss.commands.plan_screen import kept_flops
 
         limit = compute_flops(arguments.max_flops)
-        needed = bill_flops(all_jobs) + kept_flops(plan)
+        needed = bill_flops(all_jobs) + plan.budget["waiting_flops"]
         if needed > limit:
             said = f"the plan comes to {flop_text(needed)}, `--max-flops` allows {flop_text(limit)}"
             problems.extend(
@@ -60,10 +59,9 @@ def check_gates(plan: Plan, arguments: argparse.Namespace) -> None:
 def _kept_money(plan: Plan) -> float | None:
     """The upper end of what `allocate` will train, of which only its FLOPs are known: at what the plan's own
     trainings cost per FLOP (assumed). None where that isn't estimated."""
-    from isoloss.commands.plan_screen import kept_flops
     from isoloss.compiler.totals import bill_flops
 
-    flops, train = kept_flops(plan), plan.totals.get("train")
+    flops, train = float(plan.budget["waiting_flops"]), plan.totals.get("train")
     if not flops:
         return 0.0
     if train is None or train.usd is None or not bill_flops(train):

@@ -127,23 +127,17 @@ def _bill(plan: Plan) -> list[str]:
     for kind in (*KINDS, "all"):
         if kind in plan.totals:
             rows.extend(_rows(plan, kind, plan.totals[kind]))
-    kept = kept_flops(plan)
+    kept = float(plan.budget["waiting_flops"])
     if kept:
         rows.insert(-1, ("kept for `allocate`", "", flop(kept), "", ""))
     return ["what it costs", *columns(rows), *(line for said in _sums(plan) for line in _wrapped(said))]
-
-
-def kept_flops(plan: Plan) -> float:
-    """FLOPs kept for allocations, while none of their runs is among the jobs."""
-    asked = any(job.facts.allocation for job in plan.jobs)
-    return 0.0 if asked else float(plan.budget.get("reserved_flops") or 0.0)
 
 
 def _rows(plan: Plan, kind: str, total: Cost) -> Iterator[tuple[str, str, str, str, str]]:
     jobs = len(plan.jobs) if kind == "all" else sum(1 for job in plan.jobs if job.kind == kind)
     everything = (total.flops or 0.0) + (total.evaluation_flops if kind == "all" else 0.0)
     if kind == "all":
-        everything += kept_flops(plan)
+        everything += plan.budget["waiting_flops"]
     known = flop(everything) if everything or not total.unknown else "not estimated"
     word = KINDS[kind].words if kind in KINDS else "together"
     spent = "" if total.seconds is None else span(total.seconds)

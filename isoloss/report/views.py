@@ -178,7 +178,9 @@ def flop_rule(material: Material) -> FlopsPerImage | None:
     models = list({str(s.model): s.model for s in specs}.values())
     try:
         recipe = specs[0].recipe
-        return per_image_rule(buildable(models, specs[0].dataset, recipe["loss"], recipe["attack"]))
+        return per_image_rule(
+            buildable(models, specs[0].dataset, recipe["loss"], recipe["attack"], recipe["perturb"])
+        )
     except (KeyError, ValueError):
         return None  # a third party's family or loss: no count is known here
 

@@ -272,6 +272,37 @@ def test_a_law_of_the_envelope_answers_at_a_compute_only(tmp_path: Path) -> None
     assert any("predicts no single run" in note for note in allocated(last).notes)
 
 
+def test_what_waits_is_what_allocations_without_a_run_keep(tmp_path: Path) -> None:
+    """One law is known, the other's runs are not done: a gate still counts what the second will train."""
+    small = study(
+        tmp_path,
+        fits=FIT,
+        more="grid more { model in [cnn(1), cnn(2)] generator = fine images in [2k, 4k] recipe = trades }",
+        later="fit later { law = chinchilla to = more resamples = 40 }",
+        first="allocate first { law = law compute = 100 GFLOP generator = fine evaluate = [robust] }",
+        second="allocate second { law = later compute = 50 GFLOP generator = fine evaluate = [robust] }",
+        budget=BUDGET.replace("cheapest", "all"),
+    )
+    nothing = compile_study(small, (), BUILT_IN["cpu"])[0]
+    assert nothing is not None
+    assert nothing.budget["waiting_flops"] == nothing.budget["reserved_flops"] > 0
+    done = [job.id for job in nothing.jobs if not job.name.startswith("more/")]
+    one = compile_study(small, observe(nothing, only=done), BUILT_IN["cpu"])[0]
+    assert one is not None
+    assert allocated(one, "first").job is not None
+    assert allocated(one, "second").job is None
+    alone = {"first": "", "more": "", "later": "", "second": ""}
+    second = "allocate second { law = law compute = 50 GFLOP generator = fine evaluate = [robust] }"
+    kept = compile_study(
+        study(tmp_path, fits=FIT, budget=BUDGET, **{**alone, "second": second}), (), BUILT_IN["cpu"]
+    )[0]
+    assert kept is not None
+    assert 0 < one.budget["waiting_flops"] < one.budget["reserved_flops"]
+    assert one.budget["waiting_flops"] <= kept.budget["reserved_flops"]
+    last = run_to_fixed_point(small)[0][-1]
+    assert last.budget["waiting_flops"] == 0
+
+
 OTHERS = {
     "gentle": "recipe gentle { loss = trades(beta = 3) attack = pgd(eps = 0.15, steps = 10) batch = 32 lr = 0.1 }",
     "clean": "evaluate clean { attack = none }",
