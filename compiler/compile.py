@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain
 
+from isoloss import __version__
 from isoloss.compiler import budgets
 from isoloss.compiler.allocations import Allocations, JobRequest, Made
 from isoloss.compiler.answering import Answering
@@ -23,7 +24,9 @@ from isoloss.compiler.fits import Fitted, check_questions, fit_all, fit_answer, 
 from isoloss.compiler.jobs import Kit, RunJobs, Setup, Source, Workshop
 from isoloss.compiler.plan import (
     FORMAT,
+    KINDS,
     Answer,
+    Basis,
     Cost,
     DeviceProfile,
     Dropped,
@@ -37,6 +40,7 @@ from isoloss.compiler.plan import (
     State,
     Warn,
     kind_of,
+    results_digest,
 )
 from isoloss.compiler.price import Pricer, Terms, launches
 from isoloss.compiler.questions import Forecasts
@@ -365,8 +369,18 @@ class _Compilation:
             totals=sums,
             budget=budget,
             warnings=warnings,
+            basis=self._basis(candidates),
         )
         return plan, self.problems
+
+    def _basis(self, candidates: Sequence[RunJobs]) -> Basis:
+        mine = set(self.jobs)
+        if self.knowledge.finished:
+            mine.update(source.id for each in candidates for source in each.sources)
+        known = sorted(mine & self.knowledge.finished)
+        results = {id: results_digest(self.knowledge.of_job(id)) for id in known}
+        kinds = {kind: row.version for kind, row in KINDS.items()}
+        return Basis(__version__, kinds, results, self.profile)
 
     def _dropped(self, each: RunJobs, choice: Choice, index: int) -> Dropped:
         origin, cost = self.shop.origin(each.cell.origin), self._costs(each)[0]

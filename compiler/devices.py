@@ -24,14 +24,16 @@ def _profile(
     watts: tuple[float, float, float],
     source: str,
 ) -> DeviceProfile:
+    # Floats: a plan holds its profile, and is read back with the same bytes.
+    rate, start, each, power = (Range(*map(float, row)) for row in (rates, startup, launch, watts))
     return DeviceProfile(
         device=name,
-        flops_per_second={kind: Range(*rates) for kind in KINDS},
-        startup_seconds=Range(*startup),
+        flops_per_second=dict.fromkeys(KINDS, rate),
+        startup_seconds=start,
         memory_bytes=memory_gib * GIB,
-        watts=Range(*watts),
+        watts=power,
         provenance=f"assumed: {source}",
-        launch_seconds={kind: Range(*launch) for kind in KINDS},
+        launch_seconds=dict.fromkeys(KINDS, each),
     )
 
 

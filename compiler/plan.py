@@ -8,7 +8,7 @@ Numbers in a spec that must stay exact (8/255) are strings "8/255"; `exact` read
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, Literal, cast
@@ -328,6 +328,22 @@ class DeviceProfile:
 
 
 @dataclass(frozen=True, slots=True)
+class Basis:
+    """What a plan was compiled from beside its study: what it says holds as long as this does."""
+
+    version: str  # of isoloss
+    kinds: Mapping[str, int]  # versions of the kinds of jobs, which ids rest on
+    results: Mapping[str, str]  # job -> `results_digest` of what was measured: of jobs and cells of the study
+    profile: DeviceProfile  # as measured or assumed, before the study's own jobs refined it
+
+
+def results_digest(observations: Iterable[Observation]) -> str:
+    """16 hex digits of what was measured of a job, in whatever order; not of when, where and how fast."""
+    told = sorted([o.metric, o.images or 0, o.value, o.low, o.high] for o in observations)
+    return hashlib.sha256(orjson.dumps(told)).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     format: str
     study: Mapping[str, Any]  # the complete resolved Study as JSON
@@ -340,6 +356,7 @@ class Plan:
     totals: Mapping[str, Cost]  # per kind, and "all"
     budget: Mapping[str, Any]
     warnings: tuple[Warn, ...]
+    basis: Basis
 
     def job(self, id: str) -> Job:
         """The job with this id. Raises KeyError."""

@@ -1,18 +1,22 @@
 """A PLAN.json from disk -> a checked Plan, or the one diagnostic that says why not.
 
 P101 unreadable, P102 not JSON, P103 not a plan of this format, P104 edited by hand: ids, sums or a study
-that don't agree with the rest. A plan from a stranger is data: nothing in it is executed or imported."""
+that don't agree with the rest, P111 of jobs that have come to mean something else. A plan from a stranger is data:
+nothing in it is executed or imported."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import orjson
 
+from isoloss import __version__
 from isoloss.compiler.plan import (
     FORMAT,
+    KINDS,
     DiscriminatorSpec,
     EvaluateSpec,
     FidSpec,
@@ -59,16 +63,42 @@ def parse_plan(text: bytes, name: str) -> tuple[Plan | None, Diagnostic | None]:
         return None, Diagnostic(
             "P103", f"`{name}` is not a plan of format `{FORMAT}`: {said}", help=(_AGAIN,)
         )
+    stale = _other_kinds(data, name)
+    if stale is not None:
+        return None, stale
     try:
         plan = plan_from_json(text)
         _check_budget(plan)
     except (ValueError, TypeError) as error:
-        return None, Diagnostic("P103", f"`{name}` is not a whole plan: {_first(error)}", help=(_AGAIN,))
+        helps = (*_written_by(data), _AGAIN)
+        return None, Diagnostic("P103", f"`{name}` is not a whole plan: {_first(error)}", help=helps)
     checks: tuple[Callable[[Plan], str | None], ...] = (_ids, _needs, _study, _sums)
     wrong = next((fault for check in checks if (fault := check(plan)) is not None), None)
     if wrong is not None:
-        return None, Diagnostic("P104", f"`{name}` {wrong}", help=(_EDITED, _AGAIN))
+        return None, Diagnostic("P104", f"`{name}` {wrong}", help=(*_written_by(data), _EDITED, _AGAIN))
     return plan, None
+
+
+def _other_kinds(data: dict[str, Any], name: str) -> Diagnostic | None:
+    """P111 where a kind of job has come to mean something else: no id of the plan could be verified."""
+    basis = data.get("basis")
+    told = basis.get("kinds") if isinstance(basis, dict) else None
+    if not isinstance(told, dict):
+        return None
+    ours = {kind: row.version for kind, row in KINDS.items()}
+    other = next((kind for kind in sorted({*told, *ours}) if told.get(kind) != ours.get(kind)), None)
+    if other is None:
+        return None
+    before, after = (f"version {kinds[other]}" if other in kinds else "unknown" for kinds in (told, ours))
+    headline = f"`{name}` is stale: jobs of kind `{other}`: {before} -> {after}"
+    return Diagnostic("P111", headline, help=(*_written_by(data), _AGAIN))
+
+
+def _written_by(data: dict[str, Any]) -> tuple[str, ...]:
+    """By which isoloss, where that isn't this one."""
+    basis = data.get("basis")
+    version = basis.get("version") if isinstance(basis, dict) else "of an earlier version"
+    return () if version == __version__ else (f"it was written by isoloss {version}, this is {__version__}",)
 
 
 # What a plan says twice must agree. Each check gives the end of a sentence about the file, or None.

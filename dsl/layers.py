@@ -15,7 +15,7 @@ from isoloss.dsl.frozen import dataclass, field, replace
 from isoloss.dsl.names import did_you_mean
 from isoloss.dsl.report import Report
 from isoloss.dsl.scope import Scope
-from isoloss.dsl.vocabulary import BLOCKS, BUILT_IN, LATER, QUANTITIES, WORDS, Slot, find_term
+from isoloss.dsl.vocabulary import BLOCKS, BUILT_IN, LATER, QUANTITIES, WORDS, By, Slot, find_term
 
 
 @dataclass(frozen=True)
@@ -289,6 +289,16 @@ class _Merger:
         """`recipe.trades.attack.steps = 7`: one parameter of a call, the others as they are."""
         slot = BLOCKS[block.kind].slot(key)
         assert slot is not None
+        if slot.type == "call" and key not in block.settings and isinstance(slot.default, By):
+            # Which call it is, is known once every layer is in place.
+            self.report.add(
+                "N108",
+                f"`{key}` is not given, and its default depends on the rest of the study",
+                setting.paths[0].span,
+                "a part of what?",
+                f"give it whole: `{key} = {slot.example}`",
+            )
+            return
         current = self._current_call(block, slot)
         if current is None or len(rest) > 1:
             self._nowhere(

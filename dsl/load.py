@@ -5,13 +5,14 @@ Never raises for a user's mistake."""
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from isoloss.dsl import ast
 from isoloss.dsl.check import check_study
 from isoloss.dsl.diagnostics import Diagnostic, Span
 from isoloss.dsl.files import Loader
+from isoloss.dsl.frozen import replace
 from isoloss.dsl.layers import Layer, Merged, merge
 from isoloss.dsl.names import did_you_mean
 from isoloss.dsl.parse import parse_value
@@ -29,22 +30,47 @@ def load_study(
     """Read, resolve and check a study with one of its profiles and overrides (`PATH=VALUE`).
 
     Every profile is checked, chosen or not. Returns None for the study if any diagnostic is an error."""
+    study, found, _ = load_with_places(path, profile=profile, overrides=overrides)
+    return study, found
+
+
+def load_with_places(
+    path: str | Path, *, profile: str | None = None, overrides: Sequence[str] = ()
+) -> tuple[Study | None, list[Diagnostic], Mapping[str, Span]]:
+    """`load_study`, and where each declaration (`grid.runs`) and each given setting of it (`grid.runs.images`)
+    stands; nowhere where the study can't be read."""
     report = Report()
     chain = Loader(Path(path), report).load(Path(path))
     edits = _overrides(overrides, report)
     if chain is None:
-        return None, report.diagnostics()
-    study = _resolve(chain[0], profile, edits, report)
-    return (None if report.failed else study), report.diagnostics()
+        return None, report.diagnostics(), {}
+    study, merged = _resolve(chain[0], profile, edits, report)
+    if study is not None:
+        study = replace(study, overrides=tuple(overrides))
+    found = None if report.failed else study
+    return found, report.diagnostics(), _places(chain[0][-1], merged) if merged else {}
+
+
+def _places(block: ast.StudyBlock, merged: Merged) -> dict[str, Span]:
+    places = {"study": block.name.span}
+    if merged.dataset is not None:
+        places["dataset"] = merged.dataset.span
+    for each in merged.blocks.values():
+        path = f"{each.kind}.{each.name}" if each.name else each.kind
+        places[path] = each.span
+        for setting in (*each.settings.values(), *each.zips):
+            places.update((f"{path}.{named.text}", setting.span) for named in setting.paths)
+        places.update((f"{path}.where", where.span) for where in each.wheres)
+    return places
 
 
 def _resolve(
     chain: tuple[ast.StudyBlock, ...], profile: str | None, edits: tuple[ast.Setting, ...], report: Report
-) -> Study | None:
+) -> tuple[Study | None, Merged | None]:
     block = chain[-1]
     base = [Layer("base", study.body) for study in chain]
     profiles = merge(base, report).profiles
-    chosen: Study | None = None
+    chosen: tuple[Study | None, Merged | None] = None, None
     if profile is not None and profile not in profiles:
         _unknown_profile(profile, profiles, report)
     for name in (None, *profiles):
@@ -56,7 +82,7 @@ def _resolve(
         merged: Merged = merge(layers, report)
         study = check_study(merged, block.name.text, block.name.span, name, report)
         if name == profile:
-            chosen = study
+            chosen = study, merged
     return chosen
 
 

@@ -275,4 +275,6 @@ class Study:
     forecasts: tuple[Forecast, ...]
     allocations: tuple[Allocate, ...]
     profile: str | None = None
+    #: The command line's `--set`, already in the values above: with them the same file gives the same study again.
+    overrides: tuple[str, ...] = field(default=(), compare=False, repr=False)
     origin: Origin = _origin()

@@ -32,7 +32,8 @@ def study_to_json(study: Study) -> dict[str, Any]:
 
 
 def study_digest(study: Study) -> str:
-    """64 hex digits of what the study means; where things stand in files is not part of it."""
+    """64 hex digits of what the study means; where things stand, in files or on a command line, is not part of
+    it."""
     text = orjson.dumps(_encode(study, False), option=orjson.OPT_SORT_KEYS)
     return hashlib.sha256(text).hexdigest()
 
@@ -63,7 +64,7 @@ def _encode(value: Any, origins: bool) -> Any:
         case tuple():
             return [_encode(item, origins) for item in value]
     if is_dataclass(value):
-        kept = [f.name for f in fields(value) if origins or f.name != "origin"]
+        kept = [f.name for f in fields(value) if origins or f.compare]
         return {name: _encode(getattr(value, name), origins) for name in kept}
     return value
 

@@ -6,8 +6,10 @@ import argparse
 import gc
 import os
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 
+from isoloss import __version__
 from isoloss.dsl.diagnostics import Diagnostic, as_data, render
 from isoloss.errors import INTERRUPTED, WRONG_INPUT, UserError
 
@@ -97,9 +99,15 @@ def show(diagnostics: object, parsed: argparse.Namespace) -> None:
 
         payload = {"diagnostics": [as_data(d) for d in items]}
         sys.stdout.write(orjson.dumps(payload, option=orjson.OPT_INDENT_2).decode() + "\n")
-    elif items:
+    else:
+        tell(items)
+
+
+def tell(diagnostics: Sequence[Diagnostic]) -> None:
+    """Print diagnostics to stderr, whatever a command prints."""
+    if diagnostics:
         colour = sys.stderr.isatty() and "NO_COLOR" not in os.environ
-        print(render(items, colour=colour), file=sys.stderr)
+        print(render(diagnostics, colour=colour), file=sys.stderr)
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
@@ -130,7 +138,7 @@ def _parser(chosen: str | None, alone: bool) -> argparse.ArgumentParser:
         allow_abbrev=False,
         formatter_class=_Formatter,
     )
-    parser.add_argument("--version", action="version", version="%(prog)s 0.1.0")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND")
     # One command's words are enough once it is named: making them all takes longer than reading a study.
     shown = {chosen: COMMANDS[chosen]} if alone and chosen in COMMANDS else COMMANDS

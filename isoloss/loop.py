@@ -22,6 +22,7 @@ from isoloss.runtime.executors.base import Executor, Outcome, in_order
 from isoloss.runtime.recovery import recover, study_states
 from isoloss.runtime.store import Store
 from isoloss.runtime.worker import Failure
+from isoloss.stale import study_in
 
 Compiler = Callable[[Study, Sequence[Observation], DeviceProfile], tuple[Plan | None, list[Diagnostic]]]
 
@@ -48,23 +49,16 @@ class Ended:
         return JOB_FAILED if self.failed or self.skipped else FINE
 
 
-def load(path: str, profile: str | None, overrides: Sequence[str]) -> tuple[Study, tuple[Diagnostic, ...]]:
-    """The study in a `.study` file or in a PLAN.json, and its warnings. Raises UserError with all
-    mistakes."""
-    if not path.endswith(".json"):
+def load(
+    path: str, profile: str | None, overrides: Sequence[str]
+) -> tuple[Study, tuple[Diagnostic, ...], Plan | None]:
+    """The study in a `.study` file or in a PLAN.json, its warnings, and the plan in the latter. Raises UserError with
+    all mistakes."""
+    if not planning.is_plan(path):
         study, found = planning.load(path, profile, overrides)
-        return study, tuple(found)
-    plan, _ = planning.plan_of(path, profile=profile, overrides=overrides)
-    from isoloss.dsl.study_json import study_from_json
-
-    try:
-        return study_from_json(dict(plan.study)), ()
-    except (ValueError, KeyError, TypeError) as error:
-        raise fault(
-            "P103",
-            f"the study in `{path}` can't be read: {error}",
-            "write it again: `isoloss plan FILE -o PLAN.json`",
-        ) from error
+        return study, tuple(found), None
+    plan, found = planning.plan_of(path, profile=profile, overrides=overrides)
+    return study_in(plan), tuple(found), plan
 
 
 def run_study(

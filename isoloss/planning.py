@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from isoloss.compiler.plan import DeviceProfile, Observation, Plan
-from isoloss.dsl.diagnostics import Diagnostic
+from isoloss.dsl.diagnostics import Diagnostic, Severity
 from isoloss.dsl.report import with_source
 from isoloss.dsl.study import Study
 from isoloss.errors import UserError, fault
@@ -76,18 +76,15 @@ def plan_of(
     store: str | Path | None = None,
     runs: str | None = None,
     columns: str | None = None,
+    stale: Severity = "error",
 ) -> tuple[Plan, list[Diagnostic]]:
     """The plan of a study file, or the plan in a PLAN.json, checked. `store` adds what it has measured,
-    `runs` a table of runs made elsewhere, `columns` the text of its `--columns`."""
-    if path.endswith(".json"):
+    `runs` a table of runs made elsewhere, `columns` the text of its `--columns`. A PLAN.json comes with what has
+    changed since; raises UserError P111 where it is of another study than is now in its file, unless `stale` says
+    that a warning will do."""
+    if is_plan(path):
         _refuse_changes({"--profile": profile, "--set": overrides, "--runs": runs})
-        from isoloss.compiler.plan_file import read_plan
-
-        plan, problem = read_plan(path)
-        if plan is None:
-            assert problem is not None
-            raise UserError([problem])
-        return plan, []
+        return _plan_on_disk(path, store, stale)
     study, warnings = load(path, profile, overrides)
     observations = stored_observations(store) if store is not None else ()
     speed = device_profile(study, store)
@@ -97,6 +94,31 @@ def plan_of(
         plan, found = compile_loaded(study, (*observations, *more), speed)
         warnings += notes
     return plan, [*warnings, *found]
+
+
+def is_plan(path: str) -> bool:
+    """Whether an argument FILE-or-PLAN names a plan."""
+    return path.endswith(".json")
+
+
+def _plan_on_disk(path: str, store: str | Path | None, stale: Severity) -> tuple[Plan, list[Diagnostic]]:
+    from isoloss.basis import since, told
+    from isoloss.compiler.plan_file import read_plan
+    from isoloss.stale import study_changed, study_in
+
+    plan, problem = read_plan(path)
+    if plan is None:
+        assert problem is not None
+        raise UserError([problem])
+    changed = study_changed(plan, path, severity=stale)
+    if changed is not None:
+        if stale == "error":
+            raise UserError([changed])
+        return plan, [changed]
+    if store is None:
+        return plan, []
+    known = since(plan, stored_observations(store), device_profile(study_in(plan), store), str(store))
+    return plan, told(known, path)
 
 
 def _refuse_changes(options: Mapping[str, object]) -> None:

@@ -85,4 +85,26 @@ CODES: tuple[Code, ...] = (
         f"{planned()} --max-flops 1e6",
         f"{planned()} --max-flops 1e18",
     ),
+    Code(
+        "P111",
+        "a stale plan",
+        "A plan says what will run, what it costs and what it will answer, of the study, the results, the devices' speed "
+        "and the isoloss that it was made from. The study's file, read with the same profile and `--set`, now says "
+        "something else, which the message names with its old and its new value; comments, layout and order change "
+        "nothing. Every command refuses such a plan; `diff`, which compares it with what it would be now, only says so. "
+        "`run` also compiles the plan's study anew, and refuses where other jobs would run, or where a new calibration "
+        "brings time or money beyond the plan's interval: results that the plan counts on may be gone, or kinds of jobs "
+        "mean something else. An interrupted run of the plan goes on. A plan whose study isn't there stands for itself.",
+        f"{_WRITE}\n$ sed -i 's/lr = 0.1/lr = 0.2/' small.study\n$ isoloss plan PLAN.json",
+        f"{_WRITE}\n$ sed -i 's/lr = 0.1/lr  =  1e-1/' small.study\n$ isoloss plan PLAN.json",
+    ),
+    Code(
+        "P112",
+        "what has changed since a plan was made",
+        "Results have come, a calibration is new or gone, or isoloss is another version. A plan that is shown is shown as "
+        "it was made; one that is run still runs the jobs it names, or goes on with its study where that was begun. "
+        "Where neither holds it is refused, P111.",
+        "",
+        f"{_WRITE}\n$ isoloss plan PLAN.json",
+    ),
 )

@@ -26,19 +26,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from isoloss.cli import tell
     from isoloss.compiler.diff import diff
-    from isoloss.planning import plan_of
+    from isoloss.planning import is_plan, plan_of
 
-    # Beside a plan, the profile is the study's.
-    both = all(name.endswith(".json") for name in (arguments.a, arguments.b))
-    before, after = (
-        plan_of(
-            name,
-            profile=None if name.endswith(".json") and not both else arguments.profile,
-            store=arguments.store,
-        )[0]
-        for name in (arguments.a, arguments.b)
-    )
+    # Beside a plan, the profile is the study's. A stale plan is what a diff is for: told, not refused.
+    both = all(map(is_plan, (arguments.a, arguments.b)))
+    plans = []
+    for name in (arguments.a, arguments.b):
+        profile = None if is_plan(name) and not both else arguments.profile
+        plan, said = plan_of(name, profile=profile, store=arguments.store, stale="warning")
+        if is_plan(name):
+            tell(said)
+        plans.append(plan)
+    before, after = plans
     found = diff(before, after)
     if arguments.json:
         import orjson

@@ -30,13 +30,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from isoloss.cli import tell
     from isoloss.compiler.explain import explain, find
     from isoloss.errors import fault
-    from isoloss.planning import plan_of
+    from isoloss.planning import is_plan, plan_of
 
-    plan, _ = plan_of(
+    plan, said = plan_of(
         arguments.plan, profile=arguments.profile, overrides=arguments.set, store=arguments.store
     )
+    if is_plan(arguments.plan):
+        tell(said)
     found = find(plan, arguments.job)
     if not found:
         names = [job.name for job in plan.jobs]

@@ -33,12 +33,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from isoloss.cli import tell
     from isoloss.compiler.picture import boxes, draw
-    from isoloss.planning import plan_of, write_text
+    from isoloss.planning import is_plan, plan_of, write_text
 
-    plan, _ = plan_of(
+    plan, said = plan_of(
         arguments.file, profile=arguments.profile, overrides=arguments.set, store=arguments.store
     )
+    if is_plan(arguments.file):
+        tell(said)
     if arguments.gantt:
         return _gantt(plan, arguments.output)
     write_text(arguments.output or "-", draw(plan).encode())

@@ -30,12 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from isoloss.cli import show
+    from isoloss.cli import show, tell
     from isoloss.commands.paint import Paint
     from isoloss.commands.plan_screen import screen
     from isoloss.compiler.plan_json import plan_to_json
     from isoloss.dsl.report import with_source
-    from isoloss.planning import plan_of, write_text
+    from isoloss.planning import is_plan, plan_of, write_text
 
     plan, found = plan_of(
         arguments.file,
@@ -46,6 +46,9 @@ def run(arguments: argparse.Namespace) -> int:
         columns=arguments.columns,
     )
     check_gates(plan, arguments)
+    if is_plan(arguments.file):
+        tell(found)
+        found = []
     if arguments.output:
         write_text(arguments.output, plan_to_json(plan))
     if arguments.json:

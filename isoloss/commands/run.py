@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from isoloss.commands.gates import add_gates, check_gates, gated
 
 if TYPE_CHECKING:
+    from isoloss.compiler.plan import Plan
     from isoloss.dsl.study import Study
     from isoloss.loop import Ended
     from isoloss.runtime.executors.base import Executor, Resources
@@ -95,12 +96,9 @@ def run(arguments: argparse.Namespace) -> int:
     from isoloss.loop import as_user_error, load
     from isoloss.runtime.errors import JobError
 
-    study, warnings = load(arguments.file, arguments.profile, arguments.overrides)
-    if gated(arguments):
-        from isoloss.planning import compile_loaded, device_profile, stored_observations
-
-        known = stored_observations(arguments.store)
-        check_gates(compile_loaded(study, known, device_profile(study, arguments.store))[0], arguments)
+    study, warnings, plan = load(arguments.file, arguments.profile, arguments.overrides)
+    if plan is not None or gated(arguments):
+        _check_first(study, plan, arguments)
     try:
         make = _maker(arguments)
         if arguments.dry_run:
@@ -119,6 +117,32 @@ def run(arguments: argparse.Namespace) -> int:
         data = summary.as_data(ended, report, tracking)
         sys.stdout.buffer.write(orjson.dumps(data, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
     return ended.exit_code
+
+
+def _check_first(study: Study, plan: Plan | None, arguments: argparse.Namespace) -> None:
+    """Before anything is written or run: the gates, and whether a PLAN.json still says what would be run. Raises
+    UserError P110, P111."""
+    from isoloss import basis
+    from isoloss.cli import tell
+    from isoloss.planning import compile_loaded, device_profile, stored_observations
+    from isoloss.runtime.recovery import study_states
+    from isoloss.runtime.store import Store
+    from isoloss.stale import again, study_file
+
+    known, profile = stored_observations(arguments.store), device_profile(study, arguments.store)
+    now, _ = compile_loaded(study, known, profile)
+    if plan is not None:
+        path, store = arguments.file, arguments.store
+        found = basis.since(plan, known, profile, store)
+        begun = bool(known) and plan.digest in study_states(Store(store, create=False))
+        file = study_file(study, path)
+        helps = (
+            again(study, file, path, store)
+            if file
+            else ("plan the study again, or name the plan's `--store`",)
+        )
+        tell(basis.to_run(plan, now, found, path, begun=begun, helps=helps))
+    check_gates(now, arguments)
 
 
 def _run(

@@ -20,6 +20,7 @@ ELSEWHERE = {
     "P107": "tests/runtime/test_calibration.py",
     "P108": "tests/runtime/test_calibration.py",
     "P109": "tests/compiler/test_schedule.py",
+    "P112": "tests/commands/test_stale_plans.py",
 }
 #: Said beside a plan, and in its `warnings`; the others stop it.
 WARNINGS = {"B104", "B105", "B106", "B107", "B110", "B114"}

@@ -188,6 +188,7 @@ def test_an_override_of_a_default_call(write: Write) -> None:
         ("images", "S123", 1),
         ("a b=3", "S123", 1),
         ("recipe.trades.attack.stesp=7", "N108", 22),
+        ("generator.edm5.features.images=5k", "N108", 1),
     ],
 )
 def test_what_is_wrong_in_an_override_is_pointed_at(override: str, code: str, column: int) -> None:

@@ -14,11 +14,13 @@ from typing import Any
 import numpy as np
 
 from isoloss import ledger
+from isoloss.compiler.devices import BUILT_IN
 from isoloss.compiler.fit import FitOptions, fit_law
 from isoloss.compiler.laws.points import Points
 from isoloss.compiler.plan import (
     FORMAT,
     Answer,
+    Basis,
     Cost,
     DenoiserSpec,
     DiscriminatorSpec,
@@ -317,6 +319,7 @@ def make_plan(made: list[Made], name: str = "synthetic_limits", laws: dict[str, 
         warnings=(
             Warn("L201", "the forecast extrapolates 2,000 times beyond the largest run", "buy a larger run"),
         ),
+        basis=Basis("0", {}, {}, BUILT_IN["h100"]),
     )
 
 

@@ -15,7 +15,18 @@ import pytest
 
 from isoloss import summary
 from isoloss.commands.status import _lines, survey
-from isoloss.compiler.plan import FORMAT, Answer, DeviceProfile, Job, Observation, Origin, Plan, Range
+from isoloss.compiler.devices import BUILT_IN
+from isoloss.compiler.plan import (
+    FORMAT,
+    Answer,
+    Basis,
+    DeviceProfile,
+    Job,
+    Observation,
+    Origin,
+    Plan,
+    Range,
+)
 from isoloss.dsl.study import Budget, Call, Devices, Study
 from isoloss.errors import FINE, INTERRUPTED, JOB_FAILED
 from isoloss.loop import Ended, run_study
@@ -43,6 +54,7 @@ STUDY = Study(
 
 
 FORECAST = Range(2.0, 3.0, 4.0)
+BASIS = Basis("0", {}, {}, BUILT_IN["cpu"])
 
 
 class FakeCompiler:
@@ -79,7 +91,7 @@ class FakeCompiler:
             )
         states = [replace(j, state="done" if j.id in measured else "ready") for j in jobs]
         done = sum(j.id in measured for j in jobs)
-        return Plan(FORMAT, {}, "d" * 64, done, {}, tuple(answers), tuple(states), (), {}, {}, ()), []
+        return Plan(FORMAT, {}, "d" * 64, done, {}, tuple(answers), tuple(states), (), {}, {}, (), BASIS), []
 
 
 @pytest.fixture
