@@ -26,8 +26,9 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def run_ranks(world_size: int, work: Callable[..., None], *arguments: Any) -> None:
-    """`work(rank, world_size, *arguments)` in so many processes at once; all have to end well."""
+def run_ranks(world_size: int, work: Callable[..., None], *arguments: Any, ends: int = 0) -> None:
+    """`work(rank, world_size, *arguments)` in so many processes at once; all have to end well, or with the exit
+    code `ends`."""
     context, port = _context(), free_port()
     ranks = [
         context.Process(target=_rank, args=(work, rank, world_size, port, arguments))
@@ -37,7 +38,7 @@ def run_ranks(world_size: int, work: Callable[..., None], *arguments: Any) -> No
         process.start()
     for process in ranks:
         process.join()
-    assert [process.exitcode for process in ranks] == [0] * world_size
+    assert [process.exitcode for process in ranks] == [ends] * world_size
 
 
 def _rank(
