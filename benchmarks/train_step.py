@@ -63,10 +63,10 @@ def images(count: int = IMAGES) -> ImageSet:
     return ImageSet((pixels.clip(0, 1) * 255).astype(np.uint8), labels.astype(np.int64), 10)
 
 
-def trainer(spec: TrainSpec, device: str = "cpu") -> Trainer:
+def trainer(spec: TrainSpec, device: str = "cpu", fuse: bool = False) -> Trainer:
     data = images()
     feed = Feed([open_source([data], len(data), 1, device)], int(spec.recipe["batch"]), device)
-    return Trainer(spec, feed, device)
+    return Trainer(spec, feed, device, fuse=fuse)
 
 
 def fed(peer: Published | Careful, ours: Trainer) -> Callable[[], float]:

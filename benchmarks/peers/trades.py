@@ -51,12 +51,15 @@ class PublishedBlock(nn.Module):
 
 
 class PublishedWideResNet(nn.Module):
-    """The same function as models/wrn.py; weights are taken from one of ours."""
+    """The same function as models/wrn.py; weights, and the device, are taken from one of ours."""
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, ours: WideResNet) -> None:
         super().__init__()
-        self.mean = torch.tensor(MEAN).view(1, -1, 1, 1)
-        self.std = torch.tensor(STD).view(1, -1, 1, 1)
+        self.register_buffer("mean", torch.tensor(MEAN).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(STD).view(1, -1, 1, 1))
         self.init_conv = nn.Conv2d(3, 16, 3, padding=1, bias=False)
         self.layer = nn.Sequential(
             *(
@@ -68,6 +71,7 @@ class PublishedWideResNet(nn.Module):
         self.relu = nn.SiLU(inplace=True)
         self.logits = nn.Linear(ours.head.in_features, ours.head.out_features)
         self._take(ours)
+        self.to(ours.head.weight.device)
 
     @torch.no_grad()
     def _take(self, ours: WideResNet) -> None:

@@ -33,6 +33,11 @@ from isoloss.runtime.training.trainer import Trainer, stream_key
 
 #: Wall seconds between checkpoints: what a kill can cost.
 CHECKPOINT_SECONDS = 30.0
+#: Where a training on CUDA is compiled, in FLOPs: it has minutes of work at least, and a pass of its micro-batch
+#: (attack and training) keeps the device busier than launching it keeps the host. By the job's own counts and its
+#: layout, so that every attempt at it rounds alike. Measured by benchmarks/train_step_cuda.py: a pass of 3.7e11
+#: (WRN-16-1, 256 images) is slower so, one of 7.2e13 (WRN-28-10) faster; where between is assumed.
+COMPILED_FLOP, COMPILED_PASS_FLOP = 5e16, 5e12
 #: Points of the training-loss curve among the observations; the whole curve is in curve.json.
 CURVE_POINTS = 40
 
@@ -78,7 +83,8 @@ class _Trial:
 
     def _train(self) -> tuple[Observation, ...]:
         spec, context = self._spec, self._context
-        self._trainer = trainer = Trainer(spec, self._feed, context.device, self._layout)
+        fuse = _worth_compiling(context, self._layout)
+        self._trainer = trainer = Trainer(spec, self._feed, context.device, self._layout, fuse)
         probe = None
         if spec.evaluation is not None:
             tested, images = str(spec.evaluation["split"]), spec.evaluation["images"]
@@ -98,6 +104,12 @@ class _Trial:
             trainer.offer(probe(network)[probe.score].value, probe.weights)
         _write(trainer, context, clock)
         return _observations(trainer, context, clock)
+
+
+def _worth_compiling(context: JobContext, layout: Layout) -> bool:
+    a_pass = (context.job.facts.flops_per_image or 0.0) * layout.micro_batch
+    whole = context.job.cost.flops or 0.0
+    return context.device.startswith("cuda") and whole >= COMPILED_FLOP and a_pass >= COMPILED_PASS_FLOP
 
 
 class _Clock:

@@ -7,11 +7,15 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 
 from isoloss.runtime.models.batchnorm import BatchNorm
 from isoloss.runtime.models.normalize import Normalize
+
+#: Forms that one function may be compiled for: sizes, number formats, modes.
+FORMS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,8 @@ class Network(nn.Module):
         super().__init__()
         self.shape = shape
         self.normalize = Normalize(None, None)
+        #: Compiled (see `fuse`)? Where the class says how.
+        self.fused = False
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         return self.logits(self.normalize(x_BCHW))
@@ -54,10 +60,22 @@ class Network(nn.Module):
         ones) or eval. Families override it; the network itself is always a valid view."""
         return self
 
+    def fuse(self) -> None:
+        """Have torch.compile join what lies between products, here and in attack views made from now on: for
+        trainings that last longer than the compiler. Rounds otherwise than before. Families without it stay."""
+
     def set_momentum(self, momentum: float) -> None:
         """Momentum of running statistics in torch's sense: weight of the newest batch, in (0, 1]."""
         for norm in self.batch_norms():
             norm.momentum = momentum
+
+
+def compiler() -> Callable[..., Any]:
+    """torch.compile, for functions that it will meet in more forms than it expects. Importing it takes a second."""
+    import torch._dynamo
+
+    torch._dynamo.config.recompile_limit = max(FORMS, torch._dynamo.config.recompile_limit)
+    return torch.compile
 
 
 def init_weights(network: nn.Module) -> None:

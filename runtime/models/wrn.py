@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from isoloss.runtime.models.batchnorm import BatchNorm
-from isoloss.runtime.models.network import Network, Shape, init_weights
+from isoloss.runtime.models.network import Network, Shape, compiler, init_weights
 from isoloss.runtime.models.wrn_view import WideResNetView
 
 STEM_CHANNELS = 16
@@ -92,6 +92,11 @@ class WideResNet(Network):
 
     def attack_view(self, mode: str) -> Callable[[Tensor], Tensor]:
         return WideResNetView(self, mode == "train")
+
+    def fuse(self) -> None:
+        self.fused, compiled = True, compiler()
+        for block in self.blocks:
+            block.forward = compiled(block.forward, dynamic=False)
 
     def hidden_size(self) -> int:
         """Numbers per image that the norms of a forward pass put out."""

@@ -9,6 +9,7 @@ Equal to the network up to rounding, in fewer operations:
   16 numbers wide. The same sums in the same order.
 - on a CPU, eval mode goes through a batch in parts whose activations stay in the cache (train mode can't: its
   statistics span the batch).
+- of a `fused` network a block is compiled: what lies between two products is one kernel.
 
 Measured by benchmarks/train_step.py. Under autocast convolutions and activations are bfloat16; images,
 statistics, logits and the gradient given back are float32. Letters as in network.py."""
@@ -16,13 +17,15 @@ statistics, logits and the gradient given back are float32. Letters as in networ
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from isoloss.runtime.models.batchnorm import EPS, BatchNorm, Kept
+from isoloss.runtime.models.network import compiler
 
 if TYPE_CHECKING:
     from isoloss.runtime.models.wrn import Block, WideResNet
@@ -47,7 +50,8 @@ class WideResNetView:
         self._training, self._dtype = training, dtype
         self._stem = _cast(network.stem.weight, dtype)
         self._stem_back = _StemBack(self._stem, network.shape.height, network.shape.width)
-        self._blocks = [_Block(block, training, dtype) for block in network.blocks]
+        self._blocks = [_Block(block, training, dtype, network.fused) for block in network.blocks]
+        self._block_forward, self._block_backward = _passes(network.fused)
         self._norm = _norm(network.norm, training, dtype)
         self._head = network.head.weight.detach(), network.head.bias.detach()
         self._image_bytes = dtype.itemsize * network.hidden_size()
@@ -71,32 +75,39 @@ class WideResNetView:
         for start in range(0, images, size):
             yield slice(start, min(start + size, images))
 
-    def _forward(self, x_BCHW: Tensor, kept: list[tuple[object, ...]]) -> Tensor:
+    def _forward(self, x_BCHW: Tensor, kept: list[_Saved]) -> Tensor:
         x = self._normalize(x_BCHW).to(self._dtype, memory_format=torch.channels_last)
         x = F.conv2d(x, self._stem, None, 1, 1)
         for block in self._blocks:
-            x = block.forward(x, kept)
+            x, saved = self._block_forward(block, x)
+            kept.append(saved)
         u, saved = self._norm.forward(x)
         kept.append((u, saved))
         pooled = F.silu(u).mean((2, 3), dtype=torch.float32)
         return torch.addmm(self._head[1], pooled, self._head[0].t())
 
     def _gradient(self, x_BCHW: Tensor, seed: Seed, rows: slice) -> Tensor:
-        kept: list[tuple[object, ...]] = []
+        kept: list[_Saved] = []
         logits = self._forward(x_BCHW[rows], kept)
         u, saved = kept.pop()
-        assert isinstance(u, Tensor)
         g = seed(logits, rows) @ (self._head[0] / u[0, 0].numel())
         g = silu_backward(g.to(u.dtype)[:, :, None, None].expand_as(u), u)
         g = self._norm.scaled(self._norm.backward(g, saved)).to(u.dtype)
         for block in reversed(self._blocks):
-            g = block.backward(g, kept.pop())
+            g = self._block_backward(block, g, kept.pop())
         g = self._stem_back(g).float()
         return g / self._normalize.std if self._normalize.active else g
 
 
+#: What a backward pass needs of its forward pass: tensors, and what norms keep.
+_Saved = tuple[Any, ...]
+
+
 class _Block:
-    def __init__(self, block: Block, training: bool, dtype: torch.dtype) -> None:
+    """`fused`: written without changes in place, which a compiler would have to take back."""
+
+    def __init__(self, block: Block, training: bool, dtype: torch.dtype, fused: bool) -> None:
+        self._fused = fused
         self._norm1 = _norm(block.norm1, training, dtype)
         self._norm2 = _norm(block.norm2, training, dtype) if training else None
         weight1, self._shift = block.conv1.weight.detach(), None
@@ -112,26 +123,28 @@ class _Block:
             self._shortcut = _cast(block.shortcut.weight, dtype)
             self._back = _cast(self._norm1.scaled(block.shortcut.weight.detach()), dtype)
 
-    def forward(self, x: Tensor, kept: list[tuple[object, ...]]) -> Tensor:
+    def forward(self, x: Tensor) -> tuple[Tensor, _Saved]:
         u, saved1 = self._norm1.forward(x)
         if self._stride == 1:
             a = F.silu(u)
             h = F.conv2d(a, self._conv1, self._shift, 1, 1)
         else:
-            padded, a = _padded_silu(u, self._stride)
+            padded, a = _padded_silu(u, self._stride, self._fused)
             h = F.conv2d(padded, self._conv1, self._shift, self._stride)
         saved2 = None
         if self._norm2 is not None:
             h, saved2 = self._norm2.forward(h)
-        kept.append((u, saved1, h, saved2))
         out = F.conv2d(F.silu(h), self._conv2, None, 1, 1)
-        return out.add_(x if self._shortcut is None else F.conv2d(a, self._shortcut, None, self._stride))
+        out = out.add_(x if self._shortcut is None else F.conv2d(a, self._shortcut, None, self._stride))
+        return out, (u, saved1, h, saved2)
 
-    def backward(self, g: Tensor, kept: tuple[object, ...]) -> Tensor:
+    def backward(self, g: Tensor, kept: _Saved) -> Tensor:
         u, saved1, h, saved2 = kept
-        assert isinstance(u, Tensor)
         inner = F.conv_transpose2d(g, self._conv2, None, 1, 1)
-        silu_backward.grad_input(inner, h, grad_input=inner)
+        if self._fused:
+            inner = silu_backward(inner, h)
+        else:
+            silu_backward.grad_input(inner, h, grad_input=inner)
         if self._norm2 is not None:
             inner = self._norm2.backward(inner, saved2)
         if self._stride == 1:
@@ -139,10 +152,20 @@ class _Block:
         else:
             inner = _cropped(F.conv_transpose2d(inner, self._back1, None, self._stride), u, self._stride)
         if self._back is None:
-            return g.add_(self._norm1.backward(silu_backward(inner, u), saved1))
+            through = self._norm1.backward(silu_backward(inner, u), saved1)
+            return g + through if self._fused else g.add_(through)
         # A 1x1 convolution of stride s reads every s-th pixel and nothing else.
         inner[:, :, :: self._stride, :: self._stride] += F.conv_transpose2d(g, self._back)
         return self._norm1.backward(silu_backward(inner, u), saved1)
+
+
+@cache
+def _passes(fused: bool) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Of a block, forward and backward. Compiled once per form of block, not per block."""
+    if not fused:
+        return _Block.forward, _Block.backward
+    compiled = compiler()
+    return compiled(_Block.forward, dynamic=False), compiled(_Block.backward, dynamic=False)
 
 
 def _pads(size: int, stride: int) -> tuple[int, int]:
@@ -151,9 +174,12 @@ def _pads(size: int, stride: int) -> tuple[int, int]:
     return total // 2, total - total // 2
 
 
-def _padded_silu(u: Tensor, stride: int) -> tuple[Tensor, Tensor]:
-    """silu(u) with a border of zeros for a stride, and itself, a view of its inside."""
+def _padded_silu(u: Tensor, stride: int, fused: bool) -> tuple[Tensor, Tensor]:
+    """silu(u) with a border of zeros for a stride, and itself: unless fused a view of its inside."""
     (top, bottom), (left, right) = _pads(u.shape[2], stride), _pads(u.shape[3], stride)
+    if fused:
+        activated = F.silu(u)
+        return F.pad(activated, (left, right, top, bottom)), activated
     height, width = u.shape[2] + top + bottom, u.shape[3] + left + right
     shape = (*u.shape[:2], height, width)
     padded = torch.empty(shape, dtype=u.dtype, device=u.device, memory_format=torch.channels_last)

@@ -12,15 +12,17 @@ from isoloss.runtime.losses import Adversary
 from isoloss.runtime.models.batchnorm import frozen
 from isoloss.runtime.models.network import Network
 from isoloss.runtime.noise import Noise
+from isoloss.runtime.training.capture import Captured, Run
 
 
 class InnerAttack:
     """The Adversary of runtime/losses.py, once it is `at` a place's noise.
 
     `mode` "train": batch statistics, running ones frozen (published); "moving": the same, and every pass moves
-    the running ones; "eval": running statistics."""
+    the running ones; "eval": running statistics. `capture`: as CUDA graphs, where nothing moves and nothing is
+    exchanged with other processes."""
 
-    def __init__(self, attack: Attack, network: Network, mode: str) -> None:
+    def __init__(self, attack: Attack, network: Network, mode: str, capture: bool = False) -> None:
         if mode not in ("train", "eval", "moving"):
             raise ValueError(f"attack mode must be train, eval or moving, got {mode!r}")
         self._attack = attack
@@ -28,20 +30,26 @@ class InnerAttack:
         self._mode = mode
         self.shares_clean = mode == "train" and attack.needs_clean
         self.noise: Noise | None = None
+        self._run: Run = Captured(self._attacked, network) if capture else self._attacked
 
     def __call__(self, x_BCHW: Tensor, y_B: Tensor, clean_logits_BK: Tensor | None = None) -> Tensor:
         assert self.noise is not None  # see `at`
+        return self._run(x_BCHW, y_B, self.noise, clean_logits_BK)
+
+    def _attacked(
+        self, x_BCHW: Tensor, y_B: Tensor, noise: Noise, clean_logits_BK: Tensor | None = None
+    ) -> Tensor:
         if self._mode == "moving":
-            return self._attack(self._network, x_BCHW, y_B, self.noise, clean_logits_BK)
+            return self._attack(self._network, x_BCHW, y_B, noise, clean_logits_BK)
         if self._mode == "train":
             # Built per step: it holds this step's weights.
             view: NetworkLike = self._network.attack_view("train")
             with frozen(self._network.batch_norms()):
-                return self._attack(view, x_BCHW, y_B, self.noise, clean_logits_BK)
+                return self._attack(view, x_BCHW, y_B, noise, clean_logits_BK)
         view = self._network.attack_view("eval")
         self._network.eval()
         try:
-            return self._attack(view, x_BCHW, y_B, self.noise, clean_logits_BK)
+            return self._attack(view, x_BCHW, y_B, noise, clean_logits_BK)
         finally:
             self._network.train()
 

@@ -71,10 +71,15 @@ class Best:
 class Trainer:
     """`step()` does one optimiser step and returns the batch's loss; `state()` / `restore()` are its memory.
 
-    `layout` None: one process, the whole batch at once."""
+    `layout` None: one process, the whole batch at once. `fuse`: compile the network (models/network.py)."""
 
     def __init__(
-        self, spec: TrainSpec, feed: Feed, device: str = "cpu", layout: Layout | None = None
+        self,
+        spec: TrainSpec,
+        feed: Feed,
+        device: str = "cpu",
+        layout: Layout | None = None,
+        fuse: bool = False,
     ) -> None:
         recipe = spec.recipe
         if layout is None:
@@ -100,9 +105,13 @@ class Trainer:
         self.optimizer = make_optimizer(recipe["optimizer"], self.network, recipe["lr"])
         self.engine = Engine(self.network, self.optimizer, layout, recipe["clip"], device)
         self._order_memory()
+        if fuse:
+            self.network.fuse()  # after the average was copied from it
         self._statistics = self._group_statistics()
         self.perturb = perturb.build(recipe.get("perturb", {"kind": "none"}), self.network, spec.train_steps)
-        self.inner = InnerAttack(attacks.build(recipe["attack"]), self.network, recipe["batchnorm"]["attack"])
+        self.inner = InnerAttack(
+            attacks.build(recipe["attack"]), self.network, recipe["batchnorm"]["attack"], self._capturable()
+        )
         self.ledgers = [Ledger(source.sampler.images) for source in feed.sources]
         self._augment = augment.build(recipe["augment"])
         self._momentum = exact(recipe["batchnorm"]["momentum"])
@@ -135,6 +144,14 @@ class Trainer:
         if layout.passes == 1 and together == layout.world_size:
             return None
         return Statistics(norms, layout.world_size)
+
+    def _capturable(self) -> bool:
+        """May the step's attack be a CUDA graph? Moving statistics have a momentum that changes; exchanges with
+        other processes stay outside."""
+        alone = all(norm.across is None for norm in self.network.batch_norms())
+        return (
+            self.device.startswith("cuda") and alone and self.spec.recipe["batchnorm"]["attack"] != "moving"
+        )
 
     @property
     def done(self) -> bool:
