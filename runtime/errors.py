@@ -22,5 +22,11 @@ class JobError(Exception):
         super().__init__(message)
 
 
+def first_line(error: BaseException) -> str:
+    """What an exception of a library says, as a part of our own message: its first line; its class where it says
+    nothing."""
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
 class Stopped(Exception):  # noqa: N818 - not an error: the job did as it was asked
     """The job was asked to stop, has saved what it needs to go on later, and did not finish."""

@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,7 +25,7 @@ from isoloss.runtime.data.parts import (
     not_images,
     rows_at_a_time,
 )
-from isoloss.runtime.errors import JobError
+from isoloss.runtime.errors import JobError, first_line
 
 #: Names under which published archives keep images and labels.
 IMAGE_KEYS, LABEL_KEYS = ("image", "images", "samples", "arr_0"), ("label", "labels", "arr_1")
@@ -42,7 +43,7 @@ class Member:
     def read(self, file: IO[bytes], rows: int) -> np.ndarray:
         """The next so many rows."""
         shape = (rows, *self.shape[1:])
-        wanted = int(np.prod(shape, dtype=np.int64)) * self.dtype.itemsize
+        wanted = prod(shape) * self.dtype.itemsize
         data = file.read(wanted)
         if len(data) != wanted:
             raise EOFError(f"{wanted - len(data):,} bytes are missing")
@@ -111,16 +112,22 @@ def _member(archive: zipfile.ZipFile, name: str, path: Path) -> Member:
     with archive.open(name) as file:
         shape, dtype, head = _header(file, path)
     size = archive.getinfo(name).file_size
-    if size != head + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize:
+    # Python's own product: numpy's would wrap around to what is there.
+    if min(shape, default=0) < 0 or size != head + prod(shape) * dtype.itemsize:
         raise not_images(path, f"{name} promises {dtype} {shape} and has {size:,} bytes")
     return Member(name, shape, dtype)
 
 
 def _header(file: IO[bytes], path: Path) -> tuple[tuple[int, ...], np.dtype[Any], int]:
     """Shape, type and bytes of the header of an array. Raises JobError R404 for what can't be read safely."""
-    version = np.lib.format.read_magic(file)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = read(file)
+    try:
+        version = np.lib.format.read_magic(file)
+        first = version == (1, 0)
+        read = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
+        shape, fortran, dtype = read(file)
+    except Exception as error:
+        # A header is an expression that numpy parses: it can fail in any way that its bytes like.
+        raise not_images(path, f"the header of an array in it is damaged ({first_line(error)})") from error
     if dtype.hasobject:
         raise not_images(path, "it holds Python objects, which can run code when they are read")
     if fortran and len(shape) > 1:
@@ -135,4 +142,4 @@ def _reading(path: Path) -> Iterator[None]:
     except JobError:
         raise
     except _BROKEN as error:
-        raise not_images(path, f"{error}") from error
+        raise not_images(path, f"it is no archive, or damaged ({first_line(error)})") from error

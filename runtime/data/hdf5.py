@@ -22,7 +22,7 @@ from isoloss.runtime.data.parts import (
     not_images,
     rows_at_a_time,
 )
-from isoloss.runtime.errors import JobError
+from isoloss.runtime.errors import JobError, first_line
 
 IMAGE_KEYS, LABEL_KEYS = ("image", "images"), ("label", "labels")
 SUFFIXES = (".h5", ".hdf5", ".hdf")
@@ -52,8 +52,10 @@ class Hdf5:
                     part = slice(start, min(start + rows, self.count))
                     pixels = np.asarray(images[part]).reshape(-1, *self.shape)
                     yield pixels, class_indices(np.asarray(labels[part]), self.classes, self.path)
-        except (OSError, RuntimeError, ValueError, KeyError) as error:
-            raise not_images(self.path, str(error)) from error
+        except JobError:
+            raise
+        except Exception as error:
+            raise _not_hdf5(self.path, error) from error
 
 
 def open_hdf5(path: Path, classes: int) -> Hdf5:
@@ -69,8 +71,15 @@ def open_hdf5(path: Path, classes: int) -> Hdf5:
             shape = image_shape(images.shape, images.dtype, path)
             label_form(labels.shape, labels.dtype, images.shape[0], classes, path)
             return Hdf5(path, image, label, images.shape[0], shape, classes)
-    except (OSError, RuntimeError, ValueError, KeyError) as error:
-        raise not_images(path, str(error)) from error
+    except JobError:
+        raise
+    except Exception as error:
+        raise _not_hdf5(path, error) from error
+
+
+def _not_hdf5(path: Path, error: Exception) -> JobError:
+    """A stranger's bytes make the HDF5 library fail in any way they like."""
+    return not_images(path, f"it is no HDF5 file, or damaged ({first_line(error)})")
 
 
 def _package(path: Path) -> Any:
@@ -90,6 +99,8 @@ def _array(h5py: Any, file: Any, name: str, path: Path) -> Any:
         raise JobError("R407", f"{path} takes `{name}` from elsewhere", "copy it into one file")
     if not isinstance(array, h5py.Dataset):
         raise not_images(path, f"`{name}` is not an array")
+    if array.shape is None:
+        raise not_images(path, f"`{name}` is empty")
     if array.dtype.hasobject:
         raise not_images(path, f"`{name}` holds objects, not numbers")
     return array

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -79,7 +80,8 @@ def parse(data: bytes, dimensions: int, path: Path) -> NDArray[np.uint8]:
     if len(data) < head or data[:4] != bytes((0, 0, 8, dimensions)):
         raise damaged(path, f"it is not an IDX file of bytes in {dimensions} dimensions")
     shape = struct.unpack(f">{dimensions}I", data[4:head])
-    if len(data) - head != int(np.prod(shape, dtype=np.int64)):
+    # Python's own product: numpy's would wrap around to what is there.
+    if len(data) - head != prod(shape):
         raise damaged(path, f"its header promises {shape}, it holds {len(data) - head:,} values")
     # A copy: a view of the file's bytes could not be written to.
     return np.frombuffer(data, np.uint8, offset=head).reshape(shape).copy()

@@ -53,7 +53,10 @@ def import_files(
     parts = [_open(path, wanted.classes) for path in paths]
     for part in parts:
         if part.shape != wanted.shape:
-            raise JobError("R404", f"{part.path} has images {part.shape}, the dataset's are {wanted.shape}")
+            raise JobError(
+                "R404", f"{part.path} has images {part.shape}, the dataset's are {wanted.shape}",
+                "name the dataset that these images are of",
+            )  # fmt: skip
     sums = _checksums(parts, wanted.sha256, progress)
     count = sum(part.count for part in parts)
     kept = count if wanted.images is None else wanted.images
@@ -61,7 +64,7 @@ def import_files(
         raise JobError("R405", "the files hold no images", "fetch them again")
     if kept > count:
         raise JobError(
-            "R405", f"{kept:,} images are wanted, {len(parts)} files hold {count:,}",
+            "R405", f"{kept:,} images are wanted, there are {count:,} in {_files(parts)}",
             f"state as many as there are: `images = {count}`, or fetch the missing files",
         )  # fmt: skip
     order = Order(count, kept, wanted.seed)
@@ -80,6 +83,10 @@ def import_files(
     options = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS
     disk.replace(output / MANIFEST, orjson.dumps(manifest, option=options))
     return kept
+
+
+def _files(parts: Sequence[Part]) -> str:
+    return str(parts[0].path) if len(parts) == 1 else f"{len(parts)} files"
 
 
 def _open(path: Path, classes: int) -> Part:
@@ -102,7 +109,11 @@ def _checksums(
         if digest in sums[:index]:
             raise _twice(parts[index], parts[sums.index(digest)])
     if stated and len(stated) != len(sums):
-        raise JobError("R402", f"{len(stated)} checksums are stated, {len(sums)} files are there")
+        raise JobError(
+            "R402",
+            f"{len(stated)} checksums are stated, {len(sums)} files are there",
+            "state one for each file",
+        )
     for part, digest, said in zip(parts, sums, stated, strict=False):
         if digest != said:
             raise JobError(

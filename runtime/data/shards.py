@@ -15,7 +15,7 @@ import orjson
 from numpy.typing import NDArray
 
 from isoloss.runtime.data.rows import Rows
-from isoloss.runtime.errors import JobError
+from isoloss.runtime.errors import JobError, first_line
 
 IMAGES, LABELS, MANIFEST = "images.npy", "labels.npy", "manifest.json"
 FORMAT = "isoloss.images/1"
@@ -28,14 +28,21 @@ def read_array(path: Path, dtype: type[np.generic], dimensions: int) -> NDArray[
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise JobError("R401", f"missing: {path}", "run the study again: the shard will be made") from None
-    except (ValueError, OSError, EOFError) as error:
-        raise JobError("R404", f"{path} is not an array file: {error}") from error
+    except Exception as error:
+        # A header is an expression that numpy parses: it can fail in any way that its bytes like.
+        raise _not_an_array(path, first_line(error)) from error
+    if not isinstance(array, np.ndarray):
+        raise _not_an_array(path, "it is an archive of some")
     if array.dtype != dtype or array.ndim != dimensions:
         raise JobError(
             "R404",
             f"{path} holds {array.dtype} of {array.ndim} dimensions, not {np.dtype(dtype)} of {dimensions}",
         )
     return array
+
+
+def _not_an_array(path: Path, reason: str) -> JobError:
+    return JobError("R404", f"{path} is not an array file: {reason}", "import or make it again")
 
 
 @dataclass(frozen=True, slots=True)

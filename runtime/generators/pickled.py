@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isoloss.runtime.errors import JobError
+from isoloss.runtime.errors import JobError, first_line
 
 #: Numbers that numpy pickles as scalars.
 _NUMBERS = {code: np.dtype(code) for code in ("f4", "f8", "i4", "i8", "u1", "b1")}
@@ -37,12 +37,17 @@ class Captured:
 
     def children(self) -> Mapping[str, Any]:
         """Modules below a module."""
-        return dict(self.state.get("_modules") or {})
+        return _mapping(self.state.get("_modules"))
 
     def tensors(self) -> dict[str, Tensor]:
         """Its own parameters and buffers; those that are None left out."""
-        both = {**dict(self.state.get("_parameters") or {}), **dict(self.state.get("_buffers") or {})}
+        both = {**_mapping(self.state.get("_parameters")), **_mapping(self.state.get("_buffers"))}
         return {name: value for name, value in both.items() if isinstance(value, Tensor)}
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    """What a module keeps by name; nothing where a file has something else in its place."""
+    return dict(value) if isinstance(value, Mapping) else {}
 
 
 def read(path: Path) -> Any:
@@ -61,9 +66,8 @@ def read(path: Path) -> Any:
         raise JobError("R511", f"{path} was refused: it is nested too deeply") from error
     except Exception as error:
         # A pickle can fail in any way that its bytes like; none of them is ours.
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise JobError(
-            "R511", f"{path} can't be read as a pickle of weights: {first}", "fetch it again"
+            "R511", f"{path} can't be read as a pickle of weights: {first_line(error)}", "fetch it again"
         ) from error
 
 

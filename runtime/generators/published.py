@@ -7,11 +7,12 @@ tested on files that a test makes in the same structure."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
 import torch
+from pydantic import Field, TypeAdapter, ValidationError
 from torch import Tensor
 
 from isoloss.compiler.plan import Component
@@ -24,12 +25,41 @@ from isoloss.runtime.generators.unet import UNet
 from isoloss.runtime.generators.weights import save_weights
 from isoloss.runtime.models.network import Shape
 
-#: Settings of SongUNet, with the values it has where its maker gave none.
-_DEFAULTS: Mapping[str, Any] = {
-    "label_dim": 0, "augment_dim": 0, "model_channels": 128, "channel_mult": [1, 2, 2, 2], "channel_mult_emb": 4,
-    "num_blocks": 4, "attn_resolutions": [16], "dropout": 0.10, "embedding_type": "positional",
-    "channel_mult_noise": 1, "encoder_type": "standard", "decoder_type": "standard", "resample_filter": [1, 1],
-}  # fmt: skip
+#: Far above any published network; what is made of a file's own words is bounded by them.
+_Few = Annotated[int, Field(ge=1, le=64)]
+_Many = Annotated[int, Field(ge=1, le=4096)]
+
+
+@dataclass(frozen=True, slots=True)
+class _SongUNet:
+    """Settings of SongUNet, with the values it has where its maker gave none."""
+
+    label_dim: Annotated[int, Field(ge=0, le=100_000)] = 0
+    augment_dim: int = 0
+    model_channels: _Many = 128
+    channel_mult: Annotated[list[_Few], Field(min_length=1, max_length=8)] = field(
+        default_factory=lambda: [1, 2, 2, 2]
+    )
+    channel_mult_emb: int = 4
+    num_blocks: _Few = 4
+    attn_resolutions: Annotated[list[_Many], Field(max_length=8)] = field(default_factory=lambda: [16])
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.10
+    embedding_type: str = "positional"
+    channel_mult_noise: int = 1
+    encoder_type: str = "standard"
+    decoder_type: str = "standard"
+    resample_filter: list[int] = field(default_factory=lambda: [1, 1])
+
+
+@dataclass(frozen=True, slots=True)
+class _EDMPrecond:
+    """What a published network says of its images."""
+
+    img_resolution: _Many
+    img_channels: _Few
+    sigma_data: float = SIGMA_DATA
+
+
 #: What makes each of our forms.
 _FORMS: Mapping[str, Mapping[str, Any]] = {
     "ddpmpp": {
@@ -64,7 +94,8 @@ def import_network(source: Path, output: Path) -> Imported:
     network, shape, model = describe_network(ema, source)
     with torch.device("meta"):
         wanted = {name: tensor.shape for name, tensor in UNet(network, shape).state_dict().items()}
-    state = renamed(dict(_walk(model)), wanted, len(network["multipliers"]), shape.height, source)
+    theirs = dict(_walk(model, source))
+    state = renamed(theirs, wanted, len(network["multipliers"]), shape.height, source)
     draft = output.with_name(f".{output.name}.draft")
     try:
         save_weights(draft, state, network, shape, f"{source.name}, sha256 {disk.sha256(source)}")
@@ -81,28 +112,43 @@ def describe_network(ema: Captured, source: Path) -> tuple[Component, Shape, Cap
     if ema.name != "EDMPrecond" or not isinstance(model, Captured) or model.name != "SongUNet":
         inner = f" of `{model.name}`" if isinstance(model, Captured) else ""
         raise _other(source, f"it is a `{ema.name}`{inner}, not an `EDMPrecond` of `SongUNet`")
-    if abs(float(ema.state.get("sigma_data", SIGMA_DATA)) - SIGMA_DATA) > 1e-9:
-        raise _other(source, f"it assumes data of deviation {ema.state['sigma_data']}, not {SIGMA_DATA}")
-    settings = {**_DEFAULTS, **dict(model.state.get("_init_kwargs") or {})}
+    said = _declared(_EDMPrecond, ema.state, source)
+    if abs(said.sigma_data - SIGMA_DATA) > 1e-9:
+        raise _other(source, f"it assumes data of deviation {said.sigma_data}, not {SIGMA_DATA}")
+    settings = _declared(_SongUNet, model.state.get("_init_kwargs") or {}, source)
     form = next(
-        (f for f, rows in _FORMS.items() if all(_same(settings[k], v) for k, v in rows.items())), None
+        (f for f, rows in _FORMS.items() if all(getattr(settings, k) == v for k, v in rows.items())), None
     )
-    if form is None or settings["decoder_type"] != "standard" or settings["channel_mult_emb"] != 4:
+    if form is None or settings.decoder_type != "standard" or settings.channel_mult_emb != 4:
         raise _other(source, "its embedding, encoder and filter are neither DDPM++'s nor NCSN++'s")
-    if not settings["label_dim"] or settings["augment_dim"] not in (0, CONDITION):
+    if not settings.label_dim or settings.augment_dim not in (0, CONDITION):
         raise _other(source, "it is not conditioned on classes, or on another augmentation")
-    size, channels = int(ema.state["img_resolution"]), int(ema.state["img_channels"])
     network = {
         "kind": "unet",
-        "channels": int(settings["model_channels"]),
-        "multipliers": [int(m) for m in settings["channel_mult"]],
-        "blocks": int(settings["num_blocks"]),
-        "attention": [int(r) for r in settings["attn_resolutions"]] or None,
-        "dropout": float(settings["dropout"]),
+        "channels": settings.model_channels,
+        "multipliers": settings.channel_mult,
+        "blocks": settings.num_blocks,
+        "attention": settings.attn_resolutions or None,
+        "dropout": settings.dropout,
         "form": form,
-        "condition": int(settings["augment_dim"]),
+        "condition": settings.augment_dim,
     }
-    return network, Shape(channels, size, size, int(settings["label_dim"])), model
+    shape = Shape(said.img_channels, said.img_resolution, said.img_resolution, settings.label_dim)
+    return network, shape, model
+
+
+Declared = TypeVar("Declared")
+
+
+def _declared(form: type[Declared], values: Any, source: Path) -> Declared:
+    """What a file says of its network, if it is what `form` has; what else it says is left out. Raises JobError
+    R512."""
+    try:
+        return TypeAdapter(form).validate_python(values)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        place = ".".join(str(part) for part in fault["loc"])
+        raise _other(source, f"`{place}`: {fault['msg']}") from error
 
 
 def renamed(
@@ -158,18 +204,22 @@ def published_name(ours: str, levels: int, size: int) -> str:
     return f"{side[:3]}.{here}x{here}_{stage}.{rest}"
 
 
-def _walk(module: Any, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
-    """Names and tensors of a captured module and all below it."""
-    captured = module if isinstance(module, Captured) else Captured("", getattr(module, "state", {}))
-    for name, tensor in captured.tensors().items():
-        yield prefix + name, tensor
-    for name, child in captured.children().items():
-        if child is not None:
-            yield from _walk(child, f"{prefix}{name}.")
-
-
-def _same(left: Any, right: Any) -> bool:
-    return list(left) == list(right) if isinstance(right, list) else bool(left == right)
+def _walk(module: Any, source: Path) -> Iterator[tuple[str, Tensor]]:
+    """Names and tensors of a captured module and all below it. Raises JobError R512 for a module that is there
+    twice: one below itself would have no end."""
+    waiting, seen = [("", module)], {id(module)}
+    while waiting:
+        prefix, each = waiting.pop()
+        captured = each if isinstance(each, Captured) else Captured("", getattr(each, "state", {}))
+        for name, tensor in captured.tensors().items():
+            yield f"{prefix}{name}", tensor
+        for name, child in captured.children().items():
+            if child is None:
+                continue
+            if id(child) in seen:
+                raise _other(source, f"its module `{prefix}{name}` is in it twice")
+            seen.add(id(child))
+            waiting.append((f"{prefix}{name}.", child))
 
 
 def _other(source: Path, reason: str) -> JobError:

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from isoloss.compiler.plan import Component
 from isoloss.runtime import disk
-from isoloss.runtime.errors import JobError
+from isoloss.runtime.errors import JobError, first_line
+from isoloss.runtime.models.load import is_plain
 from isoloss.runtime.models.network import Shape
 
 DENOISER, DISCRIMINATOR = "denoiser.pt", "discriminator.pt"
@@ -75,10 +76,13 @@ def load_network(
         )
     with torch.random.fork_rng(devices=[]):
         network = make({**asked, "condition": saved.network.condition}, shape)
+    for name, tensor in saved.weights.items():
+        if not is_plain(tensor):
+            raise _unusable(path, f"`{name}` is no plain array of real numbers")
     try:
         network.load_state_dict(saved.weights)
     except RuntimeError as error:
-        raise _unusable(path, str(error).splitlines()[0]) from error
+        raise _unusable(path, first_line(error)) from error
     for name, tensor in network.state_dict().items():
         if not bool(torch.isfinite(tensor).all()):
             raise _unusable(path, f"`{name}` holds numbers that are not finite")
@@ -133,7 +137,7 @@ def _read(path: Path) -> _Saved:
             path, "it holds more than tensors and words, or is damaged; nothing was run"
         ) from error
     except _BROKEN as error:
-        raise _unusable(path, str(error).splitlines()[0] if str(error) else type(error).__name__) from error
+        raise _unusable(path, first_line(error)) from error
 
 
 def _unusable(path: Path, reason: str) -> JobError:

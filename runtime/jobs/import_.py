@@ -28,6 +28,9 @@ def run(context: JobContext) -> tuple[Observation, ...]:
     facts = context.job.facts
     known = {"generator": facts.generator, "fid": facts.fid, "licence": facts.licence, "files": spec.files}
     wanted = Wanted(row.shape, row.classes, tuple(spec.sha256), spec.images, spec.seed)
-    count = import_files(paths, root, wanted, context.output, buckets, known, context.progress)
-    shutil.rmtree(buckets, ignore_errors=True)
+    try:
+        count = import_files(paths, root, wanted, context.output, buckets, known, context.progress)
+    finally:
+        # Of files that were refused nothing is kept, and nothing to go on from.
+        shutil.rmtree(buckets, ignore_errors=True)
     return (Observation(context.job.id, "import", "images", float(count), count=count, seed=spec.seed),)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import torch
 
 from isoloss.compiler.plan import Component
-from isoloss.runtime.errors import JobError
+from isoloss.runtime.errors import JobError, first_line
 from isoloss.runtime.models.network import Network
 from isoloss.runtime.models.registry import build
 
@@ -33,7 +34,21 @@ def load_trained(
         network.load_state_dict(saved[chosen])
     except FileNotFoundError:
         raise JobError("R312", f"no weights in {folder}", "the train job has to finish first") from None
+    except pickle.UnpicklingError as error:
+        # torch's own words advise to load it with its code.
+        reason = "they hold more than tensors and words, or are damaged; nothing was run"
+        raise JobError("R312", f"weights in {folder} can't be used: {reason}") from error
     except (RuntimeError, KeyError, TypeError, EOFError, ValueError, OSError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise JobError("R312", f"weights in {folder} can't be used: {first}") from error
+        raise JobError("R312", f"weights in {folder} can't be used: {first_line(error)}") from error
     return network.requires_grad_(False).eval()
+
+
+def is_plain(tensor: torch.Tensor) -> bool:
+    """Whether a tensor of a stranger's file is an array of real numbers, all of them there: neither sparse, nested,
+    quantised nor without data. Others fail in ways of their own wherever they are first looked at."""
+    return (
+        not tensor.is_nested
+        and tensor.layout is torch.strided
+        and not tensor.is_meta
+        and tensor.is_floating_point()
+    )

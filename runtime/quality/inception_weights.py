@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from isoloss.runtime import disk
-from isoloss.runtime.data.files import Published, find
+from isoloss.runtime.data.below import file_below
 from isoloss.runtime.data.registry import data_root_from_environment
 from isoloss.runtime.errors import JobError
+from isoloss.runtime.models.load import is_plain
 from isoloss.runtime.quality.inception import DIMENSIONS, Inception
 
 #: The network of 2015-12-05 as the PyTorch ports of FID have it, all with one digest: 95,628,359 bytes.
@@ -27,10 +28,10 @@ LIMIT_BYTES = 1 << 30
 
 
 def find_weights(name: str, data_root: Path | None) -> Path:
-    """The file `name` below the data root. Raises JobError R401 that says what to fetch and where to put it."""
+    """The file `name` below the data root. Raises JobError R401 that says what to fetch and where to put it, R407 for
+    what would lie elsewhere."""
     root = data_root if data_root is not None else data_root_from_environment()
-    folders = [] if root is None else [root]
-    return find(Published(name), folders, dataset="inception", source=SOURCE)
+    return file_below(root, name, dataset="inception", source=SOURCE)
 
 
 def load_weights(path: Path, sha256: str | None = None) -> tuple[dict[str, Tensor], str, tuple[str, ...]]:
@@ -85,9 +86,13 @@ def _check(
         said += [f"it has {_listed(unknown)}, which this network lacks"] if unknown else []
         raise _not_weights(path, " and ".join(said))
     for name, tensor in weights.items():
+        if name in optional:
+            continue
+        if not is_plain(tensor):
+            raise _not_weights(path, f"{name} is no plain array of real numbers")
         if tuple(tensor.shape) != expected[name]:
             raise _not_weights(path, f"{name} is {tuple(tensor.shape)}, not {expected[name]}")
-        if name not in optional and not (tensor.is_floating_point() and bool(torch.isfinite(tensor).all())):
+        if not bool(torch.isfinite(tensor).all()):
             raise _not_weights(path, f"{name} holds values that are no finite numbers")
 
 

@@ -5,12 +5,11 @@ In: a FeatureSet, or the path of a `.npz` with `mu` (F,) and `sigma` (F, F) as t
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
-from isoloss.runtime.data.files import Published, find
+from isoloss.runtime.data.below import file_below
 from isoloss.runtime.data.registry import data_root_from_environment
 from isoloss.runtime.errors import JobError
 from isoloss.runtime.quality.frechet import Moments, Reference, scatter
@@ -26,24 +25,24 @@ def measured(real: FeatureSet) -> Reference:
 
 
 def from_file(name: str, data_root: Path | None, features: int, space: str) -> Reference:
-    """The moments in the file `name` below the data root. Raises JobError R401 where it isn't there, R522
-    where it is no such file or of another space: its `mu` and `sigma` have another size than `features`."""
+    """The moments in the file `name` below the data root. Raises JobError R401 where it isn't there, R407 where it
+    would lie elsewhere, R522 where it is no such file or of another space: its `mu` and `sigma` have another size than
+    `features`."""
     root = data_root if data_root is not None else data_root_from_environment()
-    path = find(
-        Published(name),
-        [] if root is None else [root],
-        dataset=f"features = {space}",
-        source="where the statistics were published",
-    )
+    source = "where the statistics were published"
+    path = file_below(root, name, dataset=f"features = {space}", source=source)
     if path.stat().st_size > LIMIT_BYTES:
         raise _not_moments(path, f"it has {path.stat().st_size:,} bytes")
     try:
         with np.load(path, allow_pickle=False) as file:
-            mean, covariance = (np.asarray(file[key], dtype=np.float64) for key in ("mu", "sigma"))
+            arrays = [file[key] for key in ("mu", "sigma")]
+            if any(array.dtype.kind not in "fiu" for array in arrays):
+                raise TypeError("dates and complex numbers turn into float64 too")
+            mean, covariance = (array.astype(np.float64) for array in arrays)
     except KeyError as missing:
         raise _not_moments(path, f"it has no array {missing}") from None
-    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile):
-        # numpy's own words advise to load it with its code.
+    except Exception:
+        # A stranger's bytes make numpy fail in any way they like; its own words advise to load them with its code.
         raise _not_moments(path, "it is no `.npz` of numbers") from None
     _check(path, mean, covariance, features, space)
     return Reference(Moments(mean, covariance, 0))

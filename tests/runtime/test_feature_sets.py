@@ -16,6 +16,7 @@ from isoloss.runtime.errors import JobError, Stopped
 from isoloss.runtime.quality import measures
 from isoloss.runtime.quality.features import Floats, Space, pixels
 from isoloss.runtime.quality.frechet import GROUPS, Reference, moments
+from isoloss.runtime.quality.inception_weights import find_weights
 from isoloss.runtime.quality.reference import from_file
 from isoloss.runtime.quality.sets import PIECE, Pictures, cached, computed, kept
 
@@ -188,6 +189,7 @@ MEAN, COVARIANCE = np.zeros(4), np.eye(4)
         ({"mu": MEAN, "sigma": -COVARIANCE}, "no covariance"),
         ({"mu": np.array([None] * 4), "sigma": COVARIANCE}, "no `.npz` of numbers"),
         ({"mu": np.array(["a"] * 4), "sigma": COVARIANCE}, "no `.npz` of numbers"),
+        ({"mu": MEAN + 1j, "sigma": COVARIANCE}, "no `.npz` of numbers"),
     ],
 )
 def test_other_files_are_refused(arrays: dict[str, np.ndarray], said: str, tmp_path: Path) -> None:
@@ -203,6 +205,32 @@ def test_files_that_are_no_archives_are_refused(content: bytes, tmp_path: Path) 
     with pytest.raises(JobError) as refused:
         from_file("m.npz", tmp_path, 4, "pixels")
     assert refused.value.code == "R522"
+
+
+def test_a_file_with_a_changed_byte_is_refused(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    np.savez_compressed(tmp_path / "m.npz", mu=rng.random(16), sigma=rng.random((16, 16)))
+    whole = (tmp_path / "m.npz").read_bytes()
+    for place in range(400, len(whole) - 400, 40):
+        changed = bytearray(whole)
+        changed[place] ^= 0xFF
+        (tmp_path / "m.npz").write_bytes(changed)
+        with pytest.raises(JobError) as refused:
+            from_file("m.npz", tmp_path, 16, "pixels")
+        assert refused.value.code == "R522"
+
+
+@pytest.mark.parametrize("name", ["../m.npz", "link.npz"])
+def test_a_name_that_leaves_the_root_is_refused(name: str, tmp_path: Path) -> None:
+    """A study's names are checked before; a plan can come from anywhere."""
+    root = tmp_path / "root"
+    root.mkdir()
+    npz(tmp_path, mu=MEAN, sigma=COVARIANCE)
+    (root / "link.npz").symlink_to(tmp_path / "m.npz")
+    for read in (lambda: from_file(name, root, 4, "pixels"), lambda: find_weights(name, root)):
+        with pytest.raises(JobError) as refused:
+            read()
+        assert refused.value.code == "R407"
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -203,6 +203,53 @@ def test_an_array_that_promises_more_than_it_has_is_refused_before_anything_is_w
     assert not list((tmp_path / "out").iterdir())
 
 
+def header(text: str) -> bytes:
+    """An array file that starts with these words."""
+    words = text.encode() + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(words).to_bytes(2, "little") + words
+
+
+#: numpy reads a header as an expression of Python.
+BAD_HEADERS = [
+    header(f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({10**30}, 6, 5, 3)}}"),
+    header("{'descr': '|u1', 'fortran_order': False, 'shape': (-40, -6, 5, 3)}"),
+    header("{'descr': '|u1', 1: False, 'shape': (40, 6, 5, 3)}"),
+    header("(" * 9000),
+    header("-" * 9000 + "1"),
+]
+
+
+@pytest.mark.parametrize("content", BAD_HEADERS)
+def test_a_header_that_is_none_is_refused(content: bytes, tmp_path: Path) -> None:
+    np.save(tmp_path / "labels.npy", LABELS)
+    with zipfile.ZipFile(tmp_path / "set.npz", "w") as archive:
+        archive.writestr("image.npy", content)
+        archive.write(tmp_path / "labels.npy", "label.npy")
+    assert refused([tmp_path / "set.npz"], tmp_path / "out") == "R404"
+    folder = tmp_path / "shard"
+    folder.mkdir()
+    (folder / "images.npy").write_bytes(content)
+    with pytest.raises(JobError) as error:
+        open_shards([folder], 1)
+    assert error.value.code == "R404"
+
+
+def test_a_size_that_wraps_around_is_refused(tmp_path: Path) -> None:
+    """2^62 images of 4 numbers are 2^64 bytes: 0, where a product is kept in 64 bits."""
+    shape = "{'descr': '|u1', 'fortran_order': False, 'shape': (%d, %s)}"
+    with zipfile.ZipFile(tmp_path / "set.npz", "w") as archive:
+        archive.writestr("image.npy", header(shape % (2**62, "2, 2, 1")))
+        archive.writestr("label.npy", header(shape % (2**62, "4")))
+    assert refused([tmp_path / "set.npz"], tmp_path / "out", Wanted((2, 2, 1), 4)) == "R404"
+
+
+def test_an_archive_in_place_of_an_array_is_refused(tmp_path: Path) -> None:
+    save(tmp_path / "set.npz", image=PICTURES).rename(tmp_path / "images.npy")
+    with pytest.raises(JobError) as error:
+        open_shards([tmp_path], 1)
+    assert error.value.code == "R404"
+
+
 def test_names_in_an_archive_lead_nowhere(tmp_path: Path) -> None:
     path = save(tmp_path / "set.npz", image=PICTURES, label=LABELS)
     with zipfile.ZipFile(path, "a") as archive:
@@ -305,6 +352,12 @@ def test_what_is_no_hdf5_of_images_is_refused(tmp_path: Path) -> None:
     assert refused([tmp_path / "groups.h5"], tmp_path / "c") == "R404"
 
 
+@pytest.mark.parametrize("name", ["image", "label"])
+def test_an_hdf5_array_without_a_shape_is_refused(name: str, tmp_path: Path) -> None:
+    arrays = {"image": PICTURES, "label": LABELS, name: h5py.Empty("u1")}
+    assert refused([hdf5(tmp_path / "a.h5", **arrays)], tmp_path / "out") == "R404"
+
+
 def test_without_h5py_the_message_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = hdf5(tmp_path / "a.h5", image=PICTURES, label=LABELS)
     monkeypatch.setitem(__import__("sys").modules, "h5py", None)
@@ -395,3 +448,18 @@ def test_the_job_writes_a_shard_that_says_what_it_is(tmp_path: Path) -> None:
     assert manifest["facts"]["licence"] == "CC BY-NC-SA 4.0"
     assert manifest["images_in_files"] == 50
     assert not list((tmp_path / "job" / "work").iterdir())
+
+
+def test_the_job_keeps_nothing_of_files_that_are_refused(tmp_path: Path) -> None:
+    """The fault is in the labels of the last image, when all others have been written somewhere."""
+    digits = RNG.integers(0, 256, (50, 8, 8), dtype=np.uint8)
+    (tmp_path / "data").mkdir()
+    save(tmp_path / "data" / "made.npz", image=digits, label=np.append(np.arange(49) % 10, 10))
+    with pytest.raises(JobError):
+        import_.run(
+            context_of(
+                ImportSpec({"kind": "digits"}, "*.npz", (), 40, 0), tmp_path / "data", tmp_path / "job"
+            )
+        )
+    assert not list((tmp_path / "job" / "work").iterdir())
+    assert not (tmp_path / "job" / "output" / "manifest.json").exists()

@@ -155,6 +155,14 @@ def whole_numbers(weights: Weights) -> None:
     weights["Conv2d_1a_3x3.bn.bias"] = torch.zeros(32, dtype=torch.int64)
 
 
+def sparse(weights: Weights) -> None:
+    weights["Conv2d_1a_3x3.bn.bias"] = torch.zeros(32).to_sparse()
+
+
+def without_data(weights: Weights) -> None:
+    weights["Conv2d_1a_3x3.bn.bias"] = torch.zeros(32, device="meta")
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -162,7 +170,9 @@ def whole_numbers(weights: Weights) -> None:
         (add, "it has `AuxLogits.fc.weight`, which this network lacks"),
         (reshape, "fc.weight is (1000, 2048), not (1008, 2048)"),
         (spoil, "no finite numbers"),
-        (whole_numbers, "no finite numbers"),
+        (whole_numbers, "no plain array of real numbers"),
+        (sparse, "no plain array of real numbers"),
+        (without_data, "no plain array of real numbers"),
         (lambda weights: [1, 2], "something else than named tensors"),
         (lambda weights: {"state_dict": weights}, "something else than named tensors"),
     ],

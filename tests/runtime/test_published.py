@@ -147,6 +147,44 @@ def test_other_networks_are_refused(change: Callable[[Any], object], tmp_path: P
     assert refused(tmp_path / "other.pkl", "R512").help
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda tree: setattr(tree, "sigma_data", "half"), "`sigma_data`"),
+        (lambda tree: setattr(tree, "img_resolution", 10**30), "`img_resolution`"),
+        (lambda tree: tree.__dict__.pop("img_channels"), "`img_channels`"),
+        (lambda tree: tree._modules["model"]._init_kwargs.update(channel_mult=5), "`channel_mult`"),
+        (lambda tree: tree._modules["model"]._init_kwargs.update(model_channels=-8), "`model_channels`"),
+        # What is made of it would never end.
+        (lambda tree: tree._modules["model"]._init_kwargs.update(num_blocks=10**7), "`num_blocks`"),
+        (lambda tree: setattr(tree._modules["model"], "_init_kwargs", 5), "dictionary"),
+        (lambda tree: tree._modules["model"]._modules["map_layer0"].__dict__.update(_parameters=7), "lacks"),
+    ],
+)
+def test_settings_that_no_network_has_are_told(
+    change: Callable[[Any], object], said: str, tmp_path: Path
+) -> None:
+    net, about = made()
+    tree = published_tree(net, about, SHAPE)
+    change(tree)
+    write_pickle(tmp_path / "odd.pkl", tree)
+    assert said in refused(tmp_path / "odd.pkl", "R512").message
+
+
+def test_a_module_below_itself_is_told(tmp_path: Path) -> None:
+    net, about = made()
+    tree = published_tree(net, about, SHAPE)
+    inner: Any = tree._modules["model"]
+    shared = nn.ModuleList()
+    inner._modules["first"] = inner._modules["second"] = shared
+    write_pickle(tmp_path / "twice.pkl", tree)
+    assert "in it twice" in refused(tmp_path / "twice.pkl", "R512").message
+    shared._modules["again"] = shared
+    del inner._modules["second"]
+    write_pickle(tmp_path / "endless.pkl", tree)
+    assert "in it twice" in refused(tmp_path / "endless.pkl", "R512").message
+
+
 class Runs:
     """Unpickled, it runs a program."""
 

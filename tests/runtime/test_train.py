@@ -105,6 +105,9 @@ def test_the_best_weights_are_those_of_the_highest_robust_accuracy_on_validation
     assert all(torch.equal(v, ours["best"][k]) for k, v in network.state_dict().items())
     with pytest.raises(JobError, match="can't be used"):
         models.load_trained(tmp_path / "alone" / "output", *args)
+    torch.save({"best": Path()}, tmp_path / "weights.pt")
+    with pytest.raises(JobError, match="nothing was run"):
+        models.load_trained(tmp_path, *args)
 
 
 def test_the_latest_of_the_highest_scores_is_kept_and_comes_back() -> None:

@@ -164,6 +164,8 @@ def test_missing_or_foreign_weights_are_refused(inputs: dict[str, Path], tmp_pat
         ({"shape": None}, "`shape`"),
         ({"weights": "not finite"}, "not finite"),
         ({"weights": Path()}, "nothing was run"),
+        ({"weights": {"out.bias": torch.ones(1).to_sparse()}}, "no plain array"),
+        ({"weights": {"out.bias": torch.ones(1, dtype=torch.complex64)}}, "no plain array"),
     ],
 )
 def test_a_file_that_is_no_network_is_told(
