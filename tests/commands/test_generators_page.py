@@ -48,6 +48,6 @@ def test_the_example_is_priced_whole_on_both_its_datasets(profile: str, dataset:
     assert {job["spec"]["dataset"]["kind"] for job in plan["jobs"]} == {dataset}
     assert all(job["cost"]["flops"] for job in plan["jobs"])
     kinds = Counter(job["kind"] for job in plan["jobs"])
-    assert (kinds["denoiser"], kinds["discriminator"], kinds["fid"]) == (2, 1, 6)
+    assert (kinds["denoiser"], kinds["discriminator"], kinds["fid"]) == (2, 1, 7)
     # What the discriminator learns from is made anyway.
     assert not any(job["name"].endswith("/unguided") for job in plan["jobs"])
