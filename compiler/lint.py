@@ -17,6 +17,7 @@ from isoloss.dsl.diagnostics import Diagnostic
 #: What review.py and the forms note on a fit, as codes.
 NOTE_CODES: Mapping[str, str] = {
     "at_bound": "L302",
+    "open_interval": "L302",
     "start_dependent": "L303",
     "ill_conditioned": "L304",
     "not_identified": "L309",

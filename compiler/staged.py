@@ -92,7 +92,15 @@ def fit_staged(law: Law, points: Points, options: FitOptions, notes: list[Note])
             "base_fid": fid,
         },
     )
-    return finish(fit, points, options, stage.at_bound(found.theta[0]))
+    return finish(fit, points, options, (*stage.at_bound(found.theta[0]), *_at_bound(law, theta[0], second)))
+
+
+def _at_bound(law: Law, theta: Floats, points: Points) -> tuple[str, ...]:
+    """Which of the second stage's exponents lie at the edge of their range."""
+    lower, upper = law.bounds(points.inputs(), np.log(points.loss))
+    return tuple(
+        law.parameters[i] for i in (_ZETA, _EPSILON) if not lower[i] + 1e-9 < theta[i] < upper[i] - 1e-9
+    )
 
 
 def _lacks(first: Points, second: Points, chinchilla: Law, x: Inputs) -> str:

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from isoloss.compiler.laws.arrays import Floats, Inputs
-from isoloss.compiler.laws.fitted import LawFit, Note
+from isoloss.compiler.laws.fitted import LEVEL, LawFit, Note
 from isoloss.compiler.laws.options import Status
 from isoloss.compiler.laws.points import Points
 
@@ -26,7 +26,7 @@ def review(fit: LawFit, points: Points, x: Inputs, y: Floats, at_bound: tuple[st
     misses = float((residual**2 * points.weight).sum())
     # Scale from squares, over degrees of freedom: an interval must hold the bad points too.
     sigma = float(np.sqrt(misses / points.weight.sum() * len(y) / max(len(y) - free, 1)))
-    notes = [*fit.notes, *_reservations(fit, x, at_bound, spread)]
+    notes = [*fit.notes, *_reservations(fit, x, y, at_bound, spread)]
     kinds = {note.kind for note in notes}
     status = fit.status
     for kind, worse in (
@@ -41,7 +41,7 @@ def review(fit: LawFit, points: Points, x: Inputs, y: Floats, at_bound: tuple[st
     return replace(fit, residual_sigma=sigma, r2=r2, status=status, notes=tuple(notes))
 
 
-def _reservations(fit: LawFit, x: Inputs, at_bound: tuple[str, ...], spread: float) -> list[Note]:
+def _reservations(fit: LawFit, x: Inputs, y: Floats, at_bound: tuple[str, ...], spread: float) -> list[Note]:
     notes = []
     if fit.status is Status.NOT_CONVERGED:
         notes.append(Note("not_converged", "the solver stopped before it was sure of its optimum"))
@@ -53,6 +53,13 @@ def _reservations(fit: LawFit, x: Inputs, at_bound: tuple[str, ...], spread: flo
         notes.append(
             Note("at_bound", f"{names} at the edge of the allowed range: the data don't hold it", at_bound)
         )
+    open_ended = tuple(name for name in _open_ended(fit, x, y) if name not in at_bound)
+    if open_ended:
+        names = ", ".join(f"`{name}`" for name in open_ended)
+        message = (
+            f"the interval of {names} ends at the edge of the allowed range: the data don't bound it there"
+        )
+        notes.append(Note("open_interval", message, open_ended))
     condition, loose = _condition(fit, x)
     if condition > ILL_CONDITION:
         names = ", ".join(f"`{name}`" for name in loose)
@@ -61,6 +68,20 @@ def _reservations(fit: LawFit, x: Inputs, at_bound: tuple[str, ...], spread: flo
     if spread <= 0:
         notes.append(Note("constant_loss", "every loss is the same: there is nothing to fit"))
     return notes
+
+
+def _open_ended(fit: LawFit, x: Inputs, y: Floats) -> tuple[str, ...]:
+    """Parameters whose 95 % interval over resamples ends where their range does."""
+    if not len(fit.samples):
+        return ()
+    centred, T = fit.law.centre(x)
+    low, high = np.quantile(np.linalg.solve(T, fit.samples.T), LEVEL, axis=1)
+    lower, upper = fit.law.bounds(centred, y)
+    # Resamples are kept as float32 deviations.
+    edge = 1e-6 * (upper - lower)
+    reached = (low <= lower + edge) | (high >= upper - edge)
+    free = [name not in fit.unidentified for name in fit.law.parameters]
+    return tuple(n for n, r, f in zip(fit.law.parameters, reached, free, strict=True) if r and f)
 
 
 def _condition(fit: LawFit, x: Inputs) -> tuple[float, tuple[str, ...]]:

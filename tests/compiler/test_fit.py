@@ -243,6 +243,30 @@ def test_the_stages_are_the_runs_that_are_named() -> None:
         assert says in refused.warnings[0]
 
 
+def test_an_exponent_of_the_second_stage_at_its_edge_is_told() -> None:
+    """Losses of nearly the same quality that are a fifth higher: no exponent in its range says so."""
+    points = points_of("approach2", fids=np.array([1.65, 1.70]))
+    worse = replace(points, loss=points.loss * np.where(points.fid > 1.65, 1.2, 1.0))
+    fit = fit_law("approach2", worse, FitOptions(resamples=20, rolling=False, joint=False))
+    assert fit.status is Status.AT_BOUND
+    assert {"zeta", "epsilon"} <= {name for note in fit.notes for name in note.parameters}
+
+
+def test_an_interval_that_ends_where_the_range_does_is_told() -> None:
+    """Nearly the same images everywhere, and noise: beta is somewhere, its interval nowhere in particular."""
+    rng = np.random.default_rng(1)
+    N, D = (a.ravel() for a in np.meshgrid([6e6, 3e7, 3e8], [2e7, 2.5e7, 3e7, 3.5e7]))
+    clean = 6 / N**0.25 + 8 / D**0.22 + 0.5
+    noisy = Points.build(N, D, clean * np.exp(rng.normal(0, 0.02, len(N))))
+    fit = fit_law("chinchilla", noisy, FitOptions(resamples=100, rolling=False))
+    assert fit.intervals["beta"][1] == pytest.approx(3.0, abs=1e-5)
+    (note,) = (note for note in fit.notes if note.kind == "open_interval")
+    assert "beta" in note.parameters
+    # Where data hold every parameter there is no such note.
+    held = fit_law("chinchilla", points_of("chinchilla", 1e-3), FitOptions(resamples=100, rolling=False))
+    assert "open_interval" not in {note.kind for note in held.notes}
+
+
 def test_a_drift_that_no_run_can_show_is_assumed() -> None:
     """Two sizes and noise: what is held out is no larger than what is kept. A law knows nothing of beyond."""
     rng = np.random.default_rng(8)
