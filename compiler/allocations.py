@@ -7,7 +7,7 @@ moves, and what it trains never enters a law. Legend: N parameters, D images."""
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,6 +41,7 @@ from isoloss.compiler.objectives import (
     lowest_loss,
 )
 from isoloss.compiler.plan import Answer, DeviceProfile, Facts, Range, State
+from isoloss.compiler.price import Pricer
 from isoloss.compiler.reserve import Kept, test_passes
 from isoloss.compiler.shards import first
 from isoloss.compiler.steps import Steps
@@ -56,9 +57,10 @@ JobRequest = tuple[str, Source, Facts, State, str, Origin]
 @dataclass(frozen=True, slots=True)
 class Made:
     """What the grids' chosen runs decide for allocations: images of each generator that they draw anyway, by
-    name, and the device profile as their finished jobs have taught it."""
+    name, the jobs that they need, and the device profile as their finished jobs have taught it."""
 
     images: Mapping[str, int]
+    jobs: Collection[str]
     profile: DeviceProfile
 
 
@@ -117,8 +119,12 @@ class Allocations:
         fid, limit = self.background.fid(name), self.shop.supply(name).unique
         assert fid is not None, "a generator is offered once its quality is known"
         count = first(limit)
-        makers = [self.shop.sources[id] for id in self.shop.data(name, count)[1]]
-        prices = [self.shop.pricer.cost(source.spec) for source in makers]
+        makers = self.shop.data(name, count)[1]
+        before = [id for id in self.shop.closure(makers) if id not in {*makers, *self.made.jobs}]
+        pricer = Pricer(self.made.profile)
+        prices, trained = (
+            [pricer.cost(self.shop.sources[id].spec) for id in ids] for ids in (makers, before)
+        )
         return Offer(
             name=name,
             law=law,
@@ -126,6 +132,8 @@ class Allocations:
             unique=math.inf if limit is None else float(limit),
             made=float(self.made.images.get(name, 0)),
             image_flops=sum(map(bill_flops, (p for p in prices if not p.unknown))) / count,
+            network_flops=sum(map(bill_flops, (p for p in trained if not p.unknown))),
+            network_seconds=sum(p.seconds.mid for p in trained if p.seconds is not None),
         )
 
     def _choose(self, asked: _Asked) -> Chosen | None:
@@ -265,7 +273,8 @@ class Allocations:
             notes.append(f"draws from `{offer.name}`" + _others(question, chosen))
         extra = float(offer.sampling_flops(np.array([float(cell.drawn)]))[0])
         if question.compete and extra:
-            notes.append(f"{flop_text(extra)} of images are made for it alone")
+            made = "images, and of the networks that make them," if offer.network_flops else "images"
+            notes.append(f"{flop_text(extra)} of {made} are made for it alone")
         if cell.drawn > offer.unique:
             unique = short(offer.unique)
             notes.append(
@@ -283,7 +292,8 @@ class Allocations:
             took = time_text(float(seconds[asked.search.networks.index(chosen.network)]))
             devices = self.background.study.budget.devices
             notes.append(
-                f"takes {took} on {devices.count} of {devices.kind}, from its first image to its last test"
+                f"takes {took} on {devices.count} of {devices.kind}, from its first "
+                f"{'network' if offer.network_seconds else 'image'} to its last test"
             )
         known = {each.model.kind for each in self.background.cells}
         if chosen.network.model["kind"] not in known:

@@ -1,4 +1,5 @@
-"""How long an allocation's run takes by the clock on all devices of the budget: its images, training and tests.
+"""How long an allocation's run takes by the clock on all devices of the budget: its images and the networks that make
+them, training and tests.
 
 In: what the run would be, a device profile. Out: seconds, for many networks at once. Pure. The arithmetic is
 price.py's, at its mid rates, but for memory, of which every network is taken to have enough, and AutoAttack, which
@@ -70,8 +71,9 @@ class Clock:
         }
 
     def seconds(self, offer: Offer, images: Floats) -> Floats:
-        """From the first image to the last test, [n]."""
-        return np.asarray(self._sampling(offer, images) + self._training(offer, images) + self._tests())
+        """From the first image, or the training of what makes it, to the last test, [n]."""
+        made = offer.network_seconds + self._sampling(offer, images)
+        return np.asarray(made + self._training(offer, images) + self._tests())
 
     def _speed(self, own: str, kind: str) -> tuple[float, float]:
         """(FLOPs per second, seconds per launch): of the family where it was measured, else of the kind."""

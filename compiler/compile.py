@@ -150,7 +150,7 @@ class _Compilation:
             share = mix[1] if mix is not None else 1
             stops = (int(spec.stop / share) for spec in mine if isinstance(spec, GenerateSpec))
             images[name] = max((images.get(name, 0), *stops))
-        return Made(images, self._refined(sources.values()))
+        return Made(images, sources.keys(), self._refined(sources.values()))
 
     def _failed(self) -> bool:
         return any(d.severity == "error" for d in self.problems)

@@ -31,7 +31,8 @@ _HALVINGS = 64
 class Offer:
     """A generator as a run may draw from it, with the law of its runs. `unique` images it has (inf: no limit),
     `made` of them that the grids' runs draw anyway; `image_flops` makes one more: 0 where images are published
-    or no cost is known."""
+    or no cost is known. `network_flops` and `network_seconds`, one after the other: what is trained before its first
+    image, where no run of the grids needs it."""
 
     name: str
     law: Predictor
@@ -39,15 +40,18 @@ class Offer:
     unique: float
     made: float
     image_flops: float
+    network_flops: float = 0.0
+    network_seconds: float = 0.0
 
     def sampling_flops(self, images: Floats) -> Floats:
-        """FLOPs of the images that are made for runs of so many: whole shards, beyond those made anyway."""
+        """FLOPs of the images that are made for runs of so many: whole shards, beyond those made anyway; and of the
+        networks that make them."""
         wanted = np.minimum(images, self.unique)
         # shards.py's: doubled up to where each has the most, then by as many.
         doubled = FIRST * 2.0 ** np.ceil(np.log2(np.maximum(wanted / FIRST, 1.0)))
         more = DOUBLED + LARGEST * np.ceil((wanted - DOUBLED) / LARGEST)
         end = np.minimum(np.where(wanted > DOUBLED, more, doubled), self.unique)
-        return np.asarray(np.maximum(0.0, end - self.made) * self.image_flops)
+        return np.asarray(np.maximum(0.0, end - self.made) * self.image_flops + self.network_flops)
 
 
 #: (offer, images [n] of the search's networks) -> which of these runs may be.

@@ -38,6 +38,8 @@ def _observe(job: Job, jobs: dict[str, Job], noise: float) -> list[Observation]:
     rng = np.random.default_rng(int(hashlib.sha256(job.id.encode()).hexdigest()[:8], 16))
     if job.kind == "generate":
         return [Observation(job.id, "generate", "images", job.spec.stop - job.spec.start, seconds=1.0)]
+    if job.kind in ("denoiser", "discriminator"):
+        return [Observation(job.id, job.kind, "images drawn", 1.0, seconds=1.0)]
     if job.kind == "fid":
         steps = int(jobs[job.needs[0]].spec.sampler["steps"])
         return [Observation(job.id, "fid", "fid @ pixels", FIDS[steps], seconds=2.0)]

@@ -19,7 +19,7 @@ from isoloss.compiler.jobs import Workshop
 from isoloss.compiler.laws.published import published
 from isoloss.compiler.nearest import buildable
 from isoloss.compiler.objectives import Offer
-from isoloss.compiler.plan import Answer, Observation, Plan, TrainSpec
+from isoloss.compiler.plan import Answer, Job, Observation, Plan, TrainSpec
 from isoloss.compiler.price import Pricer
 from isoloss.compiler.reserve import OPEN_SHARE, kept
 from isoloss.compiler.shards import shards
@@ -43,11 +43,21 @@ def allocated(plan: Plan, name: str = "check") -> Answer:
 
 
 def bill_of(plan: Plan, name: str = "check") -> float:
-    """What the run's own jobs cost, and the images that nothing else in the plan needs."""
-    others = {need for job in plan.jobs if job.facts.allocation != name for need in job.needs}
-    mine = [job for job in plan.jobs if job.facts.allocation == name]
-    images = {need for job in mine for need in job.needs} - others
-    return sum(bill_flops(job.cost) for job in plan.jobs if job in mine or job.id in images)
+    """What the run's own jobs cost, and the images and networks that nothing else in the plan needs."""
+    return sum(bill_flops(job.cost) for job in alone_for(plan, name))
+
+
+def alone_for(plan: Plan, name: str) -> list[Job]:
+    """The run's own jobs, and those that nothing else in the plan needs."""
+    mine = {job.id for job in plan.jobs if job.facts.allocation == name}
+    rest = needed(plan, {job.id for job in plan.jobs if job.facts.grid is not None or job.kind == "fid"})
+    return [job for job in plan.jobs if job.id in needed(plan, mine) - rest]
+
+
+def needed(plan: Plan, ids: set[str]) -> set[str]:
+    """These jobs and all that they need in turn."""
+    more = {need for job in plan.jobs if job.id in ids for need in job.needs} - ids
+    return needed(plan, ids | more) if more else ids
 
 
 @pytest.fixture(scope="module")
@@ -189,6 +199,45 @@ def test_competing_generators_pay_for_their_images(objectives: list[Plan]) -> No
     )
     assert bill_of(last, "joint") - tests - train.cost.evaluation_flops <= 100e9
     assert train.facts.images <= 100_000
+
+
+OWN = "generator own {{ sampler = {} denoiser = unet(images = 10k) images = 100k fid = 0.067 features = pixels }}"
+
+
+def first_answered(folder: Path, sampler: str, terms: str, **parts: str) -> Plan:
+    ask = f"allocate check {{ {TERMS} {terms} generator in [own] }}"
+    budget = "budget { devices = 2 of cpu }"
+    plans = asked(folder, ask, **{"own": OWN.format(sampler), "budget": budget, **parts})
+    return next(plan for plan in plans if allocated(plan).status == "answered")
+
+
+@pytest.mark.parametrize("kind", ["edm", "dg"])
+def test_a_generator_that_only_an_allocation_draws_from_pays_for_its_networks(
+    tmp_path: Path, kind: str
+) -> None:
+    """And for the images that its judge learns from; by the clock too. Where a grid draws from it they are there."""
+    sampler = f"{kind}(steps = 20)"
+    plan = first_answered(tmp_path, sampler, "compute = 20 TFLOP")
+    made = [job for job in alone_for(plan, "check") if job.facts.allocation is None]
+    networks = {"edm": {"denoiser"}, "dg": {"denoiser", "discriminator"}}[kind]
+    assert {job.kind for job in made} == {*networks, "generate"}
+    extra = sum(bill_flops(job.cost) for job in made)
+    said = f"{flop_text(extra)} of images, and of the networks that make them, are made for it alone"
+    assert said in allocated(plan).notes
+    train = plan.job(allocated(plan).job or "")
+    assert 19e12 < train.cost.flops + extra <= 20e12
+    # By the clock: network by network, then its own images on both cores, then the training and its test.
+    plan = first_answered(tmp_path, sampler, "time = 1 h")
+    took = next(note for note in allocated(plan).notes if note.startswith("takes "))
+    assert "from its first network to its last test" in took
+    seconds = [(job, job.cost.seconds.mid) for job in alone_for(plan, "check") if job.cost.seconds]
+    own = [s for job, s in seconds if job.kind == "generate" and job.spec.sampler["kind"] == kind]
+    each = sum(s for _, s in seconds) - sum(own) + max(sum(own) / 2, *own)
+    assert float(took.split()[1]) * 60 == pytest.approx(each, rel=0.01)
+    assert took.split()[2] == "min"
+    grid = BASE["grid"].replace("[coarse, fine]", "[coarse, fine, own]")
+    plan = first_answered(tmp_path, sampler, "compute = 20 TFLOP", grid=grid)
+    assert not any("networks that make them" in note for note in allocated(plan).notes)
 
 
 @pytest.mark.parametrize(
