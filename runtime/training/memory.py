@@ -16,6 +16,7 @@ import torch
 
 from isoloss.compiler.plan import Component, Job, TrainSpec
 from isoloss.runtime.training.layout import Memory
+from isoloss.runtime.training.probe import chooses
 
 if TYPE_CHECKING:
     from isoloss.runtime.training.trainer import Trainer
@@ -34,6 +35,9 @@ def estimate(job: Job, device: str) -> Memory | None:
         return None
     state = 4.0 * params * copies(spec.recipe)
     per_image = max(0.0, job.cost.memory_bytes - state) / int(spec.recipe["batch"])
+    if not device.startswith("cuda") and chooses(spec):
+        # The best weights so far lie in main memory, which is no part of the plan's bytes: those of a device.
+        state += 4.0 * params
     return Memory(state, per_image, USABLE * free_bytes(device))
 
 

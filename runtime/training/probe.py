@@ -29,6 +29,11 @@ def probe_steps(every: float, train_steps: int) -> frozenset[int]:
     return frozenset(step for step in steps if 0 < step < train_steps)
 
 
+def chooses(spec: TrainSpec) -> bool:
+    """Are the best weights chosen by the evaluations of this training? Never on test images."""
+    return spec.evaluation is not None and spec.evaluation["split"] == "validation"
+
+
 class Probe:
     """Made once per run; called on a network in eval mode."""
 
@@ -36,8 +41,7 @@ class Probe:
         assert spec.evaluation is not None
         self._split = str(spec.evaluation["split"])
         self.steps = probe_steps(exact(spec.evaluation["every"]), spec.train_steps)
-        #: Does it choose weights? Never on test images.
-        self.chooses = self._split == "validation"
+        self.chooses = chooses(spec)
         self.weights: str = spec.evaluation["weights"]
         self._attack_spec = spec.evaluation["attack"]
         #: The metric that is best when highest.

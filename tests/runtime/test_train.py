@@ -13,10 +13,11 @@ import orjson
 import pytest
 import torch
 
-from isoloss.compiler.plan import TrainSpec
+from isoloss.compiler.plan import Cost, TrainSpec
 from isoloss.runtime import models
 from isoloss.runtime.errors import JobError, Stopped
 from isoloss.runtime.jobs import train
+from isoloss.runtime.training.memory import estimate
 from tests.runtime.training_specs import EVALUATION, batchnorm, context, pgd, train_spec, trainer_of
 
 torch.set_num_threads(1)
@@ -128,6 +129,19 @@ def test_the_latest_of_the_highest_scores_is_kept_and_comes_back() -> None:
         assert best is not None
         assert (best.step, best.score) == (3, 0.6)
         assert all(torch.equal(tensor, kept[name]) for name, tensor in best.weights.items())
+
+
+def test_the_best_weights_are_counted_where_they_lie(tmp_path: Path) -> None:
+    """In main memory: a training on a CPU holds one copy of its weights more, whatever passes at a time."""
+    found = []
+    for evaluation in (None, WATCH, EVALUATION):
+        job = context(train_spec(20, 32, evaluation=evaluation), tmp_path).job
+        memory = estimate(replace(job, cost=Cost(memory_bytes=1e6)), "cpu")
+        assert memory is not None
+        found.append((memory.state, memory.per_image))
+    params = 944
+    assert found[1] == (found[0][0] + 4 * params, found[0][1])
+    assert found[2] == found[0]
 
 
 def test_a_resumed_training_remembers_its_best(tmp_path: Path) -> None:
