@@ -21,7 +21,7 @@ _LOSSES = {
         "EDM's weighted loss per number of an image; 1 is a network that says nothing, on data of deviation ½",
     ),
     "discriminator": (
-        "discrimination loss", log(2), "cross-entropy; one that can't tell real from generated images has ln 2",
+        "discrimination loss", log(2), "Cross-entropy; one that can't tell real from generated images has ln 2",
     ),
 }  # fmt: skip
 
@@ -63,4 +63,4 @@ def _figure(
         plot.legend.append((colour, shape, job.name))
     plot.rule(untrained, vertical=False)
     caption = f"Lines: batches in training. Marks: images held out of it. {words}: the dashed line."
-    return figure(plot.render(), caption[0].upper() + caption[1:])
+    return figure(plot.render(), caption)
