@@ -56,7 +56,7 @@ def read(path: Path) -> Any:
         with path.open("rb") as file:
             return _Reader(file).load()
     except FileNotFoundError:
-        raise JobError("R511", f"no file {path}") from None
+        raise JobError("R511", f"no file {path}", "name the .pkl as it was downloaded") from None
     except _RefusedError as error:
         raise JobError(
             "R511", f"{path} was refused: {error}",

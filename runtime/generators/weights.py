@@ -24,15 +24,6 @@ DENOISER, DISCRIMINATOR = "denoiser.pt", "discriminator.pt"
 FORMAT = "isoloss.network/1"
 #: What a file says of a network that must be so in the study too; dropout and conditions do nothing in sampling.
 _AGREED = ("channels", "multipliers", "blocks", "attention", "form")
-_BROKEN = (
-    OSError,
-    RuntimeError,
-    ValueError,
-    KeyError,
-    TypeError,
-    EOFError,
-    AttributeError,
-)
 
 
 def save_network(path: Path, network: nn.Module, about: Component, shape: Shape, source: str) -> None:
@@ -120,13 +111,6 @@ class _Saved:
 def _read(path: Path) -> _Saved:
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
-        if not isinstance(saved, dict) or saved.get("format") != FORMAT:
-            raise ValueError(f"its format is not {FORMAT}")
-        return TypeAdapter(_Saved).validate_python({**saved, "network": orjson.loads(saved["network"])})
-    except ValidationError as error:
-        fault = error.errors()[0]
-        place = ".".join(str(part) for part in fault["loc"])
-        raise _unusable(path, f"`{place}`: {fault['msg']}") from error
     except FileNotFoundError:
         raise JobError(
             "R510", f"no weights at {path}", "`isoloss import WEIGHTS.pkl -o FILE` makes them"
@@ -136,8 +120,19 @@ def _read(path: Path) -> _Saved:
         raise _unusable(
             path, "it holds more than tensors and words, or is damaged; nothing was run"
         ) from error
-    except _BROKEN as error:
-        raise _unusable(path, first_line(error)) from error
+    except Exception as error:
+        # A stranger's bytes make torch's reader fail in any way they like.
+        raise _unusable(path, f"it is no file of weights, or damaged ({first_line(error)})") from error
+    if not isinstance(saved, dict) or saved.get("format") != FORMAT:
+        raise _unusable(path, f"its format is not {FORMAT}")
+    try:
+        return TypeAdapter(_Saved).validate_python({**saved, "network": orjson.loads(saved["network"])})
+    except ValidationError as error:
+        fault = error.errors()[0]
+        place = ".".join(str(part) for part in fault["loc"])
+        raise _unusable(path, f"`{place}`: {fault['msg']}") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise _unusable(path, f"its `network` can't be read ({first_line(error)})") from error
 
 
 def _unusable(path: Path, reason: str) -> JobError:
