@@ -124,6 +124,13 @@ class Leases:
         """Who runs `job` now; None: nobody alive."""
         return self._alive(self.folder / job)
 
+    def forget(self, job: str) -> None:
+        """Remove what a worker that died left of its lease; a living one's stays. Raises JobError R103, R104, R105."""
+        path = self.folder / job
+        with storage("removing a dead lease"), self._exclusive():
+            if self._alive(path) is None:
+                path.unlink(missing_ok=True)
+
     def _alive(self, path: Path) -> Holder | None:
         found = _read(path)
         if found is None:

@@ -243,14 +243,17 @@ class Store:
         )
 
     def sweep(self) -> None:
-        """Remove drafts of jobs that nobody runs any more, and checkpoints of those that have a result: a worker may
-        be killed at any instant, also between the two."""
+        """Remove drafts of jobs that nobody runs any more, and checkpoints and leases of those that have a result: a
+        worker may be killed at any instant, also between any two of these."""
         for job in {draft.name.partition(".")[0] for draft in (self.path / "tmp").glob("*")}:
             if self.leases.holder(job) is None:
                 self.drop_drafts(job)
         for folder in (self.path / "work").glob("*"):
             if self.has(folder.name) and self.leases.holder(folder.name) is None:
                 shutil.rmtree(folder, ignore_errors=True)
+        for lease in (self.path / "leases").glob("[!.]*"):
+            if self.has(lease.name):
+                self.leases.forget(lease.name)
 
     def drop_drafts(self, job: str) -> None:
         """Remove what killed attempts at a job left half-written. For whoever holds its lease."""

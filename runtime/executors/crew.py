@@ -13,6 +13,7 @@ import select
 import signal
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from isoloss.runtime.executors.meeting import LOOPBACK
 from isoloss.runtime.executors.nursery import ALIVE_SECONDS, Ping, Signal, Start
 from isoloss.runtime.executors.team import End, Host, Seat, Team, Verdict
 from isoloss.runtime.placement import AS_IT_FITS, Placement
+from isoloss.runtime.recovery import last_events
 from isoloss.runtime.store import Store
 from isoloss.runtime.worker import Failure, Task
 
@@ -257,9 +259,12 @@ class Crew(Call):
         if verdict.outcome == "done":
             self._finish(job, verdict.seconds)
         elif verdict.outcome in ("crashed", "lost") and self.store.has(job.id):
-            # Killed between its result and the line that says so.
+            # Killed between its result and the line that says so, or between that and the end of its lease.
             seconds = self.store.read(job.id).run.seconds
-            self._note(job, "finished", seconds=seconds)
+            if last_events(self.store).get(job.id, {}).get("state") != "finished":
+                self._note(job, "finished", seconds=seconds)
+            with suppress(JobError):
+                self.store.leases.forget(job.id)
             self._finish(job, seconds)
         elif verdict.outcome == "taken":
             self._waiting[job.id] = job

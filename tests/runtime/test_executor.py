@@ -139,6 +139,19 @@ def test_a_job_that_dies_at_every_start_is_given_up(tmp_path: Path, store: Store
         assert list((store.path / "work" / job.id).iterdir()), "it wrote something each time"
 
 
+def test_a_worker_that_dies_after_its_last_word_has_finished(store: Store) -> None:
+    """Nothing is said twice, and no lease stays."""
+    job = generate_job(1)
+    executor = LocalExecutor(
+        Resources("cpu", 1), {"generate": "tests.runtime.dying:keeping"}, preload=(), grace_seconds=5
+    )
+    outcome, _ = run(executor, [job], store)
+    executor.close()
+    assert outcome.done == {job.id}
+    assert states(store, job) == ["started", "finished"]
+    assert not list((store.path / "leases").glob("[!.]*"))
+
+
 def test_a_failed_job_runs_when_asked_again(executor: LocalExecutor, store: Store) -> None:
     # The fake dies unless its artefact of a former attempt is there: here, simply run a sound job afterwards.
     run(executor, [generate_job(1, behaviour="die")], store)

@@ -6,6 +6,7 @@ import errno
 import os
 import subprocess
 import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import orjson
@@ -15,6 +16,7 @@ from isoloss.compiler.plan import Job, Observation
 from isoloss.runtime import disk, journal
 from isoloss.runtime.errors import JobError
 from isoloss.runtime.journal import Journal, MetricBuffer
+from isoloss.runtime.leases import this_process
 from isoloss.runtime.result import Run
 from isoloss.runtime.store import Store
 from tests.runtime.fakes import generate_job
@@ -108,6 +110,16 @@ def test_the_first_of_two_results_stands(store: Store) -> None:
 
 
 # Folders that are no stores.
+
+
+def test_the_lease_of_a_dead_worker_is_swept_where_its_result_is_in(store: Store) -> None:
+    done, begun = generate_job(1), generate_job(2)
+    put(store, done)
+    dead = replace(this_process(), start="1")
+    for job in (done, begun):
+        (store.path / "leases" / job.id).write_bytes(orjson.dumps(asdict(dead)))
+    store.sweep()
+    assert [path.name for path in (store.path / "leases").glob("[!.]*")] == [begun.id]
 
 
 def test_what_a_killed_worker_left_beside_its_result_is_swept(store: Store) -> None:

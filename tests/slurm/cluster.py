@@ -15,6 +15,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch", "srun", "sinfo")
 
 _CONF = """\
@@ -101,8 +103,17 @@ class Cluster:
         return done.stdout
 
     def fail_node(self, node: str, *pids: int) -> None:
-        """A node goes away with its daemon and what runs on it; the controller is told, as its own timeout would."""
-        for pid in (int((self.folder / "run" / f"slurmd.{node}.pid").read_text()), *pids):
+        """A node goes away with its daemons and what runs on it; the controller is told, as its own timeout would. The
+        daemons go first: one that sees a task die says so, and the task has failed where a lost one is requeued."""
+        steps = [
+            parent.pid
+            for pid in pids
+            if psutil.pid_exists(pid)
+            for parent in psutil.Process(pid).parents()
+            if parent.name().startswith("slurmstepd")
+        ]
+        daemon = int((self.folder / "run" / f"slurmd.{node}.pid").read_text())
+        for pid in (daemon, *steps, *pids):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.run("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
