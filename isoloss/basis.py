@@ -41,18 +41,22 @@ def since(plan: Plan, observations: Iterable[Observation], profile: DeviceProfil
     away = [names.get(id, id) for id in told if id not in known]
     others = [names.get(id, id) for id in told if id in known and results_digest(known[id]) != told[id]]
     new = [job.name for job in plan.jobs if job.id in known and job.id not in told]
-    lost = [f"results: {_counted(away)} not in `{store}`"] if away else []
-    lost += [f"results: {_counted(others)} measured anew, with other values"] if others else []
-    gained = [f"results: {_counted(new)} measured since"] if new else []
+    lost = [f"results: {_jobs(away)} {_are(away)} not in `{store}`"] if away else []
+    lost += [f"results: {_jobs(others)} {_are(others)} measured anew, with other values"] if others else []
+    gained = [f"results: {_jobs(new)} {_are(new)} measured since"] if new else []
     same = plan.basis.version == __version__
     version = () if same else (f"isoloss: {plan.basis.version} -> {__version__}",)
     return Since(tuple(lost), tuple(gained), tuple(_speeds(plan.basis.profile, profile)), version)
 
 
-def _counted(names: Sequence[str]) -> str:
-    """`3 jobs (a, b, c)` are, `1 job (a)` is …"""
+def _jobs(names: Sequence[str]) -> str:
+    """`3 jobs (a, b, c)`, `1 job (a)`."""
     shown = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
-    return f"{len(names)} job{'' if len(names) == 1 else 's'} ({shown}) {'is' if len(names) == 1 else 'are'}"
+    return f"{len(names)} job{'' if len(names) == 1 else 's'} ({shown})"
+
+
+def _are(names: Sequence[str]) -> str:
+    return "is" if len(names) == 1 else "are"
 
 
 def _speeds(old: DeviceProfile, new: DeviceProfile) -> Iterator[str]:
@@ -137,7 +141,7 @@ def _other_jobs(plan: Plan, now: Plan) -> Iterator[str]:
         (less, "would not run that the plan runs"),
     ):
         if names:
-            yield f"{_counted(names).rpartition(' ')[0]} {verb}"
+            yield f"{_jobs(names)} {verb}"
 
 
 def _dearer(plan: Plan, now: Plan) -> Iterator[str]:

@@ -330,9 +330,9 @@ def _lost(watched: _Watched) -> Failure:
         return Failure("R225", f"Slurm task {watched.task} was cancelled", (AGAIN,), log)
     reason = f", {watched.reason}" if watched.reason not in ("", "None") else ""
     state = f"{watched.state}{reason}" if watched.started or watched.state in ENDED else "gone from the queue"
-    # A node's fault, and no node's twice in a row if Slurm takes it away: worth another attempt by itself.
-    nodes = watched.state in ("NODE_FAIL", "BOOT_FAIL") or watched.reason == "JobLaunchFailure"
-    return Failure("R222", f"Slurm task {watched.task} was lost ({state})", (AGAIN,), log, retry=nodes)
+    # Not the job's fault: another node may have it.
+    node_failed = watched.state in ("NODE_FAIL", "BOOT_FAIL") or watched.reason == "JobLaunchFailure"
+    return Failure("R222", f"Slurm task {watched.task} was lost ({state})", (AGAIN,), log, retry=node_failed)
 
 
 @contextmanager

@@ -36,7 +36,7 @@ CHECKPOINT_SECONDS = 30.0
 #: Where a training on CUDA is compiled, in FLOPs: it has minutes of work at least, and a pass of its micro-batch
 #: (attack and training) keeps the device busier than launching it keeps the host. By the job's own counts and its
 #: layout, so that every attempt at it rounds alike. Measured by benchmarks/train_step_cuda.py: a pass of 3.7e11
-#: (WRN-16-1, 256 images) is slower so, one of 7.2e13 (WRN-28-10) faster; where between is assumed.
+#: (WRN-16-1, 256 images) is slower so, one of 1.1e13 (WRN-16-4, 512) faster; where between, and how long, is assumed.
 COMPILED_FLOP, COMPILED_PASS_FLOP = 5e16, 5e12
 #: Points of the training-loss curve among the observations; the whole curve is in curve.json.
 CURVE_POINTS = 40

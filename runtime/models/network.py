@@ -37,8 +37,6 @@ class Network(nn.Module):
         super().__init__()
         self.shape = shape
         self.normalize = Normalize(None, None)
-        #: Compiled (see `fuse`)? Where the class says how.
-        self.fused = False
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         return self.logits(self.normalize(x_BCHW))
@@ -62,7 +60,8 @@ class Network(nn.Module):
 
     def fuse(self) -> None:
         """Have torch.compile join what lies between products, here and in attack views made from now on: for
-        trainings that last longer than the compiler. Rounds otherwise than before. Families without it stay."""
+        trainings that last longer than the compiler. Rounds otherwise than before. Families override it; the others
+        stay as they are."""
 
     def set_momentum(self, momentum: float) -> None:
         """Momentum of running statistics in torch's sense: weight of the newest batch, in (0, 1]."""

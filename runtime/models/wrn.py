@@ -81,6 +81,7 @@ class WideResNet(Network):
         self.blocks = nn.ModuleList(blocks)
         self.norm = BatchNorm(inputs)
         self.head = nn.Linear(inputs, shape.classes)
+        self.fused = False
         init_weights(self)
 
     def logits(self, x_BCHW: Tensor) -> Tensor:
@@ -94,7 +95,8 @@ class WideResNet(Network):
         return WideResNetView(self, mode == "train")
 
     def fuse(self) -> None:
-        self.fused, compiled = True, compiler()
+        self.fused = True
+        compiled = compiler()
         for block in self.blocks:
             block.forward = compiled(block.forward, dynamic=False)
 

@@ -86,13 +86,11 @@ def _check(
         said += [f"it has {_listed(unknown)}, which this network lacks"] if unknown else []
         raise _not_weights(path, " and ".join(said))
     for name, tensor in weights.items():
-        if name in optional:
-            continue
-        if not is_plain(tensor):
+        if tensor.is_nested or (name not in optional and not is_plain(tensor)):
             raise _not_weights(path, f"{name} is no plain array of real numbers")
         if tuple(tensor.shape) != expected[name]:
             raise _not_weights(path, f"{name} is {tuple(tensor.shape)}, not {expected[name]}")
-        if not bool(torch.isfinite(tensor).all()):
+        if name not in optional and not bool(torch.isfinite(tensor).all()):
             raise _not_weights(path, f"{name} holds values that are no finite numbers")
 
 

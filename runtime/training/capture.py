@@ -26,32 +26,27 @@ MOST_BYTES, MOST_SHARE = 4 << 30, 0.1
 
 class Captured:
     """A Run of a network on a CUDA device. New inputs' first call runs as it is, the second is captured, and from
-    then on its graph runs. `most_bytes`: what a graph may keep."""
+    then on its graph runs."""
 
-    def __init__(self, run: Run, network: nn.Module, most_bytes: int | None = None) -> None:
-        self._run, self._network, self._most_bytes = run, network, most_bytes
+    def __init__(self, run: Run, network: nn.Module) -> None:
+        self._run, self._network = run, network
         self._graphs: dict[Hashable, _Graph | None] = {}  # None: not worth it
 
     def __call__(self, x_BCHW: Tensor, y_B: Tensor, noise: Noise, clean_BK: Tensor | None) -> Tensor:
         given = [each for each in (x_BCHW, y_B, clean_BK) if each is not None]
         key = self._key(given)
-        if key not in self._graphs:
-            return self._first(key, given, noise)
-        graph = self._graphs[key]
-        if graph is None:
-            return self._run(x_BCHW, y_B, noise, clean_BK)
-        return graph(self._run, given, noise)
-
-    def _first(self, key: Hashable, given: list[Tensor], noise: Noise) -> Tensor:
-        recorder = _Recorder(noise.rng, noise.offset, noise.total)
-        device = given[0].device
-        most = self._most_bytes
-        if most is None:
-            most = min(MOST_BYTES, int(MOST_SHARE * torch.cuda.get_device_properties(device).total_memory))
+        if key in self._graphs:
+            graph = self._graphs[key]
+            if graph is None:
+                return self._run(x_BCHW, y_B, noise, clean_BK)
+            return graph(self._run, given, noise)
+        device = x_BCHW.device
         before = torch.cuda.memory_allocated(device)
         torch.cuda.reset_peak_memory_stats(device)
-        result = self._run(given[0], given[1], recorder, given[2] if len(given) > 2 else None)
+        recorder = _Recorder(noise.rng, noise.offset, noise.total)
+        result = self._run(x_BCHW, y_B, recorder, clean_BK)
         kept = torch.cuda.max_memory_allocated(device) - before
+        most = min(MOST_BYTES, MOST_SHARE * torch.cuda.get_device_properties(device).total_memory)
         self._graphs[key] = _Graph(recorder.draws, given) if kept <= most else None
         return result
 

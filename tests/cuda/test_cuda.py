@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,8 @@ import torch
 from isoloss.compiler.plan import TrainSpec
 from isoloss.runtime import attacks
 from isoloss.runtime.data import load
-from isoloss.runtime.errors import Stopped
 from isoloss.runtime.evaluation import autoattack as aa
-from isoloss.runtime.evaluation.scoring import Subject, attack_all
+from isoloss.runtime.evaluation.scoring import Subject, attack_all, verify
 from isoloss.runtime.jobs import denoiser, discriminator, generate, train
 from isoloss.runtime.models import build
 from isoloss.runtime.placement import Placement
@@ -33,7 +31,7 @@ from tests.runtime import diffusion_specs as diffusion
 from tests.runtime.test_attacks import TABLE
 from tests.runtime.test_train import RECIPES
 from tests.runtime.test_trained_generators import GUIDED, PFGMPP
-from tests.runtime.training_specs import DIGITS, batchnorm, context, pgd, train_spec
+from tests.runtime.training_specs import DIGITS, batchnorm, context, in_parts, pgd, train_spec
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 
@@ -68,23 +66,6 @@ def same_bits(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> b
     return all(torch.equal(value, other[name]) for name, value in one.items())
 
 
-def in_parts(spec: TrainSpec, folder: Path, **more: Any) -> None:
-    """Stopped after every third step, until done."""
-    for attempt in range(1, 9):
-        asked: list[int] = []
-
-        def stopping(asked: list[int] = asked) -> bool:
-            asked.append(1)
-            return len(asked) == 3
-
-        try:
-            train.run(replace(context(spec, folder, stopping), device=DEVICE, **more))
-            break
-        except Stopped:
-            torch.manual_seed(attempt)
-    assert attempt > 2
-
-
 @pytest.mark.parametrize("model", [{"kind": "cnn", "width": 2}, WRN], ids=["cnn", "wrn"])
 @pytest.mark.parametrize("mode", ["train", "eval", "moving"])
 def test_a_training_is_that_of_a_cpu(tmp_path: Path, model: dict[str, Any], mode: str) -> None:
@@ -100,7 +81,7 @@ def test_a_training_is_that_of_a_cpu(tmp_path: Path, model: dict[str, Any], mode
 @pytest.mark.parametrize("spec", RECIPES.values(), ids=RECIPES)
 def test_stopping_and_resuming_changes_no_bit(tmp_path: Path, spec: TrainSpec) -> None:
     run(spec, tmp_path / "whole")
-    in_parts(spec, tmp_path / "parts")
+    in_parts(lambda stopping: run(spec, tmp_path / "parts", stopping=stopping))
     assert losses(tmp_path / "whole") == losses(tmp_path / "parts")
     assert same_bits(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
 
@@ -125,7 +106,8 @@ def test_a_captured_attack_has_the_same_bits(
     spec = train_spec(6, 16, model=model, attack=attack, batchnorm=batchnorm("eval"))
     spec = replace(spec, numerics={**spec.numerics, "dtype": dtype})
     captured, plain = (stepped(spec, tmp_path, 5, plain=plain) for plain in (False, True))
-    assert captured.inner._run._graphs, "nothing was captured"  # type: ignore[attr-defined]
+    (graph,) = captured.inner._run._graphs.values()  # type: ignore[attr-defined]
+    assert graph._graph is not None, "nothing was captured"
     assert captured.curve.losses == plain.curve.losses
     assert same_bits(captured.network.state_dict(), plain.network.state_dict())
 
@@ -157,7 +139,7 @@ def test_a_long_training_is_fused_and_resumes_with_the_same_bits(
     monkeypatch.setattr(train, "COMPILED_PASS_FLOP", 0.0)
     spec = train_spec(7, 16, model=WRN)
     run(spec, tmp_path / "whole")
-    in_parts(spec, tmp_path / "parts")
+    in_parts(lambda stopping: run(spec, tmp_path / "parts", stopping=stopping))
     assert same_bits(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
 
 
@@ -217,8 +199,10 @@ def test_an_evaluation_finds_what_a_cpu_finds(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(aa, "_suite", shorter)
     suite = {"kind": "autoattack", "norm": "linf", "eps": 0.1, "version": "standard"}
-    broken = aa.autoattack(Subject.of(network, images, DEVICE), suite, seed=0)
-    assert 0 <= broken.stages[-1][1] <= broken.stages[0][1]
+    broken = aa.autoattack(subject, suite, seed=0)
+    verify(subject.x, broken.adversarial, "linf", 0.1)
+    clean, attacked = (subject.logits(x).argmax(1) == subject.y for x in (subject.x, broken.adversarial))
+    assert torch.equal(clean & attacked, broken.robust)
 
 
 def on_cuda(spec: Any, folder: Path, inputs: dict[str, Path] | None = None, **more: Any) -> Any:
@@ -228,9 +212,7 @@ def on_cuda(spec: Any, folder: Path, inputs: dict[str, Path] | None = None, **mo
 def test_networks_of_generators_train_resume_and_draw(tmp_path: Path) -> None:
     spec = diffusion.denoiser_spec(8)
     denoiser.run(on_cuda(spec, tmp_path / "whole"))
-    stop_in(
-        denoiser.run, lambda folder, stopping: on_cuda(spec, folder, stopping=stopping), tmp_path / "parts"
-    )
+    in_parts(lambda stopping: denoiser.run(on_cuda(spec, tmp_path / "parts", stopping=stopping)))
     found = [
         torch.load(tmp_path / name / "output" / "denoiser.pt", weights_only=True, map_location="cpu")
         for name in ("whole", "parts")
@@ -269,21 +251,3 @@ def tensors_of(saved: Any) -> list[torch.Tensor]:
     if isinstance(saved, dict):
         return [tensor for key in sorted(saved) for tensor in tensors_of(saved[key])]
     return []
-
-
-def stop_in(
-    work: Callable[[Any], Any], make: Callable[[Path, Callable[[], bool]], Any], folder: Path
-) -> None:
-    for _ in range(9):
-        asked: list[int] = []
-
-        def stopping(asked: list[int] = asked) -> bool:
-            asked.append(1)
-            return len(asked) == 3
-
-        try:
-            work(make(folder, stopping))
-            return
-        except Stopped:
-            continue
-    raise AssertionError("never done")

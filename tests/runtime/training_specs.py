@@ -6,8 +6,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from isoloss.compiler.plan import Component, Cost, Facts, Job, Origin, TrainSpec
 from isoloss.runtime.context import JobContext
+from isoloss.runtime.errors import Stopped
 from isoloss.runtime.jobs import train
 from isoloss.runtime.training.trainer import Trainer
 
@@ -95,6 +98,26 @@ def context(
         progress=progress,
         stopping=stopping,
     )
+
+
+def in_parts(job: Callable[[Callable[[], bool]], object]) -> None:
+    """Do a job, given what it asks whether to stop, that is stopped at every third question until it is done; it has
+    to take more than two attempts."""
+    for attempt in range(1, 9):
+        asked: list[int] = []
+
+        def stopping(asked: list[int] = asked) -> bool:
+            asked.append(1)
+            return len(asked) == 3
+
+        try:
+            job(stopping)
+        except Stopped:
+            torch.manual_seed(attempt)  # whatever happens between must not matter
+        else:
+            assert attempt > 2
+            return
+    raise AssertionError("never done")
 
 
 def trainer_of(spec: TrainSpec, **more: Any) -> Trainer:

@@ -14,7 +14,7 @@ import pytest
 
 from isoloss import cli
 from isoloss.runtime.errors import JobError
-from isoloss.runtime.executors import slurm_task
+from isoloss.runtime.executors import slurm, slurm_task
 from isoloss.runtime.executors.base import Resources
 from isoloss.runtime.executors.slurm import SlurmExecutor
 from isoloss.runtime.executors.slurm_groups import MAX_TASKS, Group, arrange
@@ -76,6 +76,24 @@ def test_a_placement_reaches_the_task(tmp_path: Path) -> None:
     executor = SlurmExecutor(Resources("cpu", 1, placement=placement), functions=FUNCTIONS)
     written = executor.prepare([job], Store(tmp_path / "store"), "0" * 64)
     assert slurm_task._task(slurm_task.read_tasks(written.folder), "0-generate", "0").placement == placement
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "again"),
+    [
+        ("NODE_FAIL", "None", True),
+        ("FAILED", "JobLaunchFailure", True),
+        ("FAILED", "NonZeroExitCode", False),
+        ("TIMEOUT", "None", False),
+    ],
+)
+def test_what_was_lost_with_a_node_gets_another_attempt(
+    tmp_path: Path, state: str, reason: str, again: bool
+) -> None:
+    watched = slurm._Watched(
+        generate_job(1), "7_0", "0-generate", tmp_path, started=True, state=state, reason=reason
+    )
+    assert slurm._lost(watched).retry == again
 
 
 @pytest.mark.parametrize("rank", [0, 1])
