@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from isoloss.compiler.digits import rounded
 from isoloss.compiler.laws.arrays import Floats
 from isoloss.compiler.plan import Range
 
@@ -92,14 +93,14 @@ class AccuracyFit:
         """Plain data; floats rounded to 10 digits as everything fitted in a plan."""
         pairs = self.covariance
         return {
-            "intercept": _rounded(self.intercept),
-            "slope": _rounded(self.slope),
-            "covariance": None if pairs is None else [_rounded(v) for v in pairs],
-            "residual": None if self.residual is None else _rounded(self.residual),
-            "r2": _rounded(self.r2),
+            "intercept": rounded(self.intercept),
+            "slope": rounded(self.slope),
+            "covariance": None if pairs is None else [rounded(v) for v in pairs],
+            "residual": None if self.residual is None else rounded(self.residual),
+            "r2": rounded(self.r2),
             "count": self.count,
             "points": self.points,
-            "loss_range": None if self.loss_range is None else [_rounded(v) for v in self.loss_range],
+            "loss_range": None if self.loss_range is None else [rounded(v) for v in self.loss_range],
             "source": self.source,
         }
 
@@ -210,7 +211,3 @@ def _robust_sd(residuals: Floats) -> float:
     """1.4826 median absolute deviation; the plain one where over half the points lie on the line."""
     scale = 1.4826 * float(np.median(np.abs(residuals)))
     return scale if scale > 0 else float(np.sqrt(np.mean(residuals**2)))
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.10g}")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from isoloss.compiler.digits import rounded
 from isoloss.compiler.plan import DeviceProfile, Range
 
 if TYPE_CHECKING:
@@ -53,10 +54,10 @@ def measured_profile(assumed: DeviceProfile, timed: Sequence[Timed], provenance:
         own = residuals[work] if len(residuals[work]) >= 3 else everything
         slow, mid, fast = _band(own)
         launch, inverse = whole[1 + 2 * index], max(whole[2 + 2 * index], 1 / FASTEST)
-        rates[work] = Range(*(_rounded(1 / (inverse * factor)) for factor in (slow, mid, fast)))
-        launches[work] = Range(*(_rounded(launch * factor) for factor in (fast, mid, slow)))
+        rates[work] = Range(*(rounded(1 / (inverse * factor)) for factor in (slow, mid, fast)))
+        launches[work] = Range(*(rounded(launch * factor) for factor in (fast, mid, slow)))
     slow, mid, fast = _band(everything)
-    startup = Range(*(_rounded(whole[0] * factor) for factor in (fast, mid, slow)))
+    startup = Range(*(rounded(whole[0] * factor) for factor in (fast, mid, slow)))
     return replace(
         assumed,
         flops_per_second=rates,
@@ -86,8 +87,8 @@ def accuracy(profile: DeviceProfile, timed: Sequence[Timed]) -> dict[str, Any]:
     pairs = [(predicted(profile, each), each.seconds) for each in timed]
     return {
         "jobs": len(pairs),
-        "median_error": _rounded(median(abs(said.mid / seconds - 1) for said, seconds in pairs)),
-        "inside": _rounded(sum(said.low <= seconds <= said.high for said, seconds in pairs) / len(pairs)),
+        "median_error": rounded(median(abs(said.mid / seconds - 1) for said, seconds in pairs)),
+        "inside": rounded(sum(said.low <= seconds <= said.high for said, seconds in pairs) / len(pairs)),
     }
 
 
@@ -138,8 +139,3 @@ def _band(residuals: Sequence[float]) -> tuple[float, float, float]:
     spread = max(math.sqrt(sum((r - centre) ** 2 for r in residuals) / (n - 1)), LEAST_SPREAD)
     width = float(stdtrit(n - 1, 0.975)) * spread * math.sqrt(1 + 1 / n)
     return math.exp(centre + width), math.exp(centre), math.exp(centre - width)
-
-
-def _rounded(value: float) -> float:
-    """Ten digits, as everything fitted in a plan."""
-    return float(f"{value:.10g}")

@@ -22,7 +22,7 @@ from isoloss.compiler.laws.arrays import Floats
 from isoloss.compiler.nearest import Network
 from isoloss.compiler.objectives import MOST_IMAGES, Offer
 from isoloss.compiler.plan import DeviceProfile
-from isoloss.compiler.price import Pricer, batched_passes
+from isoloss.compiler.price import Pricer, batched_passes, keys_of
 from isoloss.compiler.scaling import SCALING, widest_job
 from isoloss.compiler.shards import DOUBLED, LARGEST, shards
 from isoloss.compiler.sources import is_real, mixed
@@ -66,8 +66,8 @@ class Clock:
         self.layers = np.array([float(n.layers) for n in networks])
         self._shards: dict[str, _Shards] = {}
         self.speeds = {
-            kind: [self._speed(f"{kind}/{n.model['kind']}", kind) for n in networks]
-            for kind in ("train", "evaluate")
+            kind: [self._speed(keys_of(kind, n.model["kind"], number)) for n in networks]
+            for kind, number in (("train", self.recipe.precision), ("evaluate", "fp32"))
         }
 
     def seconds(self, offer: Offer, images: Floats) -> Floats:
@@ -75,10 +75,10 @@ class Clock:
         made = offer.network_seconds + self._sampling(offer, images)
         return np.asarray(made + self._training(offer, images) + self._tests())
 
-    def _speed(self, own: str, kind: str) -> tuple[float, float]:
-        """(FLOPs per second, seconds per launch): of the family where it was measured, else of the kind."""
+    def _speed(self, keys: Sequence[str]) -> tuple[float, float]:
+        """(FLOPs per second, seconds per launch) of the first key that the profile has."""
         profile = self.pricer.profile
-        key = own if own in profile.flops_per_second else kind
+        key = next(key for key in keys if key in profile.flops_per_second)
         launch = profile.launch_seconds.get(key)
         return profile.flops_per_second[key].mid, 0.0 if launch is None else launch.mid
 

@@ -42,7 +42,7 @@ from isoloss.compiler.plan import (
     kind_of,
     results_digest,
 )
-from isoloss.compiler.price import Pricer, Terms, launches
+from isoloss.compiler.price import Pricer, Terms, launches, rate_key
 from isoloss.compiler.questions import Forecasts
 from isoloss.compiler.reserve import kept, opened
 from isoloss.compiler.runs import Knowledge, Run, measured_fids
@@ -169,7 +169,7 @@ class _Compilation:
             seconds, cost = self.knowledge.seconds(source.id), pricer.cost(source.spec)
             if seconds is None or cost.seconds is None or launches(source.spec) == 0:
                 continue
-            yield Timing(kind_of(source.spec), cost.seconds.mid - start, seconds)
+            yield Timing(rate_key(source.spec, self.profile), cost.seconds.mid - start, seconds)
 
     def _choose(self, candidates: Sequence[RunJobs], cells: Sequence[Cell], reserve: float) -> Choice:
         pinned = self._pinned(candidates)

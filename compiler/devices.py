@@ -10,61 +10,89 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from statistics import fmean, median, stdev
 
+from isoloss.compiler.digits import rounded
 from isoloss.compiler.plan import KINDS, DeviceProfile, Range
 
 GIB = 2.0**30
 
 
+#: Low, mid, high.
+_Row = tuple[float, float, float]
+#: FLOP/s by a training's number format; all other jobs compute in fp32.
+_Rates = Mapping[str, _Row]
+
+
 def _profile(
-    name: str,
-    rates: tuple[float, float, float],
-    startup: tuple[float, float, float],
-    launch: tuple[float, float, float],
-    memory_gib: float,
-    watts: tuple[float, float, float],
-    source: str,
+    name: str, rates: _Rates, startup: _Row, launch: _Row, memory_gib: float, watts: _Row, source: str
 ) -> DeviceProfile:
     # Floats: a plan holds its profile, and is read back with the same bytes.
-    rate, start, each, power = (Range(*map(float, row)) for row in (rates, startup, launch, watts))
+    start, each, power = (Range(*map(float, row)) for row in (startup, launch, watts))
+    flops = dict.fromkeys(KINDS, Range(*map(float, rates["fp32"])))
+    flops |= {f"train@{number}": Range(*map(float, row)) for number, row in rates.items() if number != "fp32"}
     return DeviceProfile(
         device=name,
-        flops_per_second=dict.fromkeys(KINDS, rate),
+        flops_per_second=flops,
         startup_seconds=start,
         memory_bytes=memory_gib * GIB,
         watts=power,
         provenance=f"assumed: {source}",
-        launch_seconds=dict.fromkeys(KINDS, each),
+        launch_seconds=dict.fromkeys(flops, each),
     )
 
 
-#: Start-up and launch seconds of a job on a GPU: interpreter, CUDA context, warm-up; a few kernels a layer.
-_GPU = ((10.0, 25.0, 60.0), (3e-6, 1e-5, 4e-5))
-#: Sustained rates of small-image convolution, well below peak; none was measured by us on these devices.
-#: Peaks are the vendors' (V100 fp32 15.7, A100 TF32 156, H100/H200 SXM TF32 494 TFLOP/s dense); the assumed
-#: share
-#: is 20-60 % of fp32 on V100 and 10-40 % of TF32 on the others. cpu: one core of a current server, 20-80
-#: GFLOP/s.
+#: Start-up and launch seconds of a job on a GPU. Start-up: beside a job that is done a second, for an interpreter and
+#: a context of its own tens (seen on an H200: 0.4 to 1.4 s of jobs without training, in all). A few kernels a layer.
+_GPU = ((0.5, 5.0, 40.0), (5e-6, 2e-5, 6e-5))
+_SHARES = "10-65 % of the vendor's peak in the job's number format"
+#: Sustained rates of small-image convolution, well below the vendors' dense peaks in TFLOP/s: fp32 T4 8.1, V100 15.7,
+#: L40S 91.6, A100 19.5, H100 and H200 SXM 67, B200 75; TF32 L40S 183, A100 156, H100 and H200 494, B200 1,100; bf16
+#: twice TF32's (T4 and V100 compute in neither). One of these was measured by us, with benchmarks/train_step_cuda.py:
+#: WRN-28-10 on an H200, 2.3e13 in fp32 and 3.8e14 in bf16 (WRN-16-4 2.0e14, WRN-70-16 5.4e14); the others are taken
+#: to reach like shares. cpu: one core of a current server; bf16 is faster where the processor multiplies it, else
+#: slower.
+_RATES: Mapping[str, _Rates] = {
+    "cpu": {"fp32": (1.5e10, 4e10, 8e10), "bf16": (0.5e10, 4e10, 12e10)},
+    "t4": {"fp32": (1e12, 2.5e12, 5e12)},
+    "v100": {"fp32": (3e12, 7e12, 10e12)},
+    "l40s": {"fp32": (12e12, 25e12, 45e12), "tf32": (18e12, 45e12, 85e12), "bf16": (36e12, 100e12, 180e12)},
+    "a100": {"fp32": (4e12, 7e12, 10e12), "tf32": (15e12, 45e12, 70e12), "bf16": (31e12, 110e12, 170e12)},
+    "h100": {
+        "fp32": (13e12, 22e12, 33e12),
+        "tf32": (50e12, 150e12, 240e12),
+        "bf16": (100e12, 330e12, 540e12),
+    },
+    "h200": {
+        "fp32": (15e12, 23e12, 33e12),
+        "tf32": (50e12, 160e12, 250e12),
+        "bf16": (100e12, 380e12, 560e12),
+    },
+    "b200": {
+        "fp32": (15e12, 26e12, 40e12),
+        "tf32": (110e12, 300e12, 550e12),
+        "bf16": (220e12, 700e12, 1200e12),
+    },
+}
 BUILT_IN: Mapping[str, DeviceProfile] = {
-    name: _profile(name, *row)
+    name: _profile(name, _RATES[name], *row)
     for name, row in {
-        "cpu": ((1.5e10, 4e10, 8e10), (1.5, 4, 12), (8e-6, 3e-5, 1.2e-4), 4, (5, 15, 40), "one core, fp32"),
-        "t4": ((1e12, 2.5e12, 5e12), *_GPU, 16, (40, 60, 70), "fp32, 12-60 % of peak"),
-        "v100": ((3e12, 7e12, 10e12), *_GPU, 32, (180, 260, 300), "fp32, 20-60 % of peak"),
-        "l40s": ((15e12, 40e12, 80e12), *_GPU, 48, (200, 280, 350), "TF32, 8-45 % of peak"),
-        "a100": ((15e12, 40e12, 65e12), *_GPU, 80, (220, 330, 400), "TF32, 10-40 % of peak"),
-        "h100": ((50e12, 110e12, 200e12), *_GPU, 80, (350, 550, 700), "TF32, 10-40 % of peak"),
-        "h200": ((50e12, 120e12, 210e12), *_GPU, 141, (350, 550, 700), "TF32, 10-40 % of peak"),
-        "b200": ((80e12, 200e12, 400e12), *_GPU, 180, (500, 800, 1000), "TF32, 7-35 % of peak"),
+        "cpu": ((1.5, 4, 12), (8e-6, 3e-5, 1.2e-4), 4, (5, 15, 40), "one core, fp32"),
+        "t4": (*_GPU, 16, (40, 60, 70), _SHARES),
+        "v100": (*_GPU, 32, (180, 260, 300), _SHARES),
+        "l40s": (*_GPU, 48, (200, 280, 350), _SHARES),
+        "a100": (*_GPU, 80, (220, 330, 400), _SHARES),
+        "h100": (*_GPU, 80, (350, 550, 700), _SHARES),
+        "h200": (*_GPU, 141, (350, 550, 700), _SHARES),
+        "b200": (*_GPU, 180, (500, 800, 1000), _SHARES),
     }.items()
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """One finished job: what it was predicted to take beyond start-up, and what it took, start-up
-    included."""
+    """One finished job: what it was predicted to take beyond start-up, and what it took, start-up included. `work`
+    is the profile's key that it went by."""
 
-    kind: str
+    work: str
     predicted_seconds: float
     measured_seconds: float
 
@@ -74,14 +102,17 @@ _PRIOR_SPREAD = 0.2
 
 
 def refine(profile: DeviceProfile, timings: Iterable[Timing]) -> DeviceProfile:
-    """The profile with the rates of every kind that has finished jobs moved to what they took.
+    """The profile with the rates of every kind that has finished jobs moved to what they took; of trainings in
+    each number format apart.
 
     Per kind the log-ratio measured/predicted has median m and spread s; the next job's ratio lies in
     exp(m +- 2 s sqrt(1 + 1/n)), s pooled with a prior spread of 0.2 worth four jobs."""
     by_kind: dict[str, list[float]] = {}
     for timing in timings:
         work = max(timing.measured_seconds - profile.startup_seconds.low, 1e-3)
-        by_kind.setdefault(timing.kind, []).append(math.log(work / max(timing.predicted_seconds, 1e-6)))
+        by_kind.setdefault(_kind(timing.work), []).append(
+            math.log(work / max(timing.predicted_seconds, 1e-6))
+        )
     if not by_kind:
         return profile
     rates, launches = dict(profile.flops_per_second), dict(profile.launch_seconds)
@@ -92,15 +123,16 @@ def refine(profile: DeviceProfile, timings: Iterable[Timing]) -> DeviceProfile:
         width = 2 * spread * math.sqrt(1 + 1 / n)
         slow, mid, fast = math.exp(centre + width), math.exp(centre), math.exp(centre - width)
         # Families measured apart ("train/wrn") move with their kind.
-        for key in [key for key in rates if key.split("/", 1)[0] == kind]:
+        for key in [key for key in rates if _kind(key) == kind]:
             rate, launch = profile.flops_per_second[key].mid, profile.launch_seconds[key].mid
-            rates[key] = Range(*(_rounded(rate / x) for x in (slow, mid, fast)))
-            launches[key] = Range(*(_rounded(launch * x) for x in (fast, mid, slow)))
+            rates[key] = Range(*(rounded(rate / x) for x in (slow, mid, fast)))
+            launches[key] = Range(*(rounded(launch * x) for x in (fast, mid, slow)))
     total = sum(len(logs) for logs in by_kind.values())
     said = f"measured: {total} finished jobs ({', '.join(sorted(by_kind))}); else {profile.provenance}"
     return replace(profile, flops_per_second=rates, launch_seconds=launches, provenance=said)
 
 
-def _rounded(value: float) -> float:
-    """Ten digits: a plan's bytes must not hang on the last bit of a logarithm."""
-    return float(f"{value:.10g}")
+def _kind(key: str) -> str:
+    """Of `train/wrn@bf16`, `train@bf16`."""
+    work, at, number = key.partition("@")
+    return work.partition("/")[0] + at + number

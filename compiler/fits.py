@@ -12,6 +12,7 @@ from typing import Any
 
 from isoloss.compiler import plan
 from isoloss.compiler.accuracy import AccuracyFit, fit_accuracy
+from isoloss.compiler.digits import rounded
 from isoloss.compiler.fit import FitOptions, fit_law
 from isoloss.compiler.laws.fitted import LawFit
 from isoloss.compiler.laws.points import Points
@@ -233,11 +234,6 @@ def _settled(fit: LawFit) -> LawFit:
 
     theta = np.array([rounded(float(v)) for v in fit.theta])
     return replace(fit, theta=theta)
-
-
-def rounded(value: float) -> float:
-    """Ten significant digits; nan and infinities stay."""
-    return float(f"{value:.10g}") if math.isfinite(value) else value
 
 
 def settle(value: Any) -> Any:

@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from isoloss.compiler.digits import rounded
 from isoloss.compiler.laws.arrays import Bools, Floats
 from isoloss.compiler.laws.fitted import LawFit
 from isoloss.compiler.nearest import Network
@@ -93,7 +94,7 @@ class Search:
         with np.errstate(all="ignore"):
             found = offer.law.mids(self.params, np.maximum(images, 1.0), offer.fid)
         kept = np.isfinite(found) & (images >= 1.0)
-        return np.array([_rounded(v) if k else math.inf for v, k in zip(found, kept, strict=True)])
+        return np.array([rounded(v) if k else math.inf for v, k in zip(found, kept, strict=True)])
 
     def most(self, offer: Offer, allowed: Allowed) -> Floats:
         """The most images [n] that each network may draw; 0 where not even one."""
@@ -118,7 +119,7 @@ class Search:
         finite = np.isfinite(images)
         drawn = np.where(finite, images, 1.0)
         total = self.each * drawn + offer.sampling_flops(drawn)
-        return np.array([_rounded(v) if k else math.inf for v, k in zip(total, finite, strict=True)])
+        return np.array([rounded(v) if k else math.inf for v, k in zip(total, finite, strict=True)])
 
     def limit(self, offer: Offer) -> float:
         """The most images that a run may draw, whatever they cost."""
@@ -176,10 +177,6 @@ def _first(values: Sequence[Floats], networks: Sequence[Network]) -> tuple[int, 
     """(offer, network) of the least value; among equal ones the smaller network, then the offer named first."""
     places = [(j, i) for j, row in enumerate(values) for i in range(len(row)) if math.isfinite(row[i])]
     return min(places, key=lambda p: (values[p[0]][p[1]], networks[p[1]].params, p), default=None)
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.10g}")
 
 
 def _rivals(search: Search, values: Sequence[Floats]) -> tuple[Rival, ...]:

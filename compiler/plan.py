@@ -319,7 +319,9 @@ class DeviceProfile:
     startup + launches x launch_seconds + flops / flops_per_second."""
 
     device: str
-    flops_per_second: Mapping[str, Range]  # keys: job kinds; "train/wrn" where a family was measured apart
+    # Keys: kinds of jobs; "train/wrn" where a family was measured apart; "train@bf16" where the number format
+    # is another than fp32 (price.py has which one a job goes by).
+    flops_per_second: Mapping[str, Range]
     startup_seconds: Range
     memory_bytes: float | None
     watts: Range | None

@@ -4,7 +4,7 @@ Pure. Seconds are device-seconds. Memory and storage are estimates (assumed), ex
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from isoloss.compiler.architectures import count
@@ -139,8 +139,8 @@ class Pricer:
         return Range(start.low + low, start.mid + mid, start.high + high)
 
     def seconds(self, work: str, flops: float, num_launches: float) -> Range:
-        """Of one job of a kind, or of a kind and model family (rate_key): start-up + launches + arithmetic,
-        each low/mid/high (assumed to be high together: a cautious sum)."""
+        """Of one job of a profile's key (rate_key): start-up + launches + arithmetic, each low/mid/high (assumed
+        to be high together: a cautious sum)."""
         rate = self.profile.flops_per_second[work]
         launch = self.profile.launch_seconds.get(work, Range(0.0, 0.0, 0.0))
         start = self.profile.startup_seconds
@@ -165,13 +165,29 @@ def money(seconds: Range | None, transfer: float | None, terms: Terms) -> Range 
 
 
 def rate_key(spec: Spec, profile: DeviceProfile) -> str:
-    """The profile's key for a job: its kind and model family where those were measured, else its kind."""
+    """The profile's key for a job: of those that fit (work_keys) the first that the profile has."""
+    return next(key for key in work_keys(spec) if key in profile.flops_per_second)
+
+
+def work_keys(spec: Spec) -> Sequence[str]:
+    """Keys of profiles that fit a job, the closest first."""
     kind = kind_of(spec)
-    if isinstance(spec, TrainSpec | EvaluateSpec):
-        own = f"{kind}/{spec.model['kind']}"
-        if own in profile.flops_per_second:
-            return own
-    return kind
+    if isinstance(spec, TrainSpec):
+        return keys_of(kind, spec.model["kind"], number_format(spec.numerics))
+    # Tests compute in fp32 whatever the training did.
+    return keys_of(kind, spec.model["kind"]) if isinstance(spec, EvaluateSpec) else (kind,)
+
+
+def keys_of(kind: str, family: str, number: str = "fp32") -> tuple[str, ...]:
+    """Keys of profiles that fit a kind of job on a model family in a number format, the closest first:
+    `train/wrn@bf16`, `train@bf16`, `train/wrn`, `train`."""
+    plain = (f"{kind}/{family}", kind)
+    return plain if number == "fp32" else (*(f"{key}@{number}" for key in plain), *plain)
+
+
+def number_format(numerics: Component) -> str:
+    """A training's number format in the language's words."""
+    return "tf32" if numerics["tf32"] else str(numerics["dtype"])
 
 
 def moves_bytes(spec: Spec) -> bool:
@@ -266,6 +282,7 @@ def _meaning(spec: Spec) -> tuple[object, ...]:
             "train",
             id(spec.model),
             id(spec.recipe),
+            id(spec.numerics),
             id(spec.dataset),
             evaluation,
             spec.train_steps,

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from isoloss.compiler.digits import rounded
 from isoloss.compiler.plan import Job
 from isoloss.compiler.scaling import LOSS_PER_E_FOLD, SCALING, alone_seconds, fewest, widest_job
 
@@ -67,13 +68,13 @@ class Schedule:
     def summary(self) -> dict[str, Any]:
         """For PLAN.json's budget."""
         return {
-            "makespan_seconds": _rounded(self.makespan),
-            "work_bound_seconds": _rounded(self.work_bound),
-            "path_bound_seconds": _rounded(self.path_bound),
-            "gap": _rounded(self.gap),
+            "makespan_seconds": rounded(self.makespan),
+            "work_bound_seconds": rounded(self.work_bound),
+            "path_bound_seconds": rounded(self.path_bound),
+            "gap": rounded(self.gap),
             "widest": self.widest,
             "loss_per_e_fold": LOSS_PER_E_FOLD,
-            "restart_seconds": _rounded(self.restart_seconds),
+            "restart_seconds": rounded(self.restart_seconds),
         }
 
 
@@ -270,7 +271,3 @@ def plan_schedule(jobs: Sequence[Job], budget: Mapping[str, Any], restart_second
         walltime_seconds=budget["walltime_seconds"],
         restart_seconds=restart_seconds,
     )
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.10g}")

@@ -10,6 +10,7 @@ from statistics import fmean
 
 from isoloss.compiler.components import attack_name
 from isoloss.compiler.cost import ASSUMED_SURVIVORS
+from isoloss.compiler.digits import rounded
 from isoloss.compiler.plan import EvaluateSpec, Observation
 from isoloss.compiler.runs import Knowledge
 
@@ -25,7 +26,7 @@ class Survivors:
         means: dict[str, list[float]] = {}
         for (threat, _), (_, accuracy) in self._of_run.items():
             means.setdefault(threat, []).append(accuracy)
-        self._means = {threat: float(f"{fmean(values):.10g}") for threat, values in means.items()}
+        self._means = {threat: rounded(fmean(values)) for threat, values in means.items()}
 
     def __call__(self, spec: EvaluateSpec) -> float:
         threat = _threat(attack_name(spec.attack))

@@ -8,6 +8,7 @@ from math import ceil
 from typing import Any
 
 from isoloss.compiler.dag import critical_path_seconds
+from isoloss.compiler.digits import rounded
 from isoloss.compiler.plan import KINDS, Cost, DeviceProfile, Job, Range
 from isoloss.compiler.scaling import wall_seconds
 from isoloss.compiler.schedule import plan_schedule
@@ -136,7 +137,7 @@ def energy_kwh(seconds: Range | None, watts: Range | None) -> Range | None:
     if seconds is None or watts is None:
         return None
     pairs = ((seconds.low, watts.low), (seconds.mid, watts.mid), (seconds.high, watts.high))
-    return Range(*(float(f"{time * draw / 3.6e6:.10g}") for time, draw in pairs))
+    return Range(*(rounded(time * draw / 3.6e6) for time, draw in pairs))
 
 
 def chains(jobs: Sequence[Job], walltime_seconds: float | None) -> Mapping[str, int]:

@@ -37,13 +37,14 @@ _DIGITS = """study calibrate {{
   grid b {{ model in [{models}]   generator = short   images = {large}   recipe = large }}
   budget {{ devices = {devices}   choose = all }}
 }}"""
+_GRID = """
+  grid {recipe} {{ model in [{models}]   generator = made_up   images in [{images}]   recipe = {recipe} }}"""
 #: Wide residual networks at 32 x 32, on made-up images: no data set is needed to time them.
 _CIFAR = """study calibrate {{
   dataset cifar10
   generator made_up {{ sampler = edm(steps = 5)   fid = 1   images = 10k }}
 {recipes}
-  grid a {{ model in [{models}]   generator = made_up   images in [{images}]   recipe = small }}
-  grid b {{ model in [{models}]   generator = made_up   images in [{images}]   recipe = large }}
+{grids}
   budget {{ devices = {devices}   choose = all }}
 }}"""
 
@@ -84,13 +85,18 @@ def studies_of(kind: str, count: int) -> list[tuple[Job, ...]]:
         large="3k" if cpu else "10k",
         devices=devices,
     )
+    # On GPUs bf16 is another machine; a CPU's is left to its jobs, for the thirty seconds that this may take.
+    recipes = {"small": (8, ""), "large": (16, "")}
+    if not cpu:
+        recipes = {"small": (128, ""), "large": (512, ""), "half": (512, "precision = bf16")}
+    models = "wrn(10, 1), wrn(10, 2)" if cpu else "wrn(10, 2), wrn(16, 4), wrn(28, 4)"
+    images = "48" if cpu else "2048, 6144"
     cifar = _CIFAR.format(
         recipes="".join(
-            _RECIPE.format(name=name, eps="8/255", batch=batch, more="")
-            for name, batch in zip(("small", "large"), (8, 16) if cpu else (128, 512), strict=True)
+            _RECIPE.format(name=name, eps="8/255", batch=batch, more=more)
+            for name, (batch, more) in recipes.items()
         ),
-        models="wrn(10, 1), wrn(10, 2)" if cpu else "wrn(10, 2), wrn(16, 4), wrn(28, 4)",
-        images="48" if cpu else "2048, 6144",
+        grids="".join(_GRID.format(recipe=name, models=models, images=images) for name in recipes),
         devices=devices,
     )
     return [_compiled(digits), _compiled(cifar)]
@@ -141,27 +147,43 @@ _BORROWED = 1.5
 
 def with_unmeasured(profile: DeviceProfile) -> DeviceProfile:
     """Other networks and the evaluation of wide ones go by the training of wide residual networks, which are
-    of the usual convolutions: as it is for training, with intervals 1.5 times as wide for evaluation."""
+    of the usual convolutions: as it is for training, with intervals 1.5 times as wide for evaluation. Number formats
+    that no job was trained in go by fp32, as many times as fast as is assumed of the device."""
     from dataclasses import replace
 
+    from isoloss.compiler.devices import BUILT_IN
+    from isoloss.compiler.digits import rounded
+
     rates, launches = dict(profile.flops_per_second), dict(profile.launch_seconds)
+    assumed = BUILT_IN[profile.device].flops_per_second
+    plain = [key for key in rates if key.startswith("train/") and "@" not in key]
+    numbers = [key.partition("@")[2] for key in assumed if "@" in key]
+    for number in numbers:
+        before, after = assumed["train"], assumed[f"train@{number}"]
+        for key in plain:
+            if f"{key}@{number}" not in rates:
+                own, launches[f"{key}@{number}"] = rates[key], launches[key]
+                rates[f"{key}@{number}"] = Range(
+                    rounded(own.low * after.low / before.low),
+                    rounded(own.mid * after.mid / before.mid),
+                    rounded(own.high * after.high / before.high),
+                )
     for table in (rates, launches):
         own = table["train/wrn"]
-        table["train"] = own
         table["evaluate"] = Range(own.low / _BORROWED, own.mid, own.high * _BORROWED)
+        for ending in ("", *(f"@{number}" for number in numbers)):
+            table[f"train{ending}"] = table[f"train/wrn{ending}"]
     return replace(profile, flops_per_second=rates, launch_seconds=launches)
 
 
 def timed_job(job: Job, seconds: float) -> Timed:
-    """A finished job as the fit sees it. Families are told apart: they run on other kernels."""
+    """A finished job as the fit sees it. Families and number formats are told apart: they run on
+    other kernels."""
     from isoloss.compiler.calibration import Timed
-    from isoloss.compiler.plan import EvaluateSpec, TrainSpec
-    from isoloss.compiler.price import launches
+    from isoloss.compiler.price import launches, work_keys
 
-    spec = job.spec
-    work = f"{job.kind}/{spec.model['kind']}" if isinstance(spec, TrainSpec | EvaluateSpec) else job.kind
     flops = (job.cost.flops or 0.0) + job.cost.evaluation_flops
-    return Timed(work, job.name, launches(job.spec), flops, seconds)
+    return Timed(work_keys(job.spec)[0], job.name, launches(job.spec), flops, seconds)
 
 
 def stored_profile(store: str | Path | None, kind: str) -> DeviceProfile | None:

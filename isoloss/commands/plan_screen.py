@@ -26,6 +26,8 @@ from isoloss.commands.quantities import (
 from isoloss.compiler import cost
 from isoloss.compiler.components import component_text
 from isoloss.compiler.plan import KINDS, Answer, Cost, EvaluateSpec, Job, Plan, TrainSpec
+from isoloss.compiler.price import number_format
+from isoloss.compiler.words import times_text
 
 WIDTH = 100
 #: Half-widths of log loss and of ln N* beyond which nothing is known worth a number.
@@ -295,6 +297,9 @@ def _percent(share: float) -> str:
 
 # What is taken on trust.
 
+#: How many times as fast trainings in another number format have to be before the screen says so.
+_WORTH_A_WORD = 1.5
+
 
 def _assumed(plan: Plan) -> list[str]:
     said: list[tuple[str, str]] = []
@@ -303,6 +308,9 @@ def _assumed(plan: Plan) -> list[str]:
         measured = "assumed" not in str(profile["provenance"]).split(":", 1)[0]
         hint = "" if measured else "; `isoloss calibrate` measures this machine's"
         said.append(("speed", f"{profile['device']}, {profile['provenance']}{hint}"))
+    faster = _faster(plan)
+    if faster:
+        said.append(("precision", faster))
     shares = sorted({j.cost.survivors for j in plan.jobs if j.cost.survivors is not None})
     if shares or any(
         isinstance(j.spec, EvaluateSpec) and j.spec.attack["kind"] == "autoattack" for j in plan.jobs
@@ -331,6 +339,19 @@ def _assumed(plan: Plan) -> list[str]:
     said += [("not estimated", f"{why} ({count:,} jobs)") for why, count in missing.items()]
     lines = [line for word, text in said for line in _wrapped(f"{word:<15}{text}", 2, 17)]
     return ["what is assumed", *lines] if lines else []
+
+
+def _faster(plan: Plan) -> str:
+    """What other number formats of the trainings would gain on the device; empty where it isn't worth a word."""
+    used = {number_format(j.spec.numerics) for j in plan.jobs if isinstance(j.spec, TrainSpec)}
+    if used != {"fp32"}:
+        return ""
+    rates = plan.basis.profile.flops_per_second
+    gains = {
+        key.partition("@")[2]: rate.mid / rates["train"].mid for key, rate in rates.items() if "train@" in key
+    }
+    told = [f"{n} about {times_text(g)} times as fast" for n, g in gains.items() if g > _WORTH_A_WORD]
+    return f"trainings in fp32; {', '.join(told)}: `precision`, another experiment" if told else ""
 
 
 def _range_text(shares: Sequence[float]) -> str:

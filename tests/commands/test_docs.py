@@ -1,4 +1,4 @@
-"""docs/laws.md works as shown; docs/verify_bartoldson2024.md is what the command writes today."""
+"""docs/laws.md, data.md and plans.md work as shown; docs/verify_bartoldson2024.md is what the command writes today."""
 
 from __future__ import annotations
 
@@ -15,6 +15,17 @@ def test_every_command_of_the_laws_page_runs(tmp_path: Path) -> None:
     assert len(ran) >= 10
     assert not any("Traceback" in one.err + one.out for one in ran)
     assert (tmp_path / "fit2.json").exists()
+
+
+def test_every_command_of_the_plans_page_runs(tmp_path: Path) -> None:
+    """A calibration and the first study's trainings among them."""
+    ran = run_markdown(DOCS / "plans.md", tmp_path)
+    assert len(ran) >= 13
+    calibrated = next(one for one in ran if "--store measured" in one.command and "plan" in one.command)
+    assert "measured by `isoloss calibrate`" in " ".join(calibrated.out.split())
+    [compared] = [one for one in ran if "isoloss diff" in one.command]
+    assert "compute -" in compared.out
+    assert (tmp_path / "results" / "report.html").exists()
 
 
 def test_the_verify_page_is_current(tmp_path: Path) -> None:

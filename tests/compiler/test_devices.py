@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,10 +11,34 @@ import pytest
 from studies import study
 
 from isoloss.compiler.devices import BUILT_IN, Timing, refine
-from isoloss.compiler.plan import KINDS
+from isoloss.compiler.plan import KINDS, Plan
+from isoloss.compiler.price import keys_of, launches
 from isoloss.dsl.study import Devices
 from isoloss.errors import UserError
-from isoloss.planning import device_profile
+from isoloss.planning import compile_loaded, device_profile, load
+
+PRICED = """study a {{
+  dataset cifar10
+  generator made {{ sampler = edm(steps = 3)   fid = 2   images = 1M }}
+  evaluate robust {{ attack = pgd(norm = linf, eps = 8/255, steps = 40) }}
+{recipes}
+  grid runs {{ model = wrn(28, 10)   generator = made   images = 1M   recipe in [{names}] }}
+  budget {{ devices = 1 of h100 }}
+}}
+"""
+_RECIPE = """
+  recipe {0} {{
+    loss = trades(beta = 5)   attack = pgd(norm = linf, eps = 8/255, step = 2/255, steps = 10)
+    precision = {0}   batch = 256   lr = 0.1
+  }}"""
+
+
+def plan_in(precisions: Sequence[str], folder: Path) -> Plan:
+    """Of the same training in each of these number formats."""
+    path = folder / "a.study"
+    recipes = "".join(map(_RECIPE.format, precisions))
+    path.write_text(PRICED.format(recipes=recipes, names=", ".join(precisions)))
+    return compile_loaded(load(str(path), None, ())[0], ())[0]
 
 
 @pytest.mark.parametrize("name", sorted(BUILT_IN))
@@ -22,7 +47,8 @@ def test_built_in_profiles_say_that_they_are_assumed(name: str) -> None:
     assert profile.device == name
     assert profile.provenance.startswith("assumed: ")
     ranges = [profile.startup_seconds, *profile.flops_per_second.values(), *profile.launch_seconds.values()]
-    assert set(profile.flops_per_second) == set(profile.launch_seconds) == set(KINDS)
+    assert set(profile.flops_per_second) == set(profile.launch_seconds)
+    assert {key.partition("@")[0] for key in profile.flops_per_second} == set(KINDS)
     assert all(0 < r.low <= r.mid <= r.high for r in ranges)
 
 
@@ -38,6 +64,41 @@ def test_finished_jobs_move_their_kind_alone() -> None:
     assert moved.flops_per_second["evaluate"] == profile.flops_per_second["evaluate"]
     assert moved.provenance.startswith("measured: 4 finished jobs (train)")
     assert refine(profile, []) is profile
+
+
+def test_a_number_format_is_moved_by_its_own_jobs() -> None:
+    profile = BUILT_IN["h100"]
+    moved = refine(profile, [Timing("train@bf16", 10.0, profile.startup_seconds.low + 20.0)])
+    changed = {key for key, rate in moved.flops_per_second.items() if rate != profile.flops_per_second[key]}
+    assert changed == {"train@bf16"}
+    assert moved.flops_per_second["train@bf16"].mid == pytest.approx(330e12 / 2)
+
+
+def test_a_training_goes_by_the_closest_key_that_is_known() -> None:
+    assert keys_of("train", "wrn", "bf16") == ("train/wrn@bf16", "train@bf16", "train/wrn", "train")
+    assert keys_of("evaluate", "cnn") == ("evaluate/cnn", "evaluate")
+
+
+@pytest.mark.parametrize("kind", ["train", "evaluate"])
+@pytest.mark.parametrize(("precision", "rate"), [("fp32", 22e12), ("tf32", 150e12), ("bf16", 330e12)])
+def test_trainings_are_priced_in_their_number_format(
+    kind: str, precision: str, rate: float, tmp_path: Path
+) -> None:
+    """The speed that a bill implies without start-up and launches; a test's is fp32's whatever the training's is."""
+    (job,) = (job for job in plan_in([precision], tmp_path).jobs if job.kind == kind)
+    profile, seconds = BUILT_IN["h100"], job.cost.seconds
+    assert seconds is not None
+    assert job.cost.flops is not None
+    waiting = profile.startup_seconds.mid + launches(job.spec) * profile.launch_seconds[kind].mid
+    expected = rate if kind == "train" else 22e12
+    assert job.cost.flops / (seconds.mid - waiting) == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_training_in_another_format_has_its_own_price_beside_its_like(tmp_path: Path) -> None:
+    """One compile with both: what two recipes share doesn't hide what they don't."""
+    plan = plan_in(["fp32", "bf16"], tmp_path)
+    first, second = (job.cost.seconds.mid for job in plan.jobs if job.kind == "train" and job.cost.seconds)
+    assert max(first, second) > 5 * min(first, second)
 
 
 def test_intervals_cover_the_next_job() -> None:

@@ -60,6 +60,30 @@ def test_two_jobs_of_a_kind_are_arithmetic() -> None:
     assert profile.flops_per_second["fid"].mid == pytest.approx(7.1e7, rel=0.1)
 
 
+def test_a_number_format_that_was_not_timed_goes_by_fp32() -> None:
+    """Where its jobs were timed it goes by them."""
+    assumed = BUILT_IN["h100"]
+    measured = measured_profile(assumed, machine_like(0.1), "measured")
+    profile = with_unmeasured(measured)
+    for number, gain in (("tf32", 150 / 22), ("bf16", 330 / 22)):
+        for key in ("train/cnn", "train/wrn"):
+            own, theirs = (profile.flops_per_second[k] for k in (key, f"{key}@{number}"))
+            assert theirs.mid == pytest.approx(own.mid * gain)
+            assert theirs.low < theirs.mid < theirs.high
+            assert profile.launch_seconds[f"{key}@{number}"] == profile.launch_seconds[key]
+        assert profile.flops_per_second[f"train@{number}"] == profile.flops_per_second[f"train/wrn@{number}"]
+    half = [replace(each, work="train/wrn@bf16") for each in machine_like(0.1) if each.work == "train/wrn"]
+    timed = with_unmeasured(measured_profile(assumed, [*machine_like(0.1), *half], "measured"))
+    assert timed.flops_per_second["train/wrn@bf16"].mid == pytest.approx(2 * RATE, rel=0.3)
+    assert timed.flops_per_second["train@bf16"] == timed.flops_per_second["train/wrn@bf16"]
+
+
+def test_a_gpu_is_timed_in_bf16_too() -> None:
+    _, cifar = studies_of("h100", 1)
+    works = {timed_job(job, 1.0).work for job in cifar if job.kind == "train"}
+    assert works == {"train/wrn", "train/wrn@bf16"}
+
+
 def kept(profile: DeviceProfile, folder: Path, **other: object) -> Path:
     machine = replace(this_machine(), **other)  # type: ignore[arg-type]
     folder.mkdir(exist_ok=True)
