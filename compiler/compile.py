@@ -210,8 +210,10 @@ class _Compilation:
         return known
 
     def _own_price(self, each: RunJobs) -> bool:
-        tests = each.setup.kit.evaluations if self.knowledge.finished else ()
-        return any(test.attack.kind == "autoattack" for test in tests)
+        """Whether what AutoAttack goes on with may be known of this network."""
+        if not self.knowledge.finished:
+            return False
+        return any(test.attack.kind == "autoattack" for test in each.setup.kit.evaluations)
 
     def _shared(
         self, each: RunJobs, known: dict[tuple[str, ...], tuple[tuple[str, float], ...]]
@@ -417,4 +419,7 @@ def _without_collector() -> Iterator[None]:
         yield
     finally:
         if enabled:
+            # What was made counts as old: else the next small object would have the collector walk it all.
+            gc.freeze()
+            gc.unfreeze()
             gc.enable()

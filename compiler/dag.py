@@ -51,10 +51,15 @@ def graph(jobs: Iterable[Job]) -> Any:
 def critical_path_seconds(jobs: Sequence[Job]) -> float:
     """The longest chain of needs in mid seconds, each job on its fewest devices; `jobs` ordered, needs first."""
     finish: dict[str, float] = {}
+    # Jobs that differ only in seed share a Cost: each is asked once.
+    walls: dict[int, float] = {}
     for job in jobs:
-        begin, seconds = 0.0, None if job.state == "done" else wall_seconds(job.cost)
+        begin, cost = 0.0, job.cost
         for need in job.needs:
             ends = finish.get(need, 0.0)
             begin = ends if ends > begin else begin
-        finish[job.id] = begin if seconds is None else begin + seconds
+        seconds = walls.get(id(cost))
+        if seconds is None:
+            seconds = walls[id(cost)] = wall_seconds(cost) or 0.0
+        finish[job.id] = begin if job.state == "done" else begin + seconds
     return max(finish.values(), default=0.0)

@@ -86,22 +86,9 @@ class Mould:
 
     def cast(self, *values: Any) -> tuple[str, Spec]:
         """(id, spec) with these values of the varying fields."""
-        spec, hashed = self._filled(values)
-        return hashed.hexdigest()[:20], self._make(*spec)
-
-    def narrowed(self, *values: Any) -> Mould:
-        """The same with these values of the first varying fields."""
-        made: Mould = object.__new__(Mould)
-        made._values, made._begun = self._filled(values)
-        made._json, made._make = self._json, self._make
-        made._places, made._pieces = self._places[len(values) :], self._pieces[len(values) :]
-        return made
-
-    def _filled(self, values: tuple[Any, ...]) -> tuple[list[Any], Any]:
-        """The fields' values and the hash begun, as far as these values reach."""
         spec, hashed, text = self._values.copy(), self._begun.copy(), b""
-        for value, place, piece in zip(values, self._places, self._pieces):  # noqa: B905
+        for value, place, piece in zip(values, self._places, self._pieces, strict=True):
             spec[place] = value
             text += (b"%d" % value if type(value) is int else self._json(value)) + piece
         hashed.update(text)
-        return spec, hashed
+        return hashed.hexdigest()[:20], self._make(*spec)

@@ -68,7 +68,7 @@ class Setup:
 
     kit: Kit
     name: str  # without the seed
-    training: Mould  # varying: seed
+    drawn: tuple[Component, int]  # data and steps of the training
     needs: tuple[str, ...]  # of the training: ids of shards
     facts: tuple[Facts, ...]  # of the training and of each test
     fid: Source | None  # the job that measures the generator
@@ -109,6 +109,7 @@ class Workshop:
         self.recipes: Mapping[str, Recipe] = {r.name: r for r in study.recipes}
         self.evaluations: Mapping[str, Evaluation] = {e.name: e for e in study.evaluations}
         self.varied: Mapping[str, Collection[str]] = {g.name: varied_settings(g) for g in study.grids}
+        self._supplies: dict[str, Supply] = {}
         self._shards: dict[tuple[str, int], Source] = {}
         self._data: dict[tuple[str, int], tuple[Component, tuple[str, ...]]] = {}
         self._recipes: dict[tuple[str, int, float], Component] = {}
@@ -128,7 +129,11 @@ class Workshop:
     # Data.
 
     def supply(self, generator: str) -> Supply:
-        return supply(self.generators[generator], self.generators, shape(self.dataset))
+        found = self._supplies.get(generator)
+        if found is None:
+            declared = self.generators[generator]
+            found = self._supplies[generator] = supply(declared, self.generators, shape(self.dataset))
+        return found
 
     def shard(self, generator: str, start: int, stop: int) -> Source:
         """Images [start, stop) that a generator's sampler makes, or a dataset that makes its own when asked."""
@@ -252,7 +257,7 @@ class Workshop:
             setup = setups.get(key)
             if setup is None:
                 setup = setups[key] = self._setup(cell)
-            train = make_source(*setup.training.cast(cell.seed), setup.needs)
+            train = make_source(*setup.kit.training.cast(*setup.drawn, cell.seed), setup.needs)
             needs = (train.id,)
             tests = [make_source(*test.cast(train.id, cell.seed), needs) for test in setup.kit.tests]
             found.append(make(cell, setup, train, tuple(tests)))
@@ -293,7 +298,7 @@ class Workshop:
         return maker(Setup)(
             kit,
             f"{before}/{cell.generator}/{short(cell.images)}{after}",
-            kit.training.narrowed(data, cell.train_steps),
+            (data, cell.train_steps),
             needs,
             tuple(facts),
             self.fid(cell.generator),

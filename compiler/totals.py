@@ -142,8 +142,10 @@ def energy_kwh(seconds: Range | None, watts: Range | None) -> Range | None:
 
 def chains(jobs: Sequence[Job], walltime_seconds: float | None) -> Mapping[str, int]:
     """How many jobs outlast the walltime on their fewest devices, and the links of the longest chain."""
+    if walltime_seconds is None:
+        return {"jobs": 0, "longest": 1}
     times = [wall for j in jobs if (wall := wall_seconds(j.cost)) is not None]
-    if walltime_seconds is None or not times:
+    if not times:
         return {"jobs": 0, "longest": 1}
     over = sum(time > walltime_seconds for time in times)
     return {"jobs": over, "longest": max(1, ceil(max(times) / walltime_seconds))}

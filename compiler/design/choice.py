@@ -103,10 +103,16 @@ def _prefix(ordered: Sequence[Candidate], available: float) -> tuple[float, int]
     """(cost, length) of the longest prefix within `available`; shared jobs are paid once."""
     used = 0.0
     paid: set[str] = set()
+    # Runs with the same needs share one tuple of them: it is paid whole.
+    known: set[int] = set()
     for taken, candidate in enumerate(ordered):
-        cost = candidate.flops + sum(flops for id, flops in candidate.shared if id not in paid)
+        cost, shared = candidate.flops, candidate.shared
+        if id(shared) not in known:
+            cost += sum(flops for name, flops in shared if name not in paid)
         if used + cost > available:
             return used, taken
         used += cost
-        paid.update(id for id, _ in candidate.shared)
+        if id(shared) not in known:
+            known.add(id(shared))
+            paid.update(name for name, _ in shared)
     return used, len(ordered)
