@@ -9,6 +9,7 @@ import math
 import textwrap
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from isoloss.commands.numbers import magnitude
@@ -347,10 +348,12 @@ def _faster(plan: Plan) -> str:
     if used != {"fp32"}:
         return ""
     rates = plan.basis.profile.flops_per_second
+    fp32 = rates["train"].mid
     gains = {
-        key.partition("@")[2]: rate.mid / rates["train"].mid for key, rate in rates.items() if "train@" in key
+        key.partition("@")[2]: rate.mid / fp32 for key, rate in rates.items() if key.startswith("train@")
     }
-    told = [f"{n} about {times_text(g)} times as fast" for n, g in gains.items() if g > _WORTH_A_WORD]
+    ranked = sorted(gains.items(), key=itemgetter(1))
+    told = [f"{n} about {times_text(g)} times as fast" for n, g in ranked if g > _WORTH_A_WORD]
     return f"trainings in fp32; {', '.join(told)}: `precision`, another experiment" if told else ""
 
 

@@ -50,24 +50,28 @@ def time_range(value: Range | None) -> str:
 def span(value: Range) -> str:
     """`22,500 h (12,400 to 49,500)`, `4.1 min (1.5 to 13)`: one unit, hours at most, so that rows compare."""
     unit, word = next(((u, w) for u, w in ((3600.0, "h"), (60.0, "min")) if value.mid >= 2 * u), (1.0, "s"))
-    low, mid, high = (_thousands(seconds / unit) for seconds in (value.low, value.mid, value.high))
-    return f"{mid} {word} ({low} to {high})"
+    mid, around = _thousands(Range(value.low / unit, value.mid / unit, value.high / unit))
+    return f"{mid} {word} ({around})"
 
 
 def money(value: Range) -> str:
     """`48,600 (26,600 to 107,000)`, without its currency: three digits, cents below a hundred."""
-    if value.low == value.high:
-        return _cash(value.mid)
-    return f"{_cash(value.mid)} ({_cash(value.low)} to {_cash(value.high)})"
+    if value.mid < 100:
+        mid, around = f"{value.mid:.2f}", f"{value.low:.2f} to {value.high:.2f}"
+    else:
+        mid, around = _thousands(value)
+    return mid if value.low == value.high else f"{mid} ({around})"
 
 
-def _cash(value: float) -> str:
-    return _thousands(value) if value >= 100 else f"{value:.2f}"
-
-
-def _thousands(value: float) -> str:
-    """Three digits without an exponent: 22,500."""
-    return f"{float(f'{value:.3g}'):,.0f}" if value >= 100 else f"{value:.3g}"
+def _thousands(value: Range) -> tuple[str, str]:
+    """The middle and `low to high`, three digits each without an exponent, in thousands where the middle has more
+    than five: 22,500, 112k."""
+    unit, letter = (1e3, "k") if value.mid >= 1e5 else (1.0, "")
+    low, mid, high = (
+        (f"{float(f'{part:.3g}'):,.0f}" if part >= 100 else f"{part:.3g}") + letter
+        for part in (value.low / unit, value.mid / unit, value.high / unit)
+    )
+    return mid, f"{low} to {high}"
 
 
 def kwh(value: Mapping[str, float] | None) -> str:

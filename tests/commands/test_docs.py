@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ def test_every_command_of_the_laws_page_runs(tmp_path: Path) -> None:
 
 def test_every_command_of_the_plans_page_runs(tmp_path: Path) -> None:
     """A calibration and the first study's trainings among them."""
+    shutil.copytree(DOCS.parent / "examples", tmp_path / "examples")
     ran = run_markdown(DOCS / "plans.md", tmp_path)
     assert len(ran) >= 13
     calibrated = next(one for one in ran if "--store measured" in one.command and "plan" in one.command)
