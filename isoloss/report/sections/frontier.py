@@ -98,7 +98,7 @@ def _optimum(material: Material, lines: list[_Drawn], about: Focus, quantity: st
         plot.legend.append((drawn.colour, style or "line", drawn.name))
     if not middles:
         return ""
-    caption = f"The {name} that gives the lowest loss for a compute, by law."
+    caption = f"{name.capitalize()} of the lowest loss for a compute, by law."
     if len(middles) > 1:
         caption += " Between the laws’ lines lies what one law calls too large and another too small."
     if lines[-1].name == "together":
