@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from isoloss.compiler.digits import rounded
 from isoloss.compiler.laws.arrays import Floats
 from isoloss.compiler.plan import Range
+from isoloss.compiler.rounding import rounded
 
 #: Standard normal quantile of a central 95 % interval.
 Z95 = 1.959963984540054

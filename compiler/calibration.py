@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from isoloss.compiler.digits import rounded
 from isoloss.compiler.plan import DeviceProfile, Range
+from isoloss.compiler.rounding import rounded
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -22,7 +22,7 @@ from isoloss.compiler.laws.arrays import Floats
 from isoloss.compiler.nearest import Network
 from isoloss.compiler.objectives import MOST_IMAGES, Offer
 from isoloss.compiler.plan import DeviceProfile
-from isoloss.compiler.price import Pricer, batched_passes, keys_of
+from isoloss.compiler.price import Pricer, batched_passes, keys_of, number_inside
 from isoloss.compiler.scaling import SCALING, widest_job
 from isoloss.compiler.shards import DOUBLED, LARGEST, shards
 from isoloss.compiler.sources import is_real, mixed
@@ -69,6 +69,10 @@ class Clock:
             kind: [self._speed(keys_of(kind, n.model["kind"], number)) for n in networks]
             for kind, number in (("train", self.recipe.precision), ("evaluate", "fp32"))
         }
+        inside = number_inside(self.recipe.precision)
+        self.inside_rate = np.array(
+            [self._speed(keys_of("train", n.model["kind"], inside))[0] for n in networks]
+        )
 
     def seconds(self, offer: Offer, images: Floats) -> Floats:
         """From the first image, or the training of what makes it, to the last test, [n]."""
@@ -89,15 +93,16 @@ class Clock:
 
     def _training(self, offer: Offer, images: Floats) -> Floats:
         recipe = self.recipe
-        flops = self.each * images
+        inside = np.zeros_like(self.each)
         launches = images / self.batches(offer, images) * passes.of_recipe(recipe) * self.layers
         if recipe.evaluate is not None:
             test = self.shop.evaluations[recipe.evaluate.evaluation]
             times = cost.evaluations_inside(recipe.evaluate.every, test.split)
             attack, tested = component(test.attack), self.pixels.tested(test.images, test.split)
-            flops = flops + times * tested * cost.evaluation_passes(attack) * self.forward
+            inside = times * tested * cost.evaluation_passes(attack) * self.forward
             launches = launches + times * batched_passes(attack, tested) * self.layers
-        return np.asarray(self._job("train", flops, launches) / self.width)
+        steps = self._job("train", self.each * images, launches)
+        return np.asarray((steps + inside / self.inside_rate) / self.width)
 
     def _tests(self) -> Floats:
         jobs = [self._test(test) for test in self.question.evaluate]

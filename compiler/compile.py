@@ -419,7 +419,9 @@ def _without_collector() -> Iterator[None]:
         yield
     finally:
         if enabled:
-            # What was made counts as old: else the next small object would have the collector walk it all.
-            gc.freeze()
-            gc.unfreeze()
+            # What was made counts as old: else the next small object would have the collector walk it all. A caller's
+            # own frozen objects stay so.
+            if not gc.get_freeze_count():
+                gc.freeze()
+                gc.unfreeze()
             gc.enable()

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from statistics import fmean, median, stdev
 
-from isoloss.compiler.digits import rounded
 from isoloss.compiler.plan import KINDS, DeviceProfile, Range
+from isoloss.compiler.rounding import rounded
 
 GIB = 2.0**30
 

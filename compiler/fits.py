@@ -12,13 +12,13 @@ from typing import Any
 
 from isoloss.compiler import plan
 from isoloss.compiler.accuracy import AccuracyFit, fit_accuracy
-from isoloss.compiler.digits import rounded
 from isoloss.compiler.fit import FitOptions, fit_law
 from isoloss.compiler.laws.fitted import LawFit
 from isoloss.compiler.laws.points import Points
 from isoloss.compiler.laws.registry import LAWS
 from isoloss.compiler.lint import lint_selection
 from isoloss.compiler.plan import Answer, Range
+from isoloss.compiler.rounding import rounded
 from isoloss.compiler.rules import Rule
 from isoloss.compiler.runs import Knowledge, Run, points
 from isoloss.compiler.spaces import check_fit, check_question

@@ -13,11 +13,11 @@ from typing import TypeAlias
 
 import numpy as np
 
-from isoloss.compiler.digits import rounded
 from isoloss.compiler.laws.arrays import Bools, Floats
 from isoloss.compiler.laws.fitted import LawFit
 from isoloss.compiler.nearest import Network
 from isoloss.compiler.portfolio import Portfolio
+from isoloss.compiler.rounding import rounded
 from isoloss.compiler.shards import DOUBLED, FIRST, LARGEST
 
 Predictor: TypeAlias = LawFit | Portfolio

@@ -110,7 +110,7 @@ class Pricer:
             if seconds is None:
                 unknown = ("reading: the study doesn't say how many `images` the files have",)
         elif total is not None:
-            alone = self.seconds(rate_key(spec, self.profile), total, launches(spec, share))
+            alone = self._alone(spec, total, inside, launches(spec, share))
             seconds = alone if placement is None else widened(alone, placement.devices)
         return Cost(
             flops=None if total is None else total - inside,
@@ -123,6 +123,20 @@ class Pricer:
             evaluation_flops=inside,
             survivors=survivors,
             placement=placement,
+        )
+
+    def _alone(self, spec: Spec, total: float, inside: float, num_launches: float) -> Range:
+        """Seconds on one device of all that a job computes, `inside` of it evaluations during training."""
+        rates, key = self.profile.flops_per_second, rate_key(spec, self.profile)
+        if not (inside and isinstance(spec, TrainSpec)):
+            return self.seconds(key, total, num_launches)
+        number = number_inside(number_format(spec.numerics))
+        tests = next(k for k in keys_of("train", spec.model["kind"], number) if k in rates)
+        if tests == key:
+            return self.seconds(key, total, num_launches)
+        step, test = self.seconds(key, total - inside, num_launches), rates[tests]
+        return Range(
+            step.low + inside / test.high, step.mid + inside / test.mid, step.high + inside / test.low
         )
 
     def _moving(self, spec: Spec) -> Range | None:
@@ -188,6 +202,11 @@ def keys_of(kind: str, family: str, number: str = "fp32") -> tuple[str, ...]:
 def number_format(numerics: Component) -> str:
     """A training's number format in the language's words."""
     return "tf32" if numerics["tf32"] else str(numerics["dtype"])
+
+
+def number_inside(number: str) -> str:
+    """The number format of evaluations during a training in `number`: bf16 is its steps' alone."""
+    return "fp32" if number == "bf16" else number
 
 
 def moves_bytes(spec: Spec) -> bool:

@@ -60,7 +60,11 @@ def kept(study: Study, shop: Workshop, cells: Sequence[Cell], profile: DevicePro
     if open_ones and limit is not None and study.budget.choose != "all":
         share = max(0.0, limit - sum(k.flops for k in found.values())) * OPEN_SHARE / len(open_ones)
     for each in open_ones:
-        most = math.inf if each.time_seconds is None else _in_time(study, each, each.time_seconds, profile)
+        most = (
+            math.inf
+            if each.time_seconds is None
+            else _in_time(study, each.recipe, each.time_seconds, profile)
+        )
         found[each.name] = Kept(min(share, most), open=True)
     return found
 
@@ -74,9 +78,9 @@ def opened(before: Mapping[str, Kept], study: Study, spent: float) -> Mapping[st
     return {name: replace(k, run=max(k.run, left)) if k.open else k for name, k in before.items()}
 
 
-def _in_time(study: Study, each: Allocate, seconds: float, profile: DeviceProfile) -> float:
+def _in_time(study: Study, recipe_name: str, seconds: float, profile: DeviceProfile) -> float:
     """At the speed of the kind of job that is done fastest, on all devices."""
-    fits = ("", next(recipe.precision for recipe in study.recipes if recipe.name == each.recipe))
+    fits = ("", next(recipe.precision for recipe in study.recipes if recipe.name == recipe_name))
     rates = profile.flops_per_second.items()
     fastest = max(rate.mid for key, rate in rates if key.partition("@")[2] in fits)
     return seconds * study.budget.devices.count * fastest

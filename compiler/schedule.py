@@ -15,8 +15,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from isoloss.compiler.digits import rounded
 from isoloss.compiler.plan import Job
+from isoloss.compiler.rounding import rounded
 from isoloss.compiler.scaling import LOSS_PER_E_FOLD, SCALING, alone_seconds, fewest, widest_job
 
 #: Deadlines tried, and jobs beyond which only bounds are given: a schedule of more is nothing to read.

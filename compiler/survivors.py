@@ -10,8 +10,8 @@ from statistics import fmean
 
 from isoloss.compiler.components import attack_name
 from isoloss.compiler.cost import ASSUMED_SURVIVORS
-from isoloss.compiler.digits import rounded
 from isoloss.compiler.plan import EvaluateSpec, Observation
+from isoloss.compiler.rounding import rounded
 from isoloss.compiler.runs import Knowledge
 
 

@@ -8,8 +8,8 @@ from math import ceil
 from typing import Any
 
 from isoloss.compiler.dag import critical_path_seconds
-from isoloss.compiler.digits import rounded
 from isoloss.compiler.plan import KINDS, Cost, DeviceProfile, Job, Range
+from isoloss.compiler.rounding import rounded
 from isoloss.compiler.scaling import wall_seconds
 from isoloss.compiler.schedule import plan_schedule
 from isoloss.dsl.study import Budget

@@ -152,7 +152,7 @@ def with_unmeasured(profile: DeviceProfile) -> DeviceProfile:
     from dataclasses import replace
 
     from isoloss.compiler.devices import BUILT_IN
-    from isoloss.compiler.digits import rounded
+    from isoloss.compiler.rounding import rounded
 
     rates, launches = dict(profile.flops_per_second), dict(profile.launch_seconds)
     assumed = BUILT_IN[profile.device].flops_per_second

@@ -29,14 +29,14 @@ PRICED = """study a {{
 _RECIPE = """
   recipe {0} {{
     loss = trades(beta = 5)   attack = pgd(norm = linf, eps = 8/255, step = 2/255, steps = 10)
-    precision = {0}   batch = 256   lr = 0.1
+    precision = {0}   batch = 256   lr = 0.1   {1}
   }}"""
 
 
-def plan_in(precisions: Sequence[str], folder: Path) -> Plan:
+def plan_in(precisions: Sequence[str], folder: Path, more: str = "") -> Plan:
     """Of the same training in each of these number formats."""
     path = folder / "a.study"
-    recipes = "".join(map(_RECIPE.format, precisions))
+    recipes = "".join(_RECIPE.format(precision, more) for precision in precisions)
     path.write_text(PRICED.format(recipes=recipes, names=", ".join(precisions)))
     return compile_loaded(load(str(path), None, ())[0], ())[0]
 
@@ -95,10 +95,26 @@ def test_trainings_are_priced_in_their_number_format(
 
 
 def test_a_training_in_another_format_has_its_own_price_beside_its_like(tmp_path: Path) -> None:
-    """One compile with both: what two recipes share doesn't hide what they don't."""
+    """One compile with both."""
     plan = plan_in(["fp32", "bf16"], tmp_path)
     first, second = (job.cost.seconds.mid for job in plan.jobs if job.kind == "train" and job.cost.seconds)
     assert max(first, second) > 5 * min(first, second)
+
+
+def test_evaluations_during_a_bf16_training_are_priced_in_fp32(tmp_path: Path) -> None:
+    """As they are computed: autocast is the step's alone. In tf32 they go by the training's rate."""
+    rates = BUILT_IN["h100"].flops_per_second
+    for precision, inside in (("bf16", "train"), ("tf32", "train@tf32"), ("fp32", "train")):
+        plan = plan_in([precision], tmp_path, "evaluate = robust at every 50%")
+        job = next(job for job in plan.jobs if job.kind == "train")
+        own = "train" if precision == "fp32" else f"train@{precision}"
+        waiting = launches(job.spec) * BUILT_IN["h100"].launch_seconds[own].mid
+        assert job.cost.seconds is not None
+        assert job.cost.flops is not None
+        assert job.cost.evaluation_flops > 0
+        seconds = job.cost.flops / rates[own].mid + job.cost.evaluation_flops / rates[inside].mid
+        started = BUILT_IN["h100"].startup_seconds.mid
+        assert job.cost.seconds.mid == pytest.approx(started + waiting + seconds, rel=1e-9), precision
 
 
 def test_intervals_cover_the_next_job() -> None:
