@@ -2,7 +2,8 @@
 
 Pure. Codes B101 buys nothing, B102 `all` costs more, B103 the questions alone cost more, B104 storage,
 B105 design note, B106 memory, B107 walltime chains, B108 the follow-up does not fit,
-B112 pinned runs cost more, B114 several devices per job; B113, an allocation without a run, is allocations.py's."""
+B112 pinned runs cost more, B114 several devices per job, B115 number formats; B113, an allocation without a
+run, is allocations.py's."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from isoloss.compiler.datasets import SHAPES
 from isoloss.compiler.design import Choice
+from isoloss.compiler.devices import LACKING
 from isoloss.compiler.plan import Cost, DeviceProfile, Job
 from isoloss.compiler.totals import chains
 from isoloss.compiler.words import bytes_text, flop_text
@@ -19,6 +21,17 @@ from isoloss.dsl.study import Study
 
 def known_datasets() -> Collection[str]:
     return SHAPES.keys()
+
+
+def check_formats(study: Study, used: Collection[str]) -> Iterator[Diagnostic]:
+    """Recipes of the names `used` whose number format the budget's devices don't have."""
+    kind = study.budget.devices.kind
+    lacking = LACKING.get(kind, frozenset())
+    for recipe in study.recipes:
+        if recipe.name in used and recipe.precision in lacking:
+            headline = f"`{recipe.name}` trains in {recipe.precision}, which `{kind}` doesn't have"
+            helps = ("write `precision = fp32`, which is another experiment, or name devices that have it",)
+            yield Diagnostic("B115", headline, recipe.origin.span, help=helps)
 
 
 def check(

@@ -90,6 +90,8 @@ class _Compilation:
         }
         cells, found = expand(study, measured_fids(self.knowledge, fid_jobs))
         self.problems.extend(found)
+        recipes = {cell.recipe for cell in cells} | {each.recipe for each in study.allocations}
+        self.problems.extend(budgets.check_formats(study, recipes))
         if self._failed():
             return None, self.problems
         candidates = self.shop.runs(cells)

@@ -85,6 +85,10 @@ BUILT_IN: Mapping[str, DeviceProfile] = {
         "b200": (*_GPU, 180, (500, 800, 1000), _SHARES),
     }.items()
 }
+#: Number formats that a kind of GPU can't multiply in. A CPU takes all: its tf32 is fp32.
+LACKING: Mapping[str, frozenset[str]] = {
+    name: frozenset({"tf32", "bf16"} - rates.keys()) for name, rates in _RATES.items() if name != "cpu"
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ _CIFAR = {
     "recipe": "recipe r { loss = trades() attack = pgd(eps = 8/255) batch = 2048 lr = 0.2 }",
     "test": "evaluate robust { attack = pgd(eps = 8/255, steps = 40, loss = cw) }",
 }
+_BF16 = "recipe r { loss = trades() attack = pgd(eps = 0.15) batch = 64 lr = 0.1 precision = bf16 }"
 _SMALL = "grid runs { model in [wrn(28, 1)] generator = g images in [5M] }"
 
 CODES: tuple[Code, ...] = (
@@ -142,5 +143,13 @@ CODES: tuple[Code, ...] = (
         "`placement` says how many, how many images pass at a time, and whether ZeRO is needed.",
         planned("budget { devices = 32 of v100 }", grid=_LARGE, **_CIFAR),
         planned("budget { devices = 4 of h200 }", grid=_SMALL, **_CIFAR),
+    ),
+    Code(
+        "B115",
+        "a number format that the devices don't have",
+        "`precision` is part of what a training means. NVIDIA's GPUs multiply in bf16 and TF32 from Ampere (A100) on; "
+        "T4 and V100 have neither, and bf16 there would be emulated, slower than fp32.",
+        planned("budget { devices = 4 of v100 }", recipe=_BF16),
+        planned("budget { devices = 4 of h200 }", recipe=_BF16),
     ),
 )

@@ -27,7 +27,12 @@ def check(numerics: Component, device: str) -> None:
     dtype = numerics["dtype"]
     if dtype not in DTYPES:
         raise JobError("R325", f"no number format `{dtype}`", f"known: {', '.join(DTYPES)}")
-    if dtype == "bf16" and device.startswith("cuda") and not torch.cuda.is_bf16_supported():
+    # Emulated, torch would take it on older ones too: slower than fp32.
+    if (
+        dtype == "bf16"
+        and device.startswith("cuda")
+        and not torch.cuda.is_bf16_supported(including_emulation=False)
+    ):
         name = torch.cuda.get_device_name(device)
         raise JobError(
             "R325", f"{name} has no bfloat16", "run it on another device, or write `precision = fp32`, which is "

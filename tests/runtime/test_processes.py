@@ -28,7 +28,7 @@ from isoloss.runtime.training.layout import lay_out, micro_batches, world_sizes
 from isoloss.runtime.training.trainer import Trainer
 from tests.runtime import diffusion_specs
 from tests.runtime.ranks import run_ranks
-from tests.runtime.training_specs import batchnorm, context, pgd, train_spec
+from tests.runtime.training_specs import batchnorm, context, feed_of, pgd, train_spec
 
 torch.set_num_threads(1)
 
@@ -350,7 +350,7 @@ def test_what_can_be_laid_out() -> None:
 
 def test_half_is_shared_in_even_parts() -> None:
     spec = train_spec(1, 6, loss={"kind": "half", "weight": 0.3}, attack=pgd(1, "ce"))
-    feed = train.open_feed(spec, context(spec, Path("unused-by-real-data")))
+    feed = feed_of(spec)
     with pytest.raises(JobError) as caught:
         Trainer(spec, feed, layout=lay_out(6, 6, 0, 2, AS_IT_FITS))
     assert caught.value.code == "R319"

@@ -25,8 +25,7 @@ from isoloss.runtime.noise import Noise, noise_at
 from isoloss.runtime.training import optimizers, perturb
 from isoloss.runtime.training.inner import InnerAttack, Replay
 from isoloss.runtime.training.schedule import setting_at
-from isoloss.runtime.training.trainer import Trainer
-from tests.runtime.training_specs import DIGITS, TRADES, batchnorm, context, pgd, train_spec
+from tests.runtime.training_specs import DIGITS, TRADES, batchnorm, context, pgd, train_spec, trainer_of
 
 torch.set_num_threads(1)
 
@@ -187,7 +186,7 @@ def test_awp_is_the_published_procedure() -> None:
     spec = train_spec(
         4, 16, perturb=AWP | {"warmup": 0}, optimizer=plain, attack=pgd(2), schedule={"kind": "constant"}
     )
-    trainer = Trainer(spec, train.open_feed(spec, context(spec, Path("unused-by-real-data"))))
+    trainer = trainer_of(spec)
     start = copy.deepcopy(trainer.network)
     trainer._prepare(0)
     (part,) = trainer._parts(0)
@@ -408,5 +407,5 @@ def test_stopping_and_resuming_changes_no_bit(tmp_path: Path, name: str) -> None
     whole, parts = _outcome(spec, tmp_path / "whole", 99), _outcome(spec, tmp_path / "parts", 2)
     assert all(torch.equal(tensor, parts[key]) for key, tensor in whole.items())
     assert all(torch.isfinite(tensor).all() for tensor in whole.values())
-    fresh = Trainer(spec, train.open_feed(spec, context(spec, tmp_path)))
+    fresh = trainer_of(spec)
     assert any(not torch.equal(v, whole[k]) for k, v in fresh.network.state_dict().items())

@@ -177,6 +177,18 @@ def test_formats_are_switched_for_a_training_and_back() -> None:
     assert caught.value.code == "R325"
 
 
+def test_emulated_formats_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a V100, where torch says that it supports bfloat16."""
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 0))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Tesla V100")
+    for numerics in ({"dtype": "bf16", "tf32": False}, {"dtype": "fp32", "tf32": True}):
+        with pytest.raises(JobError, match="Tesla V100 has no") as caught:
+            precision.check(numerics, "cuda:0")
+        assert caught.value.code == "R325"
+    precision.check({"dtype": "fp32", "tf32": False}, "cuda:0")
+
+
 # Memory.
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from isoloss.compiler.plan import Component, Cost, Facts, Job, Origin, TrainSpec
 from isoloss.runtime.context import JobContext
 from isoloss.runtime.errors import Stopped
 from isoloss.runtime.jobs import train
+from isoloss.runtime.training.feed import Feed
 from isoloss.runtime.training.trainer import Trainer
 
 DIGITS = {"kind": "digits"}
@@ -120,6 +122,12 @@ def in_parts(job: Callable[[Callable[[], bool]], object]) -> None:
     raise AssertionError("never done")
 
 
+def feed_of(spec: TrainSpec) -> Feed:
+    """The digits' real images, which need nothing of a job's folder."""
+    with tempfile.TemporaryDirectory() as folder:
+        return train.open_feed(spec, context(spec, Path(folder)))
+
+
 def trainer_of(spec: TrainSpec, **more: Any) -> Trainer:
     """A trainer on the digits' real images."""
-    return Trainer(spec, train.open_feed(spec, context(spec, Path("unused-by-real-data"))), **more)
+    return Trainer(spec, feed_of(spec), **more)
