@@ -6,7 +6,7 @@ Pure: measured seconds come in as observations. Rates count rule FLOPs (cost.py)
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, median, stdev
 
@@ -75,7 +75,7 @@ _RATES: Mapping[str, _Rates] = {
 BUILT_IN: Mapping[str, DeviceProfile] = {
     name: _profile(name, _RATES[name], *row)
     for name, row in {
-        "cpu": ((1.5, 4, 12), (8e-6, 3e-5, 1.2e-4), 4, (5, 15, 40), "one core, fp32"),
+        "cpu": ((0.03, 1, 12), (8e-6, 3e-5, 1.2e-4), 4, (5, 15, 40), "one core, fp32"),
         "t4": (*_GPU, 16, (40, 60, 70), _SHARES),
         "v100": (*_GPU, 32, (180, 260, 300), _SHARES),
         "l40s": (*_GPU, 48, (200, 280, 350), _SHARES),
@@ -109,14 +109,19 @@ def refine(profile: DeviceProfile, timings: Iterable[Timing]) -> DeviceProfile:
     """The profile with the rates of every kind that has finished jobs moved to what they took; of trainings in
     each number format apart.
 
-    Per kind the log-ratio measured/predicted has median m and spread s; the next job's ratio lies in
-    exp(m +- 2 s sqrt(1 + 1/n)), s pooled with a prior spread of 0.2 worth four jobs."""
-    by_kind: dict[str, list[float]] = {}
+    No start-up is longer than the jobs that it begins: at its middle it is at most half of the median job of the kind
+    that is done soonest, at its highest the longest of these. Per kind the log-ratio measured/predicted beyond start-up
+    has median m and spread s; the next job's ratio lies in exp(m +- 2 s sqrt(1 + 1/n)), s pooled with a prior spread of
+    0.2 worth four jobs."""
+    measured: dict[str, list[Timing]] = {}
     for timing in timings:
-        work = max(timing.measured_seconds - profile.startup_seconds.low, 1e-3)
-        by_kind.setdefault(_kind(timing.work), []).append(
-            math.log(work / max(timing.predicted_seconds, 1e-6))
-        )
+        measured.setdefault(_kind(timing.work), []).append(timing)
+    start = _startup(profile.startup_seconds, measured.values())
+    by_kind: dict[str, list[float]] = {}
+    for kind, jobs in measured.items():
+        # Of a job that is hardly longer than a start-up a part is work all the same.
+        works = ((max(j.measured_seconds - start.mid, 0.1 * j.measured_seconds), j) for j in jobs)
+        by_kind[kind] = [math.log(max(work, 1e-3) / max(j.predicted_seconds, 1e-6)) for work, j in works]
     if not by_kind:
         return profile
     rates, launches = dict(profile.flops_per_second), dict(profile.launch_seconds)
@@ -133,7 +138,18 @@ def refine(profile: DeviceProfile, timings: Iterable[Timing]) -> DeviceProfile:
             launches[key] = Range(*(rounded(launch * x) for x in (fast, mid, slow)))
     total = sum(len(logs) for logs in by_kind.values())
     said = f"measured: {total} finished jobs ({', '.join(sorted(by_kind))}); else {profile.provenance}"
-    return replace(profile, flops_per_second=rates, launch_seconds=launches, provenance=said)
+    return replace(
+        profile, flops_per_second=rates, launch_seconds=launches, startup_seconds=start, provenance=said
+    )
+
+
+def _startup(known: Range, measured: Collection[Sequence[Timing]]) -> Range:
+    """Of jobs, given what those of each kind took."""
+    if not measured:
+        return known
+    took = min(([j.measured_seconds for j in jobs] for jobs in measured), key=median)
+    mid, high = min(known.mid, median(took) / 2), min(known.high, max(took))
+    return Range(rounded(min(known.low, mid)), rounded(mid), rounded(max(mid, high)))
 
 
 def _kind(key: str) -> str:

@@ -122,7 +122,8 @@ def _read(path: Path) -> _Saved:
         ) from error
     except Exception as error:
         # A stranger's bytes make torch's reader fail in any way they like.
-        raise _unusable(path, f"it is no file of weights, or damaged ({first_line(error)})") from error
+        why = "" if isinstance(error, KeyError) else f" ({first_line(error)})"
+        raise _unusable(path, f"it is no file of weights, or damaged{why}") from error
     if not isinstance(saved, dict) or saved.get("format") != FORMAT:
         raise _unusable(path, f"its format is not {FORMAT}")
     try:

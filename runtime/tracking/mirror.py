@@ -331,8 +331,16 @@ class _down:  # noqa: N801 - reads as a statement
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, Exception):
-            text = str(error).splitlines()
-            raise TrackingDown(text[0] if text else type(error).__name__) from error
+            raise TrackingDown(_said(error)) from error
+
+
+def _said(error: Exception) -> str:
+    """In a line what is wrong: of a network's errors, wrapped by each layer in its own words, the first one's."""
+    origin: BaseException = error
+    while (earlier := origin.__cause__ or origin.__context__) is not None:
+        origin = earlier
+    text = str(origin if isinstance(origin, OSError) else error).splitlines()
+    return text[0] if text else type(error).__name__
 
 
 def _how_many(ends: Mapping[str, str], state: str) -> int:

@@ -137,7 +137,7 @@ def test_a_time_is_held_with_a_generator_that_never_runs_out(tmp_path: Path, mad
     plan = asked(tmp_path, ask, fine=fine)[-1]
     assert allocated(plan).status == "answered"
     mine = [job.cost.seconds.mid for job in plan.jobs if job.facts.allocation and job.cost.seconds]
-    assert 30 < sum(mine) <= 40
+    assert 25 < sum(mine) <= 40  # the rest goes by while images are made
 
 
 @pytest.mark.parametrize("images", [9_000, 30_000, 1_280_001, 5_000_000, 100_000_000])

@@ -54,7 +54,7 @@ def test_built_in_profiles_say_that_they_are_assumed(name: str) -> None:
 
 def test_finished_jobs_move_their_kind_alone() -> None:
     profile = BUILT_IN["cpu"]
-    start = profile.startup_seconds.low
+    start = profile.startup_seconds.mid
     timings = [Timing("train", 10.0, start + 20.0 * factor) for factor in (0.9, 1.0, 1.1, 1.0)]
     moved = refine(profile, timings)
     before, after = profile.flops_per_second["train"], moved.flops_per_second["train"]
@@ -66,9 +66,22 @@ def test_finished_jobs_move_their_kind_alone() -> None:
     assert refine(profile, []) is profile
 
 
+def test_no_start_up_is_longer_than_its_jobs() -> None:
+    """Jobs of a third of a second say what a start-up is; what is predicted for their like is what they took."""
+    profile = BUILT_IN["cpu"]
+    jobs = [Timing("evaluate", 1e-4, seconds) for seconds in (0.2, 0.3, 0.4)] + [Timing("train", 30.0, 15.0)]
+    moved = refine(profile, jobs)
+    start = moved.startup_seconds
+    assert (start.low, start.mid, start.high) == (0.03, 0.15, 0.4)
+    slower = profile.flops_per_second["evaluate"].mid / moved.flops_per_second["evaluate"].mid
+    assert start.mid + 1e-4 * slower == pytest.approx(0.3)
+    # An hour's jobs say nothing of it.
+    assert refine(profile, [Timing("train", 30.0, 3600.0)]).startup_seconds == profile.startup_seconds
+
+
 def test_a_number_format_is_moved_by_its_own_jobs() -> None:
     profile = BUILT_IN["h100"]
-    moved = refine(profile, [Timing("train@bf16", 10.0, profile.startup_seconds.low + 20.0)])
+    moved = refine(profile, [Timing("train@bf16", 10.0, profile.startup_seconds.mid + 20.0)])
     changed = {key for key, rate in moved.flops_per_second.items() if rate != profile.flops_per_second[key]}
     assert changed == {"train@bf16"}
     assert moved.flops_per_second["train@bf16"].mid == pytest.approx(330e12 / 2)
@@ -126,7 +139,7 @@ def test_intervals_cover_the_next_job() -> None:
     inside = 0
     for _ in range(200):
         ratios = [math.exp(rng.gauss(0.3, 0.25)) for _ in range(6)]
-        timings = [Timing("train", 100.0, profile.startup_seconds.low + 100.0 * r) for r in ratios[:5]]
+        timings = [Timing("train", 100.0, profile.startup_seconds.mid + 100.0 * r) for r in ratios[:5]]
         moved, rate = refine(profile, timings), profile.flops_per_second["train"].mid
         band = moved.flops_per_second["train"]
         inside += rate / band.high <= ratios[5] <= rate / band.low
