@@ -4,7 +4,7 @@ Everything shown is in the plan itself, so a PLAN.json shows the same as the stu
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from isoloss.commands.plan_networks import networks
@@ -14,6 +14,8 @@ from isoloss.compiler import passes as cost_rule
 from isoloss.compiler.architectures import count
 from isoloss.compiler.components import component_text
 from isoloss.compiler.plan import Answer, Job, Placement, Plan, TrainSpec
+from isoloss.compiler.price import number_format
+from isoloss.report.study_text import plain
 
 
 def sections(plan: Plan) -> list[list[str]]:
@@ -129,52 +131,44 @@ def _placements(plan: Plan) -> list[str]:
 
 
 def _recipes(plan: Plan) -> list[str]:
-    seen: dict[str, tuple[Mapping[str, Any], set[int], set[float], TrainSpec]] = {}
+    """Each recipe once, in the language's words; its batches and rates are those of all its trainings."""
+    groups: dict[str, list[tuple[str, TrainSpec]]] = {}
     for job in plan.jobs:
-        if not isinstance(job.spec, TrainSpec):
-            continue
-        recipe = job.spec.recipe
-        kept = {k: v for k, v in recipe.items() if k not in ("batch", "lr")}
-        key = str((kept, _numerics(job.spec), _group(job.spec)))
-        entry = seen.setdefault(key, (recipe, set(), set(), job.spec))
-        entry[1].add(recipe["batch"])
-        entry[2].add(recipe["lr"])
+        if isinstance(job.spec, TrainSpec):
+            same = {k: v for k, v in job.spec.recipe.items() if k not in ("batch", "lr")}
+            key = str((same, _precision(job.spec), _group(job.spec)))
+            groups.setdefault(key, []).append((job.name, job.spec))
     lines: list[str] = []
-    for recipe, batches, rates, spec in seen.values():
-        lines.extend(_recipe(recipe, batches, rates, spec))
+    for trained in groups.values():
+        if len(groups) > 1:
+            more = f" and {len(trained) - 1:,} more" if len(trained) > 1 else ""
+            lines.append(f"  of {trained[0][0]}{more}")
+        lines.extend(_recipe([spec for _, spec in trained]))
     return ["recipe, every default explicit", *lines] if lines else []
 
 
-def _recipe(
-    recipe: Mapping[str, Any], batches: set[int], rates: set[float], spec: TrainSpec
-) -> Iterator[str]:
-    shown = {k: v for k, v in sorted(recipe.items()) if k not in ("batch", "lr", "clip")}
-    for name, value in shown.items():
-        yield f"  {name:<10}{_called(value)}"
-    yield f"  {'batch':<10}{_listed(batches)}"
-    yield f"  {'lr':<10}{_listed(rates)}"
-    yield f"  {'clip':<10}{'none' if recipe['clip'] is None else recipe['clip']}"
-    yield f"  {'numerics':<10}{_numerics(spec)}"
+def _recipe(specs: Sequence[TrainSpec]) -> Iterator[str]:
+    spec = specs[0]
+    # A plan read from JSON has its keys sorted: both show the same.
+    for name in sorted(spec.recipe.keys() - {"batch", "lr", "clip"}):
+        yield f"  {name:<10}{plain(dict(sorted(spec.recipe[name].items())))}"
+    yield f"  {'batch':<10}{_listed({each.recipe['batch'] for each in specs})}"
+    yield f"  {'lr':<10}{_listed({each.recipe['lr'] for each in specs})}"
+    yield f"  {'clip':<10}{plain(spec.recipe['clip'])}"
+    yield f"  {'precision':<10}{_precision(spec)}"
     yield f"  {'bn group':<10}{_group(spec)}"
     if spec.evaluation is not None:
-        every = spec.evaluation["every"]
-        yield f"  {'evaluate':<10}{_called(spec.evaluation['attack'])} every {every:.3g} of training"
+        attack = plain(dict(sorted(spec.evaluation["attack"].items())))
+        yield f"  {'evaluate':<10}{attack} every {spec.evaluation['every']:.3g} of training"
 
 
-def _numerics(spec: TrainSpec) -> str:
-    shown = sorted(spec.numerics.items())
-    return ", ".join(f"{k} = {v}" for k, v in shown if k not in ("kind", "batchnorm_group"))
+def _precision(spec: TrainSpec) -> str:
+    return number_format(spec.numerics) + (", deterministic" if spec.numerics["deterministic"] else "")
 
 
 def _group(spec: TrainSpec) -> str:
     group = spec.numerics["batchnorm_group"]
     return "the whole batch" if group == spec.recipe["batch"] else f"{group} images"
-
-
-def _called(item: Mapping[str, Any]) -> str:
-    # A plan read from JSON has its keys sorted: both show the same.
-    arguments = ", ".join(f"{k} = {v}" for k, v in sorted(item.items()) if k != "kind")
-    return f"{item['kind']}({arguments})" if arguments else str(item["kind"])
 
 
 def _listed(values: set[Any]) -> str:

@@ -63,7 +63,7 @@ def test_the_long_form_counts_every_network(capsys: pytest.CaptureFixture[str]) 
 
 def test_the_long_form_lists_defaults_and_jobs(capsys: pytest.CaptureFixture[str]) -> None:
     _, out, _ = printed(capsys, "plan", QUICK, *NOWHERE, "--long")
-    for said in ("cycle_momentum", "clip", "bn group", "runs/cnn(5)/fine/16k", "nesterov = True"):
+    for said in ("cycle_momentum", "clip", "bn group", "runs/cnn(5)/fine/16k", "nesterov = true"):
         assert said in out, said
 
 
@@ -71,7 +71,37 @@ def test_the_long_form_says_how_a_training_computes(capsys: pytest.CaptureFixtur
     changes = "recipe.trades.batchnorm=batchnorm(group = 8)", "recipe.trades.precision=tf32"
     _, out, _ = printed(capsys, "plan", QUICK, *NOWHERE, "--long", "--set", changes[0], "--set", changes[1])
     assert "bn group  8 images" in out
-    assert "dtype = fp32, tf32 = True" in out
+    assert "precision tf32, deterministic" in out
+
+
+def test_the_long_form_shows_each_recipe_in_words_that_a_study_takes(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    text = """study two {
+  dataset digits
+  recipe base { loss = trades() attack = pgd(eps = 0.1) batch = 64 lr = 0.1 }
+  recipe half { loss = half() attack = fgsm(eps = 0.1) batch = 64 lr = 0.1 }
+  generator g { sampler = edm(steps = 7) fid = 1 images = 1M }
+  evaluate robust { attack = pgd(eps = 0.1, steps = 40) }
+  grid runs { model in [cnn(2), cnn(4)] generator = g images = 4k recipe in [base, half] }
+}"""
+    path = tmp_path / "two.study"
+    path.write_text(text)
+    _, out, _ = printed(capsys, "plan", str(path), *NOWHERE, "--long")
+    told = out[out.index("every default explicit") : out.index("\njobs")].splitlines()
+    assert [line for line in told if line.startswith("  of ")] == [
+        "  of runs/cnn(2)/g/4k/base and 1 more", "  of runs/cnn(2)/g/4k/half and 1 more",
+    ]  # fmt: skip
+    # The first, as it is shown, is a recipe, and the same.
+    shown = [
+        line
+        for line in told[2 : told.index("  of runs/cnn(2)/g/4k/half and 1 more")]
+        if "bn group" not in line
+    ]
+    recipe = " ".join(f"{line[2:12].strip()} = {line[12:].partition(', deterministic')[0]}" for line in shown)
+    old = "loss = trades() attack = pgd(eps = 0.1) batch = 64 lr = 0.1"
+    path.write_text(text.replace(old, recipe))
+    assert printed(capsys, "plan", str(path), *NOWHERE, "--long")[1] == out
 
 
 def test_a_written_plan_shows_the_same(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
