@@ -37,7 +37,7 @@ def bare(ours: Trainer) -> Callable[[], float]:
     def run() -> float:
         nonlocal step
         network.set_momentum(1.0 if step == 0 else momentum)
-        x, y = ours.feed.load(ours.feed.indices(step), 0, ours.feed.batch)
+        x, y = ours.feed.load(step)
         noise = noise_at(ours._stream, "attack", step * ours.feed.batch, total=ours.feed.batch)
         loss = ours.loss.training(network, x, y, ours.inner.at(noise))
         loss.backward()

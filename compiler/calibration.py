@@ -6,7 +6,6 @@ FLOP / rate, one start-up for all jobs, a launch and a rate per kind of work."""
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
@@ -18,8 +17,10 @@ from isoloss.compiler.rounding import rounded
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-#: No interval is narrower than +-3 %: clocks, caches and neighbours move repeated runs by as much.
-LEAST_SPREAD = 0.015
+#: What moves all jobs of a kind together from one run to the next (clocks, neighbours, what else the run does), a
+#: standard deviation of the log: benchmarks/calibration.py found medians of kinds 2 to 14 % off, of runs that a
+#: calibration had just preceded.
+DRIFT = 0.08
 #: A rate that the jobs don't show (arithmetic too small to see) is not faster than this, per device.
 FASTEST = 1e18
 
@@ -39,10 +40,11 @@ class Timed:
 def measured_profile(assumed: DeviceProfile, timed: Sequence[Timed], provenance: str) -> DeviceProfile:
     """The profile that the timed jobs show; what they don't (memory, watts, other kinds) stays as assumed.
 
-    Least squares of relative errors with non-negative terms; of a kind with one or two jobs only arithmetic.
-    The interval of a kind comes from its jobs, each predicted by a fit that left it out: log-residuals with
-    median m and root mean square s about it give exp(m +- t s sqrt(1 + 1/n)), t of Student at 97.5 % and n - 1
-    degrees; fewer than three jobs of a kind borrow all jobs' residuals. Raises ValueError without jobs."""
+    Least squares of relative errors with non-negative terms; only arithmetic of a kind with one or two jobs, or whose
+    jobs all have as many launches per FLOP. The interval of a kind comes from its jobs, each predicted by a fit that
+    left it out: log-residuals with median m and root mean square s about it give exp(m +- w), w the root of the squares
+    of t s sqrt(1 + 1/n), t of Student at 97.5 % and n - 1 degrees, and of 1.96 DRIFT; fewer than three jobs of a kind
+    borrow all jobs' residuals. Raises ValueError without jobs."""
     if not timed:
         raise ValueError("a calibration needs timed jobs")
     works = list(dict.fromkeys(each.work for each in timed))
@@ -113,11 +115,10 @@ def _solve(timed: Sequence[Timed], works: Sequence[str]) -> NDArray[Any]:
 
     table = np.zeros((len(timed), 1 + 2 * len(works)))
     table[:, 0] = 1.0
-    counts = Counter(each.work for each in timed)
+    shown = {work for work in works if _shows_launches([each for each in timed if each.work == work])}
     for row, each in enumerate(timed):
         place = 1 + 2 * works.index(each.work)
-        # Two jobs can't tell a launch from arithmetic: all their time is arithmetic's.
-        table[row, place] = each.launches if counts[each.work] > 2 else 0.0
+        table[row, place] = each.launches if each.work in shown else 0.0
         table[row, place + 1] = each.flops
     # Each row over its seconds: relative errors count alike. Columns to one size, so that none is lost.
     table /= np.array([each.seconds for each in timed])[:, None]
@@ -127,15 +128,21 @@ def _solve(timed: Sequence[Timed], works: Sequence[str]) -> NDArray[Any]:
     return np.asarray(solved / sizes)
 
 
+def _shows_launches(jobs: Sequence[Timed]) -> bool:
+    """Whether jobs of a kind can tell a launch from arithmetic; else all their time is arithmetic's."""
+    ratios = [each.launches / max(each.flops, 1.0) for each in jobs]
+    return len(jobs) > 2 and max(ratios) > 1.5 * min(ratios)
+
+
 def _band(residuals: Sequence[float]) -> tuple[float, float, float]:
     """Factors on predicted seconds: slow, mid, fast."""
-    from scipy.special import stdtrit
+    from scipy.special import ndtri, stdtrit
 
     if len(residuals) < 2:
         # One job says where, none how far: a factor of two, as wide as the assumed profiles.
         centre = residuals[0] if residuals else 0.0
         return math.exp(centre + math.log(2)), math.exp(centre), math.exp(centre - math.log(2))
     n, centre = len(residuals), median(residuals)
-    spread = max(math.sqrt(sum((r - centre) ** 2 for r in residuals) / (n - 1)), LEAST_SPREAD)
-    width = float(stdtrit(n - 1, 0.975)) * spread * math.sqrt(1 + 1 / n)
+    own = math.sqrt(sum((r - centre) ** 2 for r in residuals) / (n - 1))
+    width = math.hypot(float(stdtrit(n - 1, 0.975)) * own * math.sqrt(1 + 1 / n), float(ndtri(0.975)) * DRIFT)
     return math.exp(centre + width), math.exp(centre), math.exp(centre - width)

@@ -26,15 +26,18 @@ _RECIPE = """
     loss = trades(beta = 5)   attack = pgd(norm = linf, eps = {eps}, step = {eps} / 4, steps = 10)
     batch = {batch}   lr = 0.1   {more}
   }}"""
-#: The quickstart's kinds of jobs, shorter: the same networks and batches, two evaluations each.
+#: The quickstart's kinds of jobs, shorter: the same networks and batches, two evaluations each. Generators of three
+#: sizes: making few images goes slower, for the fit of the mixture.
 _DIGITS = """study calibrate {{
   dataset digits
   generator short {{ sampler = edm(steps = 3)    denoiser = mixture(components = 4)   images = 10k }}
   generator long  {{ sampler = edm(steps = 20)   denoiser = mixture(components = 4)   images = 4k }}
+  generator more  {{ sampler = edm(steps = 20)   denoiser = mixture(components = 4)   images = 10k }}
 {recipes}
   evaluate robust {{ attack = pgd(norm = linf, eps = 0.15, steps = 40, loss = cw) }}
   grid a {{ model in [{models}]   generator = long    images = {small}   recipe = small }}
   grid b {{ model in [{models}]   generator = short   images = {large}   recipe = large }}
+  grid c {{ model = {model}   generator = more   images = {small}   recipe = small }}
   budget {{ devices = {devices}   choose = all }}
 }}"""
 _GRID = """
@@ -81,6 +84,7 @@ def studies_of(kind: str, count: int) -> list[tuple[Job, ...]]:
             for name, batch in zip(("small", "large"), batches, strict=True)
         ),
         models="cnn(1), cnn(2), cnn(4), cnn(8)" if cpu else "cnn(4), cnn(16)",
+        model="cnn(1)" if cpu else "cnn(4)",
         small="1k" if cpu else "4k",
         large="3k" if cpu else "10k",
         devices=devices,

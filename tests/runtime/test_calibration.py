@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ import orjson
 import pytest
 
 from isoloss.calibrating import Calibration, stored_profile, studies_of, timed_job, with_unmeasured
-from isoloss.compiler.calibration import Timed, accuracy, measured_profile, predicted
+from isoloss.compiler.calibration import DRIFT, Timed, accuracy, measured_profile, predicted
 from isoloss.compiler.devices import BUILT_IN
 from isoloss.compiler.plan import DeviceProfile
 from isoloss.errors import UserError
@@ -58,6 +59,23 @@ def test_two_jobs_of_a_kind_are_arithmetic() -> None:
     profile = measured_profile(BUILT_IN["cpu"], timed, "measured")
     assert profile.launch_seconds["fid"].mid == 0
     assert profile.flops_per_second["fid"].mid == pytest.approx(7.1e7, rel=0.1)
+
+
+def test_jobs_of_one_kind_of_size_are_arithmetic() -> None:
+    """With as many launches per FLOP in each, the two can't be told apart; other networks of that kind would be priced
+    by launches alone."""
+    sizes = [Timed("generate", str(n), 15.0 * n, 1e9 * n, START + 0.2 + 0.05 * n) for n in (3, 10, 26)]
+    others = [each for each in machine_like(0.0) if each.work != "generate"]
+    profile = measured_profile(BUILT_IN["cpu"], [*others, *sizes], "measured")
+    assert profile.launch_seconds["generate"].mid == 0
+    assert 1e10 < profile.flops_per_second["generate"].mid < 2e10
+
+
+def test_no_interval_is_narrower_than_runs_drift() -> None:
+    """A machine without noise: 1.96 standard deviations of a kind's drift from run to run either way."""
+    rate = measured_profile(BUILT_IN["cpu"], machine_like(0.0), "measured").flops_per_second["train/wrn"]
+    assert math.log(rate.high / rate.mid) == pytest.approx(1.96 * DRIFT, rel=1e-3)
+    assert math.log(rate.mid / rate.low) == pytest.approx(1.96 * DRIFT, rel=1e-3)
 
 
 def test_a_number_format_that_was_not_timed_goes_by_fp32() -> None:
