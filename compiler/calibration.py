@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 #: What moves all jobs of a kind together from one run to the next (clocks, neighbours, what else the run does), a
-#: standard deviation of the log: benchmarks/calibration.py found medians of kinds 2 to 14 % off, of runs that a
+#: standard deviation of the log: benchmarks/calibration.py found medians of kinds 1 to 13 % off, of runs that a
 #: calibration had just preceded.
 DRIFT = 0.08
 #: A rate that the jobs don't show (arithmetic too small to see) is not faster than this, per device.
