@@ -29,14 +29,15 @@ Compiler = Callable[[Study, Sequence[Observation], DeviceProfile], tuple[Plan | 
 
 @dataclass
 class Ended:
-    """How a study's run ended. `plan` is the last one; `ran` counts jobs that this call brought to their
-    end."""
+    """How a study's run ended. `plan` is the last one; `ran` counts the jobs that this call ran to their end,
+    `elsewhere` those that another process ran meanwhile."""
 
     study: Study
     plan: Plan
     store: Store
     diagnostics: tuple[Diagnostic, ...]
     ran: int = 0
+    elsewhere: int = 0
     failed: dict[str, tuple[Job, Failure]] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     interrupted: bool = False
@@ -121,7 +122,7 @@ class _Loop:
             if not outcome.interrupted:
                 again = self._compile()
                 ended.plan, ended.diagnostics = again.plan, again.diagnostics
-        if ended.ran:
+        if ended.ran or ended.elsewhere:
             recover(self.store)
         ended.scores = ledger.score(self.store.path / "forecasts.jsonl", ended.plan)
         state = {FINE: "finished", JOB_FAILED: "failed", INTERRUPTED: "stopped"}[ended.exit_code]
@@ -150,7 +151,8 @@ class _Loop:
 
     def _take(self, outcome: Outcome, ready: Sequence[Job], ended: Ended, tried: set[str]) -> None:
         by_id = {job.id: job for job in ready}
-        ended.ran += len(outcome.done)
+        ended.ran += len(outcome.done - outcome.elsewhere)
+        ended.elsewhere += len(outcome.elsewhere)
         ended.interrupted = outcome.interrupted
         for id, failure in outcome.failed.items():
             # An input was damaged and set aside: the next plan makes that again, so the job gets one more

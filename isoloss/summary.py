@@ -72,11 +72,12 @@ def _state(ended: Ended) -> Iterator[str]:
         yield "interrupted; finished jobs are kept, checkpoints too: the same command goes on from here"
     elif ended.failed or ended.skipped:
         yield f"{len(ended.failed)} jobs failed, {len(ended.skipped)} others need them; the rest is done"
-    elif not ended.ran:
+    elif not ended.ran and not ended.elsewhere:
         yield f"nothing to run: all {jobs} jobs have a result in {ended.store.path}"
         yield "(a job runs again when its meaning changes, see `isoloss explain`, or with another `--store`)"
     else:
-        yield f"done: {ended.ran} jobs run, {jobs} of {jobs} have a result"
+        others = f" and {ended.elsewhere} by another process" if ended.elsewhere else ""
+        yield f"done: {ended.ran} jobs run{others}, {jobs} of {jobs} have a result"
 
 
 def _fids(ended: Ended, results: Mapping[str, Result]) -> Iterator[tuple[str, str, float]]:

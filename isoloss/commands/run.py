@@ -183,7 +183,7 @@ def _report(store: Store, ended: Ended) -> str | None:
     except (JobError, OSError) as error:
         print(f"no report: {error}", file=sys.stderr)
         return None
-    if ended.ran:
+    if ended.ran or ended.elsewhere:
         with suppress(JobError):
             facts = {"study": ended.plan.digest, "name": ended.study.name, "path": str(path)}
             store.journal.append({"event": "file", **facts})

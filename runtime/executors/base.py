@@ -51,9 +51,11 @@ Watcher = Callable[[Event], None]
 
 @dataclass
 class Outcome:
-    """What became of the jobs given. `done` are in the store, whoever ran them."""
+    """What became of the jobs given. `done` are in the store, whoever ran them; `elsewhere` those of them that another
+    process ran."""
 
     done: set[str] = field(default_factory=set)
+    elsewhere: set[str] = field(default_factory=set)
     failed: dict[str, Failure] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)  # id -> why
     stopped: set[str] = field(default_factory=set)
@@ -102,6 +104,8 @@ class Call:
     def _finish(self, job: Job, seconds: float) -> None:
         """0 seconds: it has a result of somebody else's."""
         self.outcome.done.add(job.id)
+        if not seconds:
+            self.outcome.elsewhere.add(job.id)
         text = "" if seconds else "by another process"
         self.watch(Event("finished", job, fraction=1.0, seconds=seconds, text=text))
 

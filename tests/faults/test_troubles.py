@@ -115,3 +115,7 @@ def test_two_runs_share_the_work_of_a_study(tmp_path: Path, undisturbed: Path) -
     events = job_events(Store(tmp_path / "store", create=False))
     assert set(Counter(e["job"] for e in events if e["state"] == "started").values()) == {1}
     assert all("by another process" in run.said for run in runs), "one did all the work"
+    told = [re.search(r"done: (\d+) jobs run and \d+ by another process, (\d+) of", run.said) for run in runs]
+    shares = [(int(found[1]), int(found[2])) for found in told if found]
+    assert len(shares) == 2
+    assert sum(own for own, _ in shares) == shares[0][1]
