@@ -148,7 +148,7 @@ CODES: tuple[Code, ...] = (
         "B115",
         "a number format that the devices don't have",
         "`precision` is part of what a training means. NVIDIA's GPUs multiply in bf16 and TF32 from Ampere (A100) on; "
-        "T4 and V100 have neither, and bf16 there would be emulated, slower than fp32.",
+        "T4 and V100 have neither, and bf16 there would be emulated.",
         planned("budget { devices = 4 of v100 }", recipe=_BF16),
         planned("budget { devices = 4 of h200 }", recipe=_BF16),
     ),

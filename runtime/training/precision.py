@@ -27,7 +27,7 @@ def check(numerics: Component, device: str) -> None:
     dtype = numerics["dtype"]
     if dtype not in DTYPES:
         raise JobError("R325", f"no number format `{dtype}`", f"known: {', '.join(DTYPES)}")
-    # Emulated, torch would take it on older ones too: slower than fp32.
+    # Emulated, torch would take it on older ones too.
     if (
         dtype == "bf16"
         and device.startswith("cuda")
