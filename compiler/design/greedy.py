@@ -199,16 +199,16 @@ def _greedy(belt: Belt, purse: Purse, open: Bools, limit: float, power: float) -
     batch = max(1, len(left) // 1500)
     while True:
         affordable = left & (purse.spent + purse.price <= limit)
-        if not affordable.any():
-            break
-        worth = np.where(affordable, belt.worth(), 0.0)
-        if worth.max() < WORTHLESS:
+        worth = belt.worth()
+        # What tells nothing never ranks, however little it costs.
+        worth = np.where(affordable & (worth >= WORTHLESS), worth, 0.0)
+        if not worth.any():
             break
         rate = worth / np.maximum(purse.price, 1.0) ** power
         # Rounded, so that equal candidates (seeds of one cell) tie whatever the last bits say.
         ranked = np.argsort(-np.round(rate / rate.max(), 10), kind="stable")[:batch]
         for i in (int(r) for r in ranked):
-            if worth[i] >= WORTHLESS and purse.spent + purse.price[i] <= limit:
+            if worth[i] > 0 and purse.spent + purse.price[i] <= limit:
                 belt.add(i)
                 purse.buy(i)
                 order.append(i)
