@@ -7,10 +7,11 @@ Filters are the caller's; selection of points per run is `FitOptions.points`."""
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 
+from isoloss.compiler.correlated import Box, Correlated, Errors, fit_correlated, refit_correlated
 from isoloss.compiler.laws.arrays import Floats, Inputs, Ints
 from isoloss.compiler.laws.descend import Solution, descend
 from isoloss.compiler.laws.fitted import LawFit, Note, unfit
@@ -57,6 +58,8 @@ def fit_law(law: str | Law, points: Points, options: FitOptions | None = None) -
 
 
 def _fit(form: Law, points: Points, options: FitOptions) -> LawFit:
+    if options.errors == "correlated" and not (form.pointwise and options.joint):
+        raise ValueError("errors = correlated is for a law of single runs, fitted in one stage")
     if not form.pointwise:
         return cast(FitsItself, form).fit(points, options)
     chosen, notes = select(form, points, options)
@@ -75,6 +78,8 @@ def _check(options: FitOptions) -> None:
         raise ValueError(f"resamples must be at least 0, got {options.resamples}")
     if options.points not in {"as given", "best", "final", "curve"}:
         raise ValueError(f"points must be best, final, curve or as given, got {options.points}")
+    if options.errors not in {"independent", "correlated"}:
+        raise ValueError(f"errors must be independent or correlated, got {options.errors}")
 
 
 def select(law: Law, points: Points, options: FitOptions) -> tuple[Points, list[Note]]:
@@ -104,7 +109,17 @@ def _fit_chosen(law: Law, points: Points, options: FitOptions, notes: list[Note]
         return unfit(law, len(points), runs, domain, (*notes, Note("too_few_points", message)))
     problem = Problem(law, x, y, points.weight, fixed, options)
     best, share, starts = problem.solve()
-    samples = problem.resample(best, points.run)
+    settings: dict[str, Any] = {"resamples": options.resamples, "seed": options.seed}
+    if options.errors == "correlated":
+        found = problem.correlated(best.theta[0], points)
+        # What the starts agreed on was another objective.
+        best = Solution(found.theta[None, :], np.array([np.nan]), np.array([found.converged]))
+        samples = found.samples
+        settings |= {"errors": "correlated", "misfit_share": found.share}
+        notes = [*notes, *_distrusted(found, points)]
+    else:
+        samples = problem.resample(best, points.run)
+        settings["delta"] = options.delta
     theta = problem.natural(best.theta[0])
     fit = LawFit(
         law=law,
@@ -120,9 +135,28 @@ def _fit_chosen(law: Law, points: Points, options: FitOptions, notes: list[Note]
         unidentified=tuple(name for name in law.parameters if name in fixed),
         notes=tuple(notes + [Note("not_identified", f"{n}: {why[1]}", (n,)) for n, why in fixed.items()]),
         seed=options.seed,
-        settings={"delta": options.delta, "resamples": options.resamples, "seed": options.seed},
+        settings=settings,
     )
     return finish(fit, points, options, problem.at_bound(best.theta[0]))
+
+
+def _distrusted(found: Correlated, points: Points) -> list[Note]:
+    """Runs that lie too far off the law and its misfit to be counted in full."""
+    rows = np.flatnonzero(found.outliers)
+    if not rows.size:
+        return []
+    names = list(dict.fromkeys(points.run_names[points.run[i]] for i in rows))
+    shown = ", ".join(f"`{name}`" for name in names[:3])
+    rest = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    runs, lie = ("run", "lies") if len(names) == 1 else ("runs", "lie")
+    off = "beyond three standard deviations of the law and of what neighbours share, so that less is made of"
+    return [
+        Note(
+            "outliers",
+            f"{runs} {shown}{rest} {lie} {off} {'it' if len(names) == 1 else 'them'}",
+            tuple(names),
+        )
+    ]
 
 
 def finish(fit: LawFit, points: Points, options: FitOptions, at_bound: tuple[str, ...]) -> LawFit:
@@ -148,7 +182,10 @@ def refit(fit: LawFit, points: Points, options: FitOptions) -> Floats | None:
     if len(points) < len(fit.theta) - len(fixed) + 3:
         return None
     problem = Problem(fit.law, x, np.log(points.loss), points.weight, fixed, options)
-    return problem.natural(problem.rough(fit.theta))
+    near = problem.rough(fit.theta)
+    if options.errors == "correlated":
+        near = refit_correlated(problem.box, Errors(points, x), problem.y, near, fit.settings["misfit_share"])
+    return problem.natural(near)
 
 
 def inputs_of(law: Law, points: Points, options: FitOptions) -> Inputs:
@@ -203,6 +240,16 @@ class Problem:
         starts = np.clip(starts, self.lower, self.upper)
         found = self._descend(starts, self.weight, self._down((0.1, 0.01)), passes=25, tolerance=1e-7)
         return np.asarray(found.theta[int(np.nanargmin(found.value))])
+
+    @property
+    def box(self) -> Box:
+        return Box(self.law, self.x, self.lower, self.upper)
+
+    def correlated(self, start: Floats, points: Points) -> Correlated:
+        """The optimum of correlated errors near the one of independent ones."""
+        options = self.options
+        errors = Errors(points, inputs_of(self.law, points, options))
+        return fit_correlated(self.box, errors, self.y, start, options.resamples, options.seed)
 
     def resample(self, best: Solution, run: Ints) -> Floats:
         """Refits [r, p] with runs drawn with replacement, as weights on the same points."""

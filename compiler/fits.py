@@ -168,6 +168,7 @@ def _fit(
     if known is not None:
         seed = int(digest[:8], 16)
         options = FitOptions(
+            errors=declared.errors,
             delta=declared.delta,
             resamples=declared.resamples,
             seed=seed,
@@ -258,6 +259,11 @@ def fit_answer(fitted: Fitted) -> Answer:
             low, high = fitted.fit.intervals.get(name, (math.nan, math.nan))
             values[name] = known_range(low, value, high)
         notes.append(f"status {fitted.fit.status.value}, {fitted.fit.points} points")
+        if "misfit_share" in fitted.fit.settings:
+            share = fitted.fit.settings["misfit_share"]
+            notes.append(
+                f"errors correlated: {share:.0%} of their variance is misfit, which neighbours share"
+            )
         notes.extend(fitted.fit.warnings)
         notes.extend(filter(None, [fitted.selection]))
         if fitted.complete:

@@ -1,4 +1,4 @@
-"""What to distrust in a fit: LawFit (+ its points) or published constants -> diagnostics L301 to L314.
+"""What to distrust in a fit: LawFit (+ its points) or published constants -> diagnostics L301 to L315.
 
 Runs after fit.py for `isoloss fit`, and on printed constants for `isoloss verify`. Every lint is a warning:
 the numbers stand, with their reservation beside them."""
@@ -28,6 +28,7 @@ NOTE_CODES: Mapping[str, str] = {
     "rounded_constants": "L305",
     "no_intervals": "L313",
     "drift_assumed": "L314",
+    "outliers": "L315",
 }
 OTHER_NOTE = "L312"
 
@@ -41,6 +42,7 @@ HELP: Mapping[str, str] = {
     "L310": "treat every number of this fit as provisional",
     "L313": "fit the law to your own runs for an interval; a portfolio shows how far laws disagree",
     "L314": "intervals of forecasts rest on it: add runs that are larger in `params` or `images` than most",
+    "L315": "look at its training: a spike, another recipe, a wrong column; `--where` leaves runs out",
     "L311": "fill in `fid` for these rows, or fit a law without it",
 }
 

@@ -254,9 +254,35 @@ def declare_fit(block: MergedBlock, scope: Scope) -> Fit | Bad:
             values["to"] = BAD
         elif len(grids) == 1:
             values["to"] = RunSet(grids[0])
-    if not _complete(block, values, scope):
+    if not _complete(block, values, scope) or not _errors_fit(block, values, scope):
         return BAD
     return Fit(block.name, **values, origin=origin_of(block.span))
+
+
+def _errors_fit(block: MergedBlock, values: dict[str, Any], scope: Scope) -> bool:
+    """Correlated errors are for laws of single runs that are fitted in one go."""
+    if values["errors"] != "correlated":
+        return True
+    stage = next((name for name in ("base", "quality") if values[name] is not None), None)
+    if values["law"] == "approach1":
+        headline, label = (
+            "`errors = correlated` weighs single runs, and approach1 is fitted to their envelope",
+            "law",
+        )
+        help = "leave `errors` out, or fit another law"
+    elif stage is not None:
+        headline, label = (
+            f"`errors = correlated` fits all parameters together, `{stage}` makes a stage of them",
+            stage,
+        )
+        help = f"leave `{stage}` out and say which runs by `to = (runs where …)`, or leave `errors` out"
+    elif "delta" in block.settings:
+        headline, label = "`delta` is for independent errors, and these are correlated", "delta"
+        help = "leave one of them out: correlated errors find their outliers by themselves"
+    else:
+        return True
+    scope.report.add("V110", headline, block.settings[label].paths[0].span, "doesn't go with it", help)
+    return False
 
 
 def declare_forecast(block: MergedBlock, scope: Scope) -> Forecast | Bad:

@@ -221,7 +221,8 @@ class Fit:
     metric: str  # "loss" (the evaluation's TRADES value) or "accuracy"
     points: str  # "best" (one point per run: lowest loss at or after `floor`), "final", or "curve"
     floor: float  # train-fraction floor, in [0, 1]
-    delta: float  # Huber threshold on log residuals
+    errors: str  # "independent", or "correlated": neighbouring runs share the law's misfit
+    delta: float  # Huber threshold on log residuals, of independent errors
     resamples: int
     origin: Origin = _origin()
 

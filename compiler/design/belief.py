@@ -16,6 +16,7 @@ import numpy as np
 from isoloss.compiler.design.pool import Pool, Smooth, spread_out
 from isoloss.compiler.laws.arrays import Bools, Floats, Inputs, Ints
 from isoloss.compiler.laws.law import Law
+from isoloss.compiler.laws.neighbours import together
 
 #: Prior, assumed: exponents and quality terms as published (Bartoldson 2024, Approach 2), terms sized at the
 #: middle of the pool as theirs are at the middle of theirs (N 4e7, D 2.2e7). Only ratios matter: the level of
@@ -29,8 +30,6 @@ COEFFICIENT_SD, EXPONENT_SD = 1.0, (0.6, 0.1)
 ASSUMED_SD = 0.0035
 #: Residual scales outside this range are luck, or a law that is wrong altogether.
 SD_RANGE = (0.002, 0.1)
-#: Correlation of the noise of two evaluations of one run (assumed): most of its luck is its seed's.
-CURVE = 0.9
 #: Points of the pool that the prior is fitted to, at most.
 SPREAD = 400
 _STEPS = 40
@@ -126,12 +125,6 @@ class Belief:
         features = self.views[0].features.shape[1]
         noise = self.noise
         return np.concatenate([self.sd**2, np.full(features, noise.misfit**2), [noise.shared**2], doubt])
-
-
-def together(run: Ints) -> Floats:
-    """Correlation of the noise of observations [k, k] of these runs [k]."""
-    same = run[:, None] == run[None, :]
-    return np.where(np.eye(len(run), dtype=bool), 1.0, np.where(same, CURVE, 0.0))
 
 
 def at(x: Inputs, rows: Ints) -> Inputs:

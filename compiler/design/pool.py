@@ -13,10 +13,8 @@ import numpy as np
 from isoloss.compiler.cells import Cell
 from isoloss.compiler.design.choice import Candidate
 from isoloss.compiler.laws.arrays import Floats, FlopsPerImage, Inputs, Ints
+from isoloss.compiler.laws.neighbours import alike, coordinates_of
 
-#: Length scales of the misfit GP in ln N, ln D and ln(1 + FID) (assumed): a factor of 4.5 in size or data and
-#: of 2.7 in 1 + FID are neighbours. Longer ones are taken for the law's own terms, shorter ones for noise.
-LENGTHS = np.array([1.5, 1.5, 1.0])
 #: Directions of the GP with less than this share of its variance are left to the noise.
 NEGLIGIBLE = 1e-3
 #: The GP is expanded on so many points at most, spread over the pool (Nystrom).
@@ -88,7 +86,7 @@ class Smooth:
     def over(cls, coordinates: Floats) -> Smooth:
         """Expanded over these points [n, 3]."""
         anchors = coordinates[spread_out(np.unique(coordinates, axis=0, return_index=True)[1], coordinates)]
-        values, vectors = np.linalg.eigh(_kernel(anchors, anchors))
+        values, vectors = np.linalg.eigh(alike(anchors, anchors))
         keep = values > NEGLIGIBLE * len(anchors)
         basis = vectors[:, keep] / np.sqrt(values[keep])
         # Signs of eigenvectors are the solver's mood: fix them, so that equal inputs give equal bytes.
@@ -105,12 +103,7 @@ class Smooth:
     def __call__(self, x: Inputs) -> Floats:
         """Features [k, m] of these points; a point without end in N or D shares nothing with the pool."""
         at = np.nan_to_num(coordinates_of(x), nan=FAR, posinf=FAR, neginf=-FAR)
-        return np.asarray(_kernel(at, self.anchors) @ self.basis)
-
-
-def coordinates_of(x: Inputs) -> Floats:
-    """[n, 3]: ln N, ln D, ln(1 + FID) in length scales of the GP."""
-    return np.asarray(np.stack([x.lnN, x.lnD, x.lnQ], axis=1) / LENGTHS)
+        return np.asarray(alike(at, self.anchors) @ self.basis)
 
 
 def spread_out(rows: Ints, coordinates: Floats, most: int = ANCHORS) -> Ints:
@@ -124,11 +117,6 @@ def spread_out(rows: Ints, coordinates: Floats, most: int = ANCHORS) -> Ints:
         chosen.append(int(np.argmax(far)))
         far = np.minimum(far, np.sum((points - points[chosen[-1]]) ** 2, axis=1))
     return np.asarray(rows[np.array(chosen)])
-
-
-def _kernel(a: Floats, b: Floats) -> Floats:
-    square = np.sum(a**2, axis=1)[:, None] + np.sum(b**2, axis=1)[None, :] - 2.0 * a @ b.T
-    return np.asarray(np.exp(-0.5 * np.maximum(square, 0.0)))
 
 
 def cost_rule(cells: Sequence[Cell]) -> FlopsPerImage:

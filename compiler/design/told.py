@@ -123,6 +123,16 @@ def _notes(made: Design) -> list[str]:
     if s.pool.assumed:
         listed = ", ".join(f"`{g}` {s.pool.fids[g]:.3g}" for g in s.pool.assumed)
         notes.append(f"fids not measured yet are assumed for the design: {listed}")
+    alone = [
+        f"`{each.declared.name}`"
+        for each in s.laws
+        if each.law.pointwise and each.declared.base is None and each.declared.errors == "independent"
+    ]
+    if alone:
+        notes.append(
+            f"fit {' and '.join(dict.fromkeys(alone))} takes errors as independent; the design counts what neighbours "
+            f"and replicates share once, as `errors = correlated` does"
+        )
     return notes
 
 

@@ -30,7 +30,9 @@ class FitOptions:
     `joint`: fit quality terms of approach2 with the rest, not after it; where not, the first stage takes
     the runs named `base_runs` (None: the rows of `base_fid`, itself None: of the lowest fid) and the second
     those named `quality_runs` (None: the others). `features`: the space that the points' FIDs are distances
-    in; None: not known, or the law has no use for them."""
+    in; None: not known, or the law has no use for them. `errors`: "independent", as the papers fit, or
+    "correlated", where neighbouring runs share the law's misfit (compiler/correlated.py; then `delta` only finds
+    the start)."""
 
     delta: float = 1e-3
     resamples: int = 1000
@@ -46,3 +48,4 @@ class FitOptions:
     quality_runs: frozenset[str] | None = None
     features: str | None = None
     max_starts: int = 24
+    errors: str = "independent"

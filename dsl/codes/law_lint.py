@@ -1,4 +1,4 @@
-"""Diagnostic codes of the lint of fits, L301 to L314. All are warnings: the number stands, with its"
+"""Diagnostic codes of the lint of fits, L301 to L315. All are warnings: the number stands, with its"
 " reservation."""
 
 from __future__ import annotations
@@ -57,13 +57,15 @@ _THREE_CURVES = table(
     ),
     command="$ isoloss fit runs.csv --law approach1",
 )
-_WIDE = table(
-    "params,images,loss",
-    *(
-        f"{n}e6,{d}e6,{6 / (n * 1e6) ** 0.25 + 8 / (d * 1e6) ** 0.22 + 0.5:.4f}"
-        for n in (6, 20, 80, 300)
-        for d in (5, 10, 30, 100)
-    ),
+_WIDE_ROWS = tuple(
+    f"{n}e6,{d}e6,{6 / (n * 1e6) ** 0.25 + 8 / (d * 1e6) ** 0.22 + 0.5:.4f}"
+    for n in (6, 20, 80, 300)
+    for d in (5, 10, 30, 100)
+)
+_WIDE = table("params,images,loss", *_WIDE_ROWS)
+#: The last run diverged, and went on.
+_SPIKE = table(
+    "params,images,loss", *_WIDE_ROWS[:-1], "300e6,100e6,0.950", command=_FIT + " --errors correlated"
 )
 
 CODES: tuple[Code, ...] = (
@@ -188,5 +190,14 @@ CODES: tuple[Code, ...] = (
         " the errors inside.",
         GOOD,
         _WIDE,
+    ),
+    Code(
+        "L315",
+        "a run far off the law",
+        "With `--errors correlated` a run whose own error, beyond what its neighbours share, exceeds three standard "
+        "deviations counts less, as under Huber's loss, and is named. Independent errors bound every run's pull by "
+        "`--delta` and name none.",
+        _SPIKE,
+        GOOD,
     ),
 )

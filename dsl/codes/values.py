@@ -83,7 +83,8 @@ CODES: tuple[Code, ...] = (
         "settings that can't go together",
         "Each setting is fine by itself, but nothing does both. TRADES, PGD-AT, MART and half need an inner attack, "
         "training on clean or noisy images has none, and ensembles such as AutoAttack only test. An `allocate` within a "
-        "`time` has no `overhead` to spend on a smaller network.",
+        "`time` has no `overhead` to spend on a smaller network. A fit with `errors = correlated` has no stages and no "
+        "`delta`, and is of single runs.",
         "study tiny { dataset digits recipe r { loss = trades() attack = none batch = 64 lr = 0.1 } }",
         "study tiny { dataset digits recipe r { loss = natural() batch = 64 lr = 0.1 } }",
     ),

@@ -186,7 +186,10 @@ FIT = BlockRow(
              By("law", {"approach1": "curve", "*": "best"}), choices=("best", "final", "curve"), source=PUBLISHED),
         Slot("floor", "number", "Share of training before which a run's points don't count.", "0.5", "0.5",
              dimension="fraction", low="0", high="1", source=PUBLISHED),
-        Slot("delta", "number", "Huber threshold on residuals of the log.", "1e-3", "1e-3", low="0", exclusive=True,
+        Slot("errors", "choice", "How residuals of the log are taken: each on its own, as the papers do, or correlated, so "
+             "that what neighbouring runs and replicates share, the law's misfit, counts once.", "correlated",
+             "independent", choices=("independent", "correlated"), source="ours; generalised least squares, Aitken 1936"),
+        Slot("delta", "number", "Huber threshold on residuals of the log, where errors are independent.", "1e-3", "1e-3", low="0", exclusive=True,
              source="Hoffmann et al. 2022, §3.3; published code"),
         Slot("resamples", "integer", "Bootstrap resamples, by run.", "1000", "1000", low="0", high="1000000",
              source="ours"),

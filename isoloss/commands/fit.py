@@ -48,7 +48,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--floor", type=float, help="least fraction of training, in [0, 1]; default: the law's"
     )
-    parser.add_argument("--delta", type=float, default=1e-3, help="Huber threshold on log residuals (1e-3)")
+    parser.add_argument(
+        "--errors",
+        choices=("independent", "correlated"),
+        default="independent",
+        help="correlated: what neighbouring runs share, the law's misfit, counts once; default: independent",
+    )
+    parser.add_argument(
+        "--delta", type=float, help="Huber threshold on log residuals of independent errors (1e-3)"
+    )
     parser.add_argument("--resamples", type=int, default=1000, help="bootstrap refits over runs (1000)")
     parser.add_argument("--test-images", type=int, help="images behind each loss and accuracy")
     parser.add_argument("--x", default="images", choices=("images", "params", "flops"), help="of a powerlaw")
@@ -91,7 +99,7 @@ def _law(arguments: argparse.Namespace) -> Law:
         raise fault("L201", f"unknown law `{arguments.law}`", f"of: {listed}", exit_code=WRONG_USAGE)
     for name, ok, rule in (
         ("floor", arguments.floor is None or 0 <= arguments.floor <= 1, "in [0, 1]"),
-        ("delta", 0 < arguments.delta <= 10, "above 0, at most 10"),
+        ("delta", arguments.delta is None or 0 < arguments.delta <= 10, "above 0, at most 10"),
         ("resamples", 0 <= arguments.resamples <= 100_000, "from 0 to 100,000"),
         ("test-images", arguments.test_images is None or arguments.test_images > 0, "above 0"),
     ):
@@ -106,7 +114,20 @@ def _law(arguments: argparse.Namespace) -> Law:
     if staged == ["quality"]:
         headline = "`--quality` needs `--base`: the second stage follows a first"
         raise fault("L211", headline, "say which runs: `--base 'fid == 1.65'`", exit_code=WRONG_USAGE)
+    if arguments.errors == "correlated":
+        _check_correlated(arguments)
     return LAWS[arguments.law]
+
+
+def _check_correlated(arguments: argparse.Namespace) -> None:
+    if arguments.law == "approach1":
+        headline = "`--errors correlated` weighs single runs, and approach1 is fitted to their envelope"
+        raise fault("L211", headline, "leave it out, or fit another law", exit_code=WRONG_USAGE)
+    other = next((name for name in ("base", "delta") if getattr(arguments, name) is not None), None)
+    if other is not None:
+        why = "fits all parameters together" if other == "base" else "finds outliers by itself"
+        headline = f"`--errors correlated` {why}: it has no `--{other}`"
+        raise fault("L211", headline, "leave one of them out", exit_code=WRONG_USAGE)
 
 
 def _table(arguments: argparse.Namespace) -> tuple[RunTable, list[Diagnostic]]:
@@ -140,7 +161,8 @@ def _fit(
     if errors:
         raise UserError(errors)
     options = FitOptions(
-        delta=arguments.delta,
+        errors=arguments.errors,
+        delta=1e-3 if arguments.delta is None else arguments.delta,
         resamples=arguments.resamples,
         points=rule,
         floor=floor,

@@ -17,9 +17,9 @@ from simulated import observe, run_to_fixed_point
 from studies import example, study
 
 from isoloss.compiler.compile import compile_study
-from isoloss.compiler.design.belief import CURVE, together
 from isoloss.compiler.design.planner import situation
 from isoloss.compiler.devices import BUILT_IN
+from isoloss.compiler.laws.neighbours import CURVE, together
 from isoloss.compiler.plan import Observation, Plan
 from isoloss.compiler.plan_json import plan_to_json
 from isoloss.compiler.runs import Knowledge, Run

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from isoloss.compiler.design import bound
-from isoloss.compiler.design.pool import LENGTHS, Smooth
+from isoloss.compiler.design.pool import Smooth
 from isoloss.compiler.design.target import Target, gradients
 from isoloss.compiler.design.target import optimum as best
 from isoloss.compiler.laws.arrays import Floats, Inputs
+from isoloss.compiler.laws.neighbours import LENGTHS
 from isoloss.compiler.laws.published import published
 from isoloss.compiler.laws.solve import constant_rule
 

@@ -189,6 +189,7 @@ EDITS: dict[tuple[str, str], Edit] = {
     ("fit", "points"): fit("law = chinchilla to = runs resamples = 20 points = final"),
     ("fit", "floor"): fit("law = chinchilla to = runs resamples = 20 floor = 0.6"),
     ("fit", "delta"): fit("law = chinchilla to = runs resamples = 20 delta = 1e-2"),
+    ("fit", "errors"): fit("law = chinchilla to = runs resamples = 20 errors = correlated"),
     ("fit", "resamples"): fit("law = chinchilla to = runs resamples = 30"),
     ("forecast", "law"): Edit(
         "forecast more { law = again fid = 0 compute = 1 PFLOP }",
