@@ -2,11 +2,11 @@
 
     python benchmarks/design_bound.py --seeds 8
 
-An oracle that knows the law's form and constants, and how large noise and misfit are, buys cells of the paper's
-grid, fractions of them too, and answers by the best linear estimate. Log variances of answers are convex in what
-is bought, so that by Lagrange's duality every weighing of the two questions gives a bound: no choice at this
-budget leaves max(sd loss / whole grid's, sd ln N* / whole grid's) below it. Standard deviations, linearised at the
-truth; the planner knows none of it."""
+An oracle that knows the law's form and constants, and how large noise and misfit are, buys candidates, fractions of
+them too, and answers by the best linear estimate. Log variances of answers are convex in what is bought, so that by
+Lagrange's duality every weighing of the two questions gives a bound: no choice at this budget leaves max(sd loss /
+whole grid's, sd ln N* / whole grid's) below it. Standard deviations, linearised at the truth; the planner knows none
+of it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,22 @@ from scipy.optimize import minimize
 
 sys.path.insert(0, str(Path(__file__).parent))
 from design_draws import FIRST, SHARES
-from paper_grid import ALLOCATE, FID, FORECAST, World, columns, correlation, designed, draw, paper
+from paper_grid import (
+    ALLOCATE,
+    FID,
+    FORECAST,
+    REPLICATES,
+    World,
+    columns,
+    correlation,
+    designed,
+    draw,
+    grid,
+    of_cell,
+    paper,
+    places,
+    whole,
+)
 from universes import UNIVERSES
 
 from isoloss.compiler.design.target import Target, gradients, optimum
@@ -59,9 +74,9 @@ class Oracle:
         """Raises ValueError where the universe's law is none of LAWS."""
         if universe >= len(LAWS):
             raise ValueError(f"universe {universe} has no law of ours")
-        _, cells, candidates = paper()
-        N, D, F = columns(cells)
-        points = Points.build(N, D, np.exp(world.exact), fid=F)
+        rows = list(places())
+        N, D, F = (c[rows] for c in columns(paper()[1]))
+        points = Points.build(N, D, np.exp(world.exact[rows]), fid=F)
         fit = fit_law(LAWS[universe], points, FitOptions(resamples=0, max_starts=6, rolling=False))
         x = points.inputs()
         _, T = fit.law.centre(x)
@@ -79,8 +94,8 @@ class Oracle:
             assert g is not None, "the truth has an optimum"
             G[t, :p] = g[0]
         prior = np.concatenate([np.full(p, _WIDE**2), np.full(features.shape[1], world.misfit**2)])
-        flops = np.array([c.flops for c in candidates])
-        return cls(H, prior, G, world.noise**2, flops / flops.sum())
+        flops = np.array([paper()[2][i].flops for i in rows])
+        return cls(H, prior, G, world.noise**2, flops / whole())
 
     def variances(self, bought: Floats) -> tuple[Floats, Floats]:
         """Of the two answers [2] for what is bought of each cell [n], and their derivatives [n, 2]."""
@@ -88,8 +103,9 @@ class Oracle:
         PG = np.linalg.solve(precision, self.G.T)
         return np.einsum("td,dt->t", self.G, PG), -((self.H @ PG) ** 2) / self.noise
 
-    def least(self, share: float, weight: float) -> float:
-        """Bound of weight * ln V(loss) + (1 - weight) * ln V(ln N*) for any choice within this share."""
+    def least(self, share: float, weight: float, most: Floats) -> float:
+        """Bound of weight * ln V(loss) + (1 - weight) * ln V(ln N*) for any choice within this share that buys at most
+        so many of each cell [n]."""
         w = np.array([weight, 1.0 - weight])
         x, low, high, best = np.full(len(self.cost), share), -2.0, 3.0, -np.inf
         for _ in range(9):
@@ -102,13 +118,19 @@ class Oracle:
                 ) + price * self.cost
 
             found = minimize(
-                value, x, jac=True, method="L-BFGS-B", bounds=[(0, 1)] * len(x), options={"maxiter": 80}
+                value,
+                x,
+                jac=True,
+                method="L-BFGS-B",
+                bounds=[(0, m) for m in most],
+                options={"maxiter": 80},
             )
             # Its linear lower bound at the point reached: convex, so that unfinished descents bound too.
             slope = value(found.x)[1]
             best = max(
                 best,
-                float(found.fun) - float(np.sum(np.where(slope > 0, slope * found.x, slope * (found.x - 1)))),
+                float(found.fun)
+                - float(np.sum(np.where(slope > 0, slope * found.x, slope * (found.x - most)))),
             )
             x = found.x
             if self.cost @ x > share:
@@ -119,24 +141,31 @@ class Oracle:
 
 
 def bounds(world: World, universe: int, share: float) -> Floats:
-    """Ratios of standard deviations over the whole grid's: least for loss alone, for ln N* alone, for the worse
-    of both, then those of the planner's own choice [5]."""
+    """Ratios of standard deviations over the whole grid's: least for loss alone, for ln N* alone, for the worse of
+    both, for that from the grid alone, then those of the planner's own choice [6]."""
     oracle = Oracle.of(world, universe)
-    grid = oracle.variances(np.ones(len(oracle.cost)))[0]
-    least = np.array(
-        [0.5 * (oracle.least(share, w) - w * np.log(grid[0]) - (1 - w) * np.log(grid[1])) for w in WEIGHTS]
+    whole_grid = np.isin(places(), grid()).astype(float)
+    once = oracle.variances(whole_grid)[0]
+    least, alone = (
+        np.array(
+            [
+                0.5 * (oracle.least(share, w, most) - w * np.log(once[0]) - (1 - w) * np.log(once[1]))
+                for w in WEIGHTS
+            ]
+        )
+        for most in (np.full(len(whole_grid), float(REPLICATES)), whole_grid)
     )
-    mine = np.zeros(len(oracle.cost))
-    mine[designed(world, share)] = 1.0
-    planned = np.sqrt(oracle.variances(mine)[0] / grid)
-    return np.array([*np.exp([least[-1], least[0], least.max()]), *planned])
+    mine = np.bincount(of_cell()[designed(world, share)], minlength=len(oracle.cost)).astype(float)
+    planned = np.sqrt(oracle.variances(mine)[0] / once)
+    return np.array([*np.exp([least[-1], least[0], least.max(), alone.max()]), *planned])
 
 
 def table(seeds: int, first: int, shares: Sequence[float] = SHARES) -> str:
     """Means over seeds."""
     lines = [
-        "| law | FLOPs / grid's | loss alone | ln N* alone | the worse of both | choice of `design`: loss | ln N* |",
-        "|---|---|---|---|---|---|---|",
+        "| law | FLOPs / grid's | loss alone | ln N* alone | the worse of both | from the grid alone "
+        "| choice of `design`: loss | ln N* |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for universe in range(len(LAWS)):
         for share in shares:

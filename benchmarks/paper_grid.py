@@ -1,7 +1,9 @@
 """The paper's 232 cells as a world to plan in: what they cost, what they would measure, what three choices buy.
 
-In: a universe's number and a seed. Out: drawn results of every cell, the true answers, and rows of cells bought
-by `choose = design`, at random, or cheapest-first. Nothing of the truth reaches the planner."""
+In: a universe's number and a seed. Out: drawn results of every candidate, the true answers, and rows of candidates
+bought by `choose = design`, at random, or cheapest-first. Candidates are more than the grid: its networks and
+generators at SMALLER numbers of images too, and everything with REPLICATES seeds. Nothing of the truth reaches the
+planner."""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ from universes import UNIVERSES, Truth
 from isoloss.compiler.cells import Cell, expand
 from isoloss.compiler.design.choice import Candidate
 from isoloss.compiler.design.planner import next_slice, situation
-from isoloss.compiler.laws.arrays import Floats
+from isoloss.compiler.laws.arrays import Floats, Ints
 from isoloss.compiler.plan import Observation
 from isoloss.compiler.runs import Knowledge, Run
 from isoloss.dsl.load import load_study
@@ -30,20 +32,26 @@ METRIC = "trades(5) @ pgd"
 RESIDUAL = (0.0035, 0.0055)
 #: Share of that variance which is misfit: a smooth error of the law, that replicates can't average away.
 MISFIT = (0.25, 0.75)
+#: How the answers' fits take residuals, in every choice alike.
+ERRORS = "correlated"
 #: Length scales of the misfit in ln N, ln D, ln(1 + FID).
 LENGTHS = (1.2, 1.2, 0.8)
+#: Seeds of each cell that a design may choose from, and images below the grid's 5M to 100M.
+REPLICATES, SMALLER = 2, (1_250_000, 2_500_000)
 #: Where the true N* is sought.
 SIZES = (1e5, 1e14)
 
 
 @cache
 def paper() -> tuple[Study, tuple[Cell, ...], tuple[Candidate, ...]]:
-    """The paper's grid; both laws fitted to all of it; costs: training FLOPs."""
+    """All candidates; both laws fitted to all of them; costs: training FLOPs."""
     study, problems = load_study(ROOT / "examples" / "robustness_limits.study")
     assert study is not None, problems
     grid = study.grids[0].name
     fits = tuple(
-        replace(f, to=RunSet(grid), base=None, quality=None) for f in study.fits if f.law != "approach1"
+        replace(f, to=RunSet(grid), base=None, quality=None, errors=ERRORS)
+        for f in study.fits
+        if f.law != "approach1"
     )
     study = replace(
         study,
@@ -53,12 +61,28 @@ def paper() -> tuple[Study, tuple[Cell, ...], tuple[Candidate, ...]]:
             replace(a, compute_flops=ALLOCATE, laws=tuple(f.name for f in fits)) for a in study.allocations
         ),
     )
-    cells = tuple(expand(study)[0])
-    return study, cells, tuple(Candidate(i, cell.flops) for i, cell in enumerate(cells))
+    images = tuple((n,) for n in SMALLER)
+    axes = tuple(
+        replace(a, values=images + a.values) if a.names == ("images",) else a for a in study.grids[0].axes
+    )
+    study = replace(study, grids=(replace(study.grids[0], axes=axes),))
+    return with_seeds(study, REPLICATES)
+
+
+@cache
+def places() -> tuple[int, ...]:
+    """Rows of the distinct cells: every one once, those of the grid and the smaller ones."""
+    return tuple(i for i, cell in enumerate(paper()[1]) if cell.seed == 0)
+
+
+@cache
+def grid() -> tuple[int, ...]:
+    """Rows of the paper's 232 cells: every one once."""
+    return tuple(i for i in places() if paper()[1][i].images not in SMALLER)
 
 
 def with_seeds(study: Study, seeds: int) -> tuple[Study, tuple[Cell, ...], tuple[Candidate, ...]]:
-    """The paper's grid, each cell so many times."""
+    """The study's grid, each cell so many times."""
     grid = study.grids[0]
     axis = Axis(("seed",), tuple((s,) for s in range(seeds)))
     axes = tuple(a for a in grid.axes if a.names != ("seed",))
@@ -75,8 +99,8 @@ def columns(cells: Sequence[Cell]) -> tuple[Floats, Floats, Floats]:
 
 @dataclass(frozen=True)
 class World:
-    """One draw: what every cell would measure, and the truth there [232]; the true ln L* at FORECAST FLOP and FID 0,
-    and ln N* at ALLOCATE FLOP and FID (nan: it has none); standard deviations of noise and misfit."""
+    """One draw: what every candidate would measure, and the truth there [n]; the true ln L* at FORECAST FLOP and
+    FID 0, and ln N* at ALLOCATE FLOP and FID (nan: it has none); standard deviations of noise and misfit."""
 
     log_loss: Floats
     exact: Floats
@@ -93,17 +117,26 @@ def draw(universe: int, seed: int) -> World:
     N, D, F = columns(paper()[1])
     total, share = rng.uniform(*RESIDUAL), rng.uniform(*MISFIT)
     noise, misfit = total * np.sqrt(1 - share), total * np.sqrt(share)
-    root = np.linalg.cholesky(correlation() + 1e-8 * np.eye(len(N)))
-    residuals = misfit * root @ rng.standard_normal(len(N))
+    root = np.linalg.cholesky(correlation() + 1e-8 * np.eye(len(places())))
+    # Seeds of a cell share its misfit.
+    residuals = (misfit * root @ rng.standard_normal(len(places())))[of_cell()]
     residuals = residuals + noise * rng.standard_normal(len(N))
     best, size = frontier(law, FORECAST, 0.0)[1], frontier(law, ALLOCATE, FID)[0]
     exact = np.log(law(N, D, F))
     return World(exact + residuals, exact, best, size, float(noise), float(misfit))
 
 
+@cache
+def of_cell() -> Ints:
+    """Which of the places each candidate is a seed of [n]."""
+    _, cells, _ = paper()
+    key = {(c.params, c.drawn, c.generator): k for k, c in enumerate(cells[i] for i in places())}
+    return np.array([key[c.params, c.drawn, c.generator] for c in cells])
+
+
 def correlation() -> Floats:
-    """Of the cells' misfit [232, 232]."""
-    N, D, F = columns(paper()[1])
+    """Of the places' misfit [p, p]."""
+    N, D, F = (c[list(places())] for c in columns(paper()[1]))
     at = np.stack([np.log(N), np.log(D), np.log1p(F)], axis=1) / LENGTHS
     return np.asarray(np.exp(-0.5 * np.sum((at[:, None] - at[None, :]) ** 2, axis=2)))
 
@@ -143,7 +176,7 @@ def _pilot(share: float) -> tuple[int, ...]:
 
 def _bought(share: float, observations: Sequence[Observation]) -> list[int]:
     study, cells, candidates = paper()
-    available = share * sum(c.flops for c in candidates)
+    available = share * whole()
     made = situation(study, cells, candidates, _runs(), Knowledge(observations), available, None)
     assert made is not None
     return list(next_slice(made)[1].order)
@@ -159,10 +192,16 @@ def _observe(world: World, cell: Cell, i: int) -> Observation:
     return Observation(str(i), "train", f"loss {METRIC}", value, run=str(i), images=cell.drawn)
 
 
+@cache
+def whole() -> float:
+    """FLOPs of the whole grid."""
+    return sum(paper()[2][i].flops for i in grid())
+
+
 def prefix(order: Sequence[int], share: float) -> list[int]:
     """Cells in this order while they fit; one that doesn't is skipped."""
     _, _, candidates = paper()
-    left = share * sum(c.flops for c in candidates)
+    left = share * whole()
     taken = []
     for i in order:
         if candidates[i].flops <= left:
@@ -172,11 +211,11 @@ def prefix(order: Sequence[int], share: float) -> list[int]:
 
 
 def cheapest() -> list[int]:
-    """All cells, cheapest first."""
+    """The grid's cells, each once, cheapest first."""
     _, _, candidates = paper()
-    return sorted(range(len(candidates)), key=lambda i: (candidates[i].flops, i))
+    return sorted(grid(), key=lambda i: (candidates[i].flops, i))
 
 
 def shuffled(seed: int) -> list[int]:
-    """All cells in an order of this seed."""
-    return [int(i) for i in np.random.default_rng([seed, 7]).permutation(len(paper()[1]))]
+    """The grid's cells, each once, in an order of this seed."""
+    return [int(i) for i in np.random.default_rng([seed, 7]).permutation(grid())]

@@ -22,18 +22,19 @@ import design_draws as answers
 import paper_grid as benchmark
 
 
+def nothing_known(share: float, seeds: int = benchmark.REPLICATES) -> Situation:
+    """The paper's cells, each with so many seeds, and a budget of this share of the whole grid's FLOPs."""
+    some, cells, candidates = benchmark.with_seeds(benchmark.paper()[0], seeds)
+    runs = [Run(cell, str(i), (), benchmark.METRIC) for i, cell in enumerate(cells)]
+    found = situation(some, cells, candidates, runs, Knowledge(()), share * benchmark.whole(), None)
+    assert found is not None
+    return found
+
+
 @pytest.fixture(scope="module")
 def paper() -> dict[float, Situation]:
     """The paper's candidates, nothing known, at three budgets."""
-    some, cells, candidates = benchmark.paper()
-    runs = [Run(cell, str(i), (), benchmark.METRIC) for i, cell in enumerate(cells)]
-    everything = sum(c.flops for c in candidates)
-    made = {}
-    for share in (0.02, 0.04, 0.08):
-        found = situation(some, cells, candidates, runs, Knowledge(()), share * everything, None)
-        assert found is not None
-        made[share] = found
-    return made
+    return {share: nothing_known(share) for share in (0.02, 0.04, 0.08)}
 
 
 def test_a_larger_budget_never_leaves_more_variance(paper: dict[float, Situation]) -> None:
@@ -58,9 +59,9 @@ def test_it_leaves_less_variance_than_cheapest_and_random(paper: dict[float, Sit
         assert bought.score < belt.score()
 
 
-def test_no_question_is_served_much_worse_than_another(paper: dict[float, Situation]) -> None:
+def test_no_question_is_served_much_worse_than_another() -> None:
     """Questions that count the same by themselves leave the dear one behind: leaning costs mean variance only."""
-    made = paper[0.08]
+    made = nothing_known(0.08, seeds=1)
     belt, purse = made.before()
     weight, questions = belt.modes.weight, made.state.questions
     everything = belt.copy()
@@ -138,6 +139,18 @@ def test_shared_jobs_are_paid_once(paper: dict[float, Situation]) -> None:
     assert purse.price.tolist() == [6.0, 14.0]
 
 
+@pytest.mark.timeout(20)
+def test_what_tells_nothing_is_not_bought_however_cheap() -> None:
+    """It would rank first by what it tells per FLOP, and choosing never ended."""
+    from isoloss.compiler.design.pool import Pool
+
+    pool = Pool.of(benchmark.paper()[1][:2], [Candidate(0, 1.0), Candidate(1, 1e9)], ["edm5"])
+    H = np.array([1e-4, 1.0]).reshape(1, 2, 1, 1)
+    modes = Modes(H, np.ones((1, 1, 1)), np.ones((1, 1, 1)), np.ones((1, 1)), np.array([0.3]))
+    bought = buy(modes, Purse(pool), np.ones(2, dtype=bool), 1e10)
+    assert bought.order == (1,)
+
+
 def test_the_pilots_design_of_the_paper_fits_its_slice(paper: dict[float, Situation]) -> None:
     made = paper[0.08]
     stage, slice = next_slice(made)
@@ -150,10 +163,10 @@ def test_the_pilots_design_of_the_paper_fits_its_slice(paper: dict[float, Situat
 
 
 def test_it_answers_better_than_cheapest_first() -> None:
-    """Law 2, fixed draws, 2 % of the grid: RMSE of each answer, designed against cheapest-first. 400 draws give
-    about two thirds; these four less than half."""
+    """Law 2, twelve fixed draws, 2 % of the grid: RMSE designed against cheapest-first, geometric mean of the two
+    answers, which is what a design makes small."""
     errors = []
-    for seed in range(4):
+    for seed in range(12):
         world = benchmark.draw(0, seed)
         mine = answers.answer(world, benchmark.designed(world, 0.02), seed, resamples=2)
         theirs = answers.answer(world, benchmark.prefix(benchmark.cheapest(), 0.02), seed, resamples=2)
@@ -161,19 +174,19 @@ def test_it_answers_better_than_cheapest_first() -> None:
         assert theirs is not None
         errors.append([[mine[0], mine[3]], [theirs[0], theirs[3]]])
     designed, cheapest = np.sqrt(np.mean(np.square(errors), axis=0))
-    assert (designed < 0.7 * cheapest).all()
+    assert np.exp(np.mean(np.log(designed / cheapest))) < 0.8
 
 
 def test_no_choice_comes_below_the_oracles_bound() -> None:
-    """The benchmark's certificate on four cells of a line, against every choice that there is."""
+    """The benchmark's certificate on four cells of a line, each up to twice, against every choice."""
     H = np.stack([np.ones(4), np.arange(4.0)], axis=1)
     cost = np.array([0.1, 0.2, 0.3, 0.4])
     limits = oracle.Oracle(H, np.full(2, 100.0), np.array([[1.0, 4.0], [0.0, 1.0]]), 0.1, cost)
-    for share, weight in ((0.5, 0.0), (0.5, 0.6), (0.7, 1.0), (1.0, 0.5)):
+    for share, weight in ((0.5, 0.0), (0.5, 0.6), (0.7, 1.0), (2.0, 0.5)):
         w = np.array([weight, 1.0 - weight])
-        choices = [np.array(c, dtype=np.float64) for c in product((0, 1), repeat=4)]
+        choices = [np.array(c, dtype=np.float64) for c in product(range(benchmark.REPLICATES + 1), repeat=4)]
         each = [float(w @ np.log(limits.variances(c)[0])) for c in choices if cost @ c <= share + 1e-12]
-        least = limits.least(share, weight)
+        least = limits.least(share, weight, np.full(4, float(benchmark.REPLICATES)))
         assert least <= min(each)
         # Fractions of cells buy a little more, not much; with money for everything, nothing.
-        assert least > min(each) - (1e-2 if share == 1.0 else 0.5)
+        assert least > min(each) - (1e-2 if share == 2.0 else 0.5)
