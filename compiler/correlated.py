@@ -19,9 +19,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from isoloss.compiler.laws.arrays import Bools, Floats, Inputs
+from isoloss.compiler.laws.arrays import Bools, Floats, Inputs, Ints
 from isoloss.compiler.laws.law import Law
-from isoloss.compiler.laws.neighbours import alike, coordinates_of, together
+from isoloss.compiler.laws.neighbours import CURVE, alike, coordinates_of
 from isoloss.compiler.laws.points import Points
 
 #: Shares of the misfit that are tried, and the one taken (assumed) where residuals beyond the parameters are
@@ -35,7 +35,8 @@ _ROUNDS = 3
 _STEPS, _REFIT_STEPS = 200, 12
 #: Refits solved together: bounds memory at 64 Jacobians.
 _ROWS = 64
-_JITTER = 1e-9
+#: What of a variance of the misfit is left out.
+_NEGLIGIBLE = 1e-6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,25 +63,90 @@ class Correlated:
 
 
 class Errors:
-    """The two correlations of these points [n, n]. A row's noise variance goes with 1 / weight."""
+    """The two correlations of these points. A row's noise variance goes with 1 / weight. The misfit is smooth: K is
+    features @ features.T with few columns (pivoted Cholesky), and nothing here is [n, n]."""
 
     def __init__(self, points: Points, x: Inputs) -> None:
-        at = np.nan_to_num(coordinates_of(x))
-        self.misfit = alike(at, at)
-        root = 1.0 / np.sqrt(np.maximum(points.weight, 1e-12))
-        self.noise = root[:, None] * together(points.run) * root[None, :]
+        self.features = _factor(np.nan_to_num(coordinates_of(x)))
+        self.variance = 1.0 / np.maximum(points.weight, 1e-12)
+        self.groups = Groups(points.run)
 
-    def root(self, share: float, trust: Floats) -> Floats:
-        """Lower Cholesky factor of C; `trust` [n] in (0, 1]: 1 / W^2."""
-        W = 1.0 / np.sqrt(trust)
-        C = share * self.misfit + (1.0 - share) * W[:, None] * self.noise * W[None, :]
-        return np.asarray(np.linalg.cholesky(C + _JITTER * np.eye(len(C))))
+    def whitener(self, share: float, trust: Floats) -> Whitener:
+        """Of C; `trust` [n] in (0, 1]: 1 / W^2."""
+        return Whitener(self, share, np.sqrt((1.0 - share) * self.variance / trust))
 
-    def own(self, share: float, trust: Floats, root: Floats, residual: Floats) -> Floats:
-        """The part of the residuals [n] that is the runs' own: its best estimate under C."""
-        W = 1.0 / np.sqrt(trust)
-        weighed = np.linalg.solve(root.T, np.linalg.solve(root, residual))
-        return np.asarray((1.0 - share) * W * (self.noise @ (W * weighed)))
+
+class Groups:
+    """Observations [n] of the same run, whose noise has correlation CURVE: R and its roots by means over runs."""
+
+    def __init__(self, run: Ints) -> None:
+        _, self.index, counts = np.unique(run, return_inverse=True, return_counts=True)
+        self.single = len(counts) == len(run)
+        self.order = np.argsort(self.index, kind="stable")
+        self.begins = np.concatenate([[0], np.cumsum(counts)[:-1]])
+        self.counts = counts
+        #: Eigenvalues of R: of differences within a run, and of its mean.
+        self.within, self.mean = 1.0 - CURVE, 1.0 - CURVE + CURVE * counts
+
+    def times(self, values: Floats, power: float) -> Floats:
+        """R^power @ values [..., n, k]."""
+        if self.single:
+            return values
+        sums = np.add.reduceat(values[..., self.order, :], self.begins, axis=-2)
+        means = sums / self.counts[:, None]
+        inner = (values - means[..., self.index, :]) * self.within**power
+        return np.asarray(inner + (means * self.mean[:, None] ** power)[..., self.index, :])
+
+
+class Whitener:
+    """S T with T = R^-1/2 / scale, of the noise, and S = (I + T share K T')^-1/2: residuals of covariance sd^2 C become
+    independent, of size sd."""
+
+    def __init__(self, errors: Errors, share: float, scale: Floats) -> None:
+        self.groups, self.scale = errors.groups, scale[:, None]
+        self.misfit = np.sqrt(share) * errors.features
+        self.Q, size, _ = np.linalg.svd(self._noise(self.misfit), full_matrices=False)
+        self.gain = 1.0 + size**2
+
+    def _noise(self, values: Floats) -> Floats:
+        return self.groups.times(values / self.scale, -0.5)
+
+    def __call__(self, values: Floats) -> Floats:
+        """S T @ values [..., n, k]."""
+        white = self._noise(values)
+        return white - self.Q @ ((1.0 - self.gain**-0.5)[:, None] * (self.Q.T @ white))
+
+    def own(self, residual: Floats) -> Floats:
+        """The part of residuals [n] that is the runs' own: D C^-1 r, with D the covariance of noise."""
+        white = self._noise(residual[:, None])
+        kept = white - self.Q @ ((1.0 - 1.0 / self.gain)[:, None] * (self.Q.T @ white))
+        return np.asarray((self.scale * self.groups.times(kept, 0.5))[:, 0])
+
+    def draw(self, rng: np.random.Generator, many: int) -> Floats:
+        """Residuals of covariance C [many, n]."""
+        smooth = self.misfit @ rng.standard_normal((self.misfit.shape[1], many))
+        noise = self.scale * self.groups.times(rng.standard_normal((len(self.scale), many)), 0.5)
+        return np.asarray((smooth + noise).T)
+
+    @property
+    def log_volume(self) -> float:
+        """ln det C / 2, but for R's."""
+        return float(np.log(self.scale).sum() + 0.5 * np.log(self.gain).sum())
+
+
+def _factor(at: Floats) -> Floats:
+    """[n, m] with K = factor @ factor.T but for _NEGLIGIBLE of a variance: Cholesky's method, the point that is known
+    least first."""
+    left = np.ones(len(at))
+    columns: list[Floats] = []
+    while len(columns) < len(at) and left.max() > _NEGLIGIBLE:
+        i = int(np.argmax(left))
+        column = alike(at, at[i : i + 1])[:, 0]
+        for known in columns:
+            column = column - known * known[i]
+        columns.append(column / np.sqrt(left[i]))
+        left = np.maximum(left - columns[-1] ** 2, 0.0)
+    return np.stack(columns, axis=1)
 
 
 def fit_correlated(
@@ -95,24 +161,23 @@ def fit_correlated(
     share = SHARES[int(np.argmax(chances))] if spare >= FEW else HALF
     theta, done = start, False
     for _ in range(_ROUNDS):
-        root = errors.root(share, trust)
-        theta, value, done = _solve(box, y, root, theta)
+        white = errors.whitener(share, trust)
+        theta, value, done = _solve(box, y, white, theta)
         residual = y - box.law.log_prediction(theta, box.x)
-        own = errors.own(share, trust, root, residual)
         # The median stands still while outliers move a mean.
-        white = np.abs(np.linalg.solve(root, residual))
-        sd = 1.4826 * float(np.median(white)) * np.sqrt(len(y) / spare)
-        limit = OUTLIER * sd * np.sqrt((1.0 - share) * np.diag(errors.noise))
-        new = np.minimum(1.0, limit / np.maximum(np.abs(own), 1e-300)) if spare >= FEW else trust
+        sd = 1.4826 * float(np.median(np.abs(white(residual[:, None])))) * np.sqrt(len(y) / spare)
+        limit = OUTLIER * sd * np.sqrt((1.0 - share) * errors.variance)
+        size = np.maximum(np.abs(white.own(residual)), 1e-300)
+        new = np.minimum(1.0, limit / size) if spare >= FEW else trust
         if np.allclose(new, trust, rtol=1e-3):
             break
         trust = new
-    root = errors.root(share, trust)
-    theta, value, done = _solve(box, y, root, theta)
+    white = errors.whitener(share, trust)
+    theta, value, done = _solve(box, y, white, theta)
     sd = float(np.sqrt(value / spare))
     prediction = box.law.log_prediction(theta, box.x)
     drawn = _draws(errors, trust, y - prediction, spare, chances, resamples, seed)
-    samples = _refit(box, prediction + drawn, root, theta)
+    samples = _refit(box, prediction + drawn, white, theta)
     return Correlated(theta, samples, done, share, sd, trust < 1.0)
 
 
@@ -123,17 +188,16 @@ def _draws(
     rng = np.random.default_rng([seed, 0xC0])
     parts = []
     for share, many in zip(SHARES, rng.multinomial(resamples, chances), strict=True):
-        root = errors.root(share, trust)
-        sd = np.sqrt(np.sum(np.linalg.solve(root, residual) ** 2) / spare)
+        white = errors.whitener(share, trust)
+        sd = np.sqrt(np.sum(white(residual[:, None]) ** 2) / spare)
         # sd is an estimate itself.
-        sds = sd * np.sqrt(spare / rng.chisquare(spare, size=(many, 1)))
-        parts.append(sds * (rng.standard_normal((many, len(residual))) @ root.T))
+        parts.append(sd * np.sqrt(spare / rng.chisquare(spare, size=(many, 1))) * white.draw(rng, many))
     return rng.permutation(np.concatenate(parts))
 
 
 def refit_correlated(box: Box, errors: Errors, y: Floats, start: Floats, share: float) -> Floats:
     """theta [p] with a share that is known already, all runs trusted."""
-    return _solve(box, y, errors.root(share, np.ones(len(y))), start)[0]
+    return _solve(box, y, errors.whitener(share, np.ones(len(y))), start)[0]
 
 
 def _chances(box: Box, errors: Errors, y: Floats, start: Floats, free: int) -> Floats:
@@ -142,46 +206,47 @@ def _chances(box: Box, errors: Errors, y: Floats, start: Floats, free: int) -> F
     moves, spare = box.upper > box.lower, len(y) - free
     found = []
     for share in SHARES:
-        root = errors.root(share, np.ones(len(y)))
-        theta, value, _ = _solve(box, y, root, start)
-        J = np.linalg.solve(root, box.law.jacobian(theta, box.x)[:, moves])
+        white = errors.whitener(share, np.ones(len(y)))
+        theta, value, _ = _solve(box, y, white, start)
+        J = white(box.law.jacobian(theta, box.x)[:, moves])
         information = np.linalg.slogdet(J.T @ J + 1e-12 * np.eye(free))[1]
         scale = spare * np.log(max(value, 1e-300) / spare)
-        found.append(-0.5 * (scale + information) - np.log(np.diag(root)).sum())
+        found.append(-0.5 * (scale + information) - white.log_volume)
     likelihood = np.exp(np.array(found) - max(found))
     return np.asarray(likelihood / likelihood.sum())
 
 
-def _solve(box: Box, y: Floats, root: Floats, start: Floats) -> tuple[Floats, float, bool]:
+def _solve(box: Box, y: Floats, white: Whitener, start: Floats) -> tuple[Floats, float, bool]:
     """(theta, squared whitened residuals, whether it converged)."""
-    theta, value, done = _descend(box, y[None, :], root, start[None, :], _STEPS)
+    theta, value, done = _descend(box, y[None, :], white, start[None, :], _STEPS)
     return theta[0], float(value[0]), bool(done[0])
 
 
-def _refit(box: Box, y: Floats, root: Floats, start: Floats) -> Floats:
+def _refit(box: Box, y: Floats, white: Whitener, start: Floats) -> Floats:
     """theta [r, p] of draws y [r, n], each from `start`."""
     found = np.empty((len(y), len(start)))
     for begin in range(0, len(y), _ROWS):
         rows = slice(begin, begin + _ROWS)
         starts = np.repeat(start[None, :], len(y[rows]), axis=0)
-        found[rows] = _descend(box, y[rows], root, starts, _REFIT_STEPS)[0]
+        found[rows] = _descend(box, y[rows], white, starts, _REFIT_STEPS)[0]
     return found
 
 
-def _descend(box: Box, y: Floats, root: Floats, starts: Floats, steps: int) -> tuple[Floats, Floats, Bools]:
+def _descend(
+    box: Box, y: Floats, white: Whitener, starts: Floats, steps: int
+) -> tuple[Floats, Floats, Bools]:
     """Levenberg-Marquardt in whitened residuals, inside bounds, for rows y [b, n] at once: theta [b, p], squared
     whitened residuals [b], whether each converged."""
-    whiten = np.linalg.inv(root)
     lower, upper = box.lower, box.upper
     theta = np.clip(starts, lower, upper)
-    white = (y - box.law.log_prediction(theta, box.x)) @ whiten.T
-    value = np.sum(white**2, axis=1)
+    miss = white((y - box.law.log_prediction(theta, box.x)).T).T
+    value = np.sum(miss**2, axis=1)
     damping = np.full(len(theta), 1e-3)
     done = np.zeros(len(theta), dtype=bool)
     index = np.arange(theta.shape[1])
     for _ in range(steps):
-        J = whiten @ box.law.jacobian(theta, box.x)
-        A, g = J.swapaxes(1, 2) @ J, np.einsum("bnp,bn->bp", J, white)
+        J = white(box.law.jacobian(theta, box.x))
+        A, g = J.swapaxes(1, 2) @ J, np.einsum("bnp,bn->bp", J, miss)
         # A parameter on a bound that the step pushes against stays there.
         held = ((theta <= lower) & (g < 0)) | ((theta >= upper) & (g > 0)) | (lower >= upper)
         A = np.where(held[:, :, None] | held[:, None, :], 0.0, A)
@@ -189,11 +254,11 @@ def _descend(box: Box, y: Floats, root: Floats, starts: Floats, steps: int) -> t
         A[:, index, index] = np.where(held, 1.0, size * (1.0 + damping[:, None]) + 1e-14)
         step = np.linalg.solve(A, np.where(held, 0.0, g)[..., None])[..., 0]
         tried = np.clip(theta + step, lower, upper)
-        new = (y - box.law.log_prediction(tried, box.x)) @ whiten.T
+        new = white((y - box.law.log_prediction(tried, box.x)).T).T
         gain = value - np.sum(new**2, axis=1)
         better = gain > 0
         done |= (better & (gain <= 1e-9 * value)) | (damping > 1e8)
-        theta[better], white[better] = tried[better], new[better]
+        theta[better], miss[better] = tried[better], new[better]
         value = np.where(better, value - gain, value)
         damping = np.where(better, np.maximum(damping / 10, 1e-10), damping * 10)
         if done.all():

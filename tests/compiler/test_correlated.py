@@ -10,7 +10,7 @@ from law_worlds import TRUE, points_of
 
 from isoloss.compiler.correlated import Box, Errors, fit_correlated
 from isoloss.compiler.fit import Problem, fit_law
-from isoloss.compiler.laws.neighbours import CURVE, together
+from isoloss.compiler.laws.neighbours import CURVE, alike, coordinates_of, together
 from isoloss.compiler.laws.options import FitOptions, Status
 from isoloss.compiler.laws.points import Points
 from isoloss.compiler.laws.registry import LAWS
@@ -26,7 +26,8 @@ def clustered(seed: int, replicates: int = 6, misfit: float = 0.01, noise: float
     corner = np.repeat(0, replicates)
     N, D = np.concatenate([N, N[corner]]), np.concatenate([D, D[corner]])
     points = Points.build(N, D, np.ones_like(N), fid=np.zeros_like(N))
-    K = Errors(points, points.inputs()).misfit
+    at = coordinates_of(points.inputs())
+    K = alike(at, at)
     law = LAWS["chinchilla"]
     y = law.log_prediction(law.from_paper(TRUE["chinchilla"]), points.inputs())
     y = y + misfit * np.linalg.cholesky(K + 1e-9 * np.eye(len(K))) @ rng.standard_normal(len(K))
@@ -53,19 +54,19 @@ def test_nothing_near_has_smaller_whitened_residuals() -> None:
     found = fit_correlated(box, errors, problem.y, start, 0, 0)
     assert found.converged
     assert not found.outliers.any()
-    C = found.share * errors.misfit + (1 - found.share) * errors.noise
-    weight = np.linalg.inv(C + 1e-9 * np.eye(len(C)))
+    at = coordinates_of(points.inputs())
+    weight = np.linalg.inv(found.share * alike(at, at) + (1 - found.share) * np.eye(len(at)))
 
     def squared(theta: np.ndarray) -> float:
         r = problem.y - box.law.log_prediction(theta, box.x)
         return float(r @ weight @ r)
 
     rng = np.random.default_rng(0)
-    at = squared(found.theta)
-    assert found.sd == pytest.approx(np.sqrt(at / (len(points) - 5)), rel=1e-6)
+    least = squared(found.theta)
+    assert found.sd == pytest.approx(np.sqrt(least / (len(points) - 5)), rel=1e-4)
     for size in (1e-1, 1e-2, 1e-3):
         for _ in range(20):
-            assert squared(found.theta + size * rng.standard_normal(5)) >= at * (1 - 1e-9)
+            assert squared(found.theta + size * rng.standard_normal(5)) >= least * (1 - 1e-7)
 
 
 def test_replicates_count_once_where_misfit_is_shared() -> None:
@@ -122,6 +123,26 @@ def test_resamples_scatter_as_estimates_do(name: str) -> None:
         widths.append(high - low)
     assert held >= 34
     assert np.median(widths) < 6 * np.std(estimates)
+
+
+def test_whitening_is_that_of_the_covariance() -> None:
+    """Against dense matrices, with several evaluations of a run, weights and trust."""
+    points = replace(clustered(4), run=np.arange(26) // 2 % 7, weight=np.linspace(0.5, 2.0, 26))
+    errors, trust, share = Errors(points, points.inputs()), np.linspace(0.3, 1.0, 26), 0.3
+    at = coordinates_of(points.inputs())
+    scale = np.diag(1.0 / np.sqrt(points.weight * trust))
+    D = (1 - share) * scale @ together(points.run) @ scale
+    C = share * alike(at, at) + D
+    white = errors.whitener(share, trust)
+    M = white(np.eye(26))
+    np.testing.assert_allclose(M @ C @ M.T, np.eye(26), atol=1e-4)
+    residual = np.random.default_rng(0).standard_normal(26)
+    np.testing.assert_allclose(white.own(residual), D @ np.linalg.solve(C, residual), atol=1e-4)
+    drawn = white.draw(np.random.default_rng(1), 200_000)
+    np.testing.assert_allclose(drawn.T @ drawn / len(drawn), C, atol=0.03)
+    assert white.log_volume + 0.5 * np.linalg.slogdet(together(points.run))[1] == pytest.approx(
+        0.5 * np.linalg.slogdet(C)[1], abs=1e-4
+    )
 
 
 def test_evaluations_of_one_run_share_its_noise() -> None:
