@@ -1,5 +1,5 @@
-"""Two plans -> what changed: jobs added, dropped, changed and why; FLOPs, money, time; how well answers are known.
-Pure.
+"""Two plans -> what changed: settings; jobs added, dropped, changed and why; FLOPs, money, time; how well answers
+are known. Pure.
 
 Jobs are compared by id, which is what they mean: a renamed or moved one has not changed."""
 
@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from isoloss.compiler.explain import INPUTS, identity
 from isoloss.compiler.plan import Answer, Job, Plan, Range
 from isoloss.compiler.totals import bill_flops
+from isoloss.dsl.changes import Change, changes
+from isoloss.dsl.study_json import study_from_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +48,11 @@ class FieldChange:
 
 @dataclass(frozen=True, slots=True)
 class PlanDiff:
-    """`replaced`: pairs with the same name and another meaning, because of `fields`; they are not in `added` and
-    `removed`. Money, FLOPs, device-seconds and makespan are after - before; None where one side doesn't know."""
+    """`settings` of the study that differ, whether they touch a job or not. `replaced`: pairs with the same name and
+    another meaning, because of `fields`; they are not in `added` and `removed`. Money, FLOPs, device-seconds and
+    makespan are after - before; None where one side doesn't know."""
 
+    settings: tuple[Change, ...]
     added: tuple[Job, ...]
     removed: tuple[Job, ...]
     replaced: tuple[tuple[Job, Job], ...]
@@ -63,7 +67,9 @@ class PlanDiff:
 
     @property
     def empty(self) -> bool:
-        return not (self.added or self.removed or self.replaced or self.moved or self.answers)
+        return not (
+            self.settings or self.added or self.removed or self.replaced or self.moved or self.answers
+        )
 
 
 def diff(before: Plan, after: Plan) -> PlanDiff:
@@ -76,6 +82,7 @@ def diff(before: Plan, after: Plan) -> PlanDiff:
     first, last = before.totals["all"], after.totals["all"]
     replaced = tuple((gone[name], come[name]) for name in both)
     return PlanDiff(
+        settings=tuple(changes(study_from_json(dict(before.study)), study_from_json(dict(after.study)))),
         added=tuple(j for name, j in come.items() if name not in gone),
         removed=tuple(j for name, j in gone.items() if name not in come),
         replaced=replaced,

@@ -56,7 +56,9 @@ def _lines(found: PlanDiff, currency: str, limit: int | None) -> list[str]:
 
     if found.empty:
         return [f"nothing changes: {found.same} jobs are the same"]
-    lines = []
+    lines = [f"setting {change}" for change in found.settings[:limit]]
+    if limit is not None and len(found.settings) > limit:
+        lines.append(f"and {len(found.settings) - limit} more settings (--long)")
     groups = (
         ("+", "added", [f"{j.name} ({flop(j.cost.flops)})" for j in found.added]),
         ("-", "dropped", [f"{j.name} ({flop(j.cost.flops)})" for j in found.removed]),

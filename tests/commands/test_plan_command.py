@@ -160,6 +160,18 @@ def test_diff_of_a_study_with_itself_is_empty(capsys: pytest.CaptureFixture[str]
     assert "nothing changes" in out
 
 
+def test_diff_names_a_setting_that_touches_no_job(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    other = tmp_path / "other.study"
+    other.write_text(
+        Path(QUICK).read_text().replace("law = approach3", "law = approach3 errors = correlated")
+    )
+    status, out, _ = printed(capsys, "diff", QUICK, str(other), *NOWHERE)
+    assert status == 0
+    assert out.startswith("setting `fit.bottleneck.errors`: independent -> correlated\n")
+    assert "added" not in out
+    assert "dropped" not in out
+
+
 def test_diff_names_what_came_and_went(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     other = tmp_path / "other.study"
     text = Path(QUICK).read_text(encoding="utf-8")
