@@ -4,12 +4,12 @@
 
 Per seed and universe: constants of the law drawn anew, noise and misfit drawn too; none of it known to the planner.
 At 10, 5 and 2 % of the FLOPs of the paper's 232 cells, `choose = design` buys slice by slice as the compiler does,
-from more candidates than the grid (paper_grid.py); others buy the grid's cells at random or cheapest-first. Each is
-fitted by the same portfolio of laws 2 and 3, with correlated errors, on the same drawn results, and asked for L*(1e25
-FLOP, FID 0) and N*(1e21 FLOP, FID 1.65). Errors are paired with the whole grid's on the same draw; intervals of the
-ratios are bootstrapped over seeds. A tenth comes first for all seeds, then the smaller budgets. A stopped run goes on
-from what `--results` holds, as long as the code that made it is the same; `--minutes 0` writes the page of what is
-there."""
+from more candidates than the grid (paper_grid.py); others buy at random or cheapest-first, from the same candidates
+and from the grid's cells alone. Each is fitted by the same portfolio of laws 2 and 3, with correlated errors, on the
+same drawn results, and asked for L*(1e25 FLOP, FID 0) and N*(1e21 FLOP, FID 1.65). Errors are paired with the whole
+grid's on the same draw; intervals of the ratios are bootstrapped over seeds. A tenth comes first for all seeds, then
+the smaller budgets. A stopped run goes on from what `--results` holds, as long as the code that made it is the same;
+`--minutes 0` writes the page of what is there."""
 
 from __future__ import annotations
 
@@ -122,10 +122,10 @@ def verdicts(found: dict[int, list[Row]]) -> Iterator[str]:
             mid, low, high = ratio(rows, "design 0.1", GRID, at)
             met = "met" if high <= GOAL else "met, not beyond doubt" if mid <= GOAL else "NOT met"
             beats = []
-            for other in ("random", "cheapest"):
+            for other in CHOICES[1:]:
                 against = ratio(rows, "design 0.1", f"{other} 0.1", at)
                 word = "below" if against[2] < 1 else "not clearly below" if against[1] < 1 else "ABOVE"
-                beats.append(f"{word} {other}'s ({_text(against)})")
+                beats.append(f"{word} `{other}`'s ({_text(against)})")
             yield (
                 f"- {UNIVERSES[universe].name}, {name}: {mid:.2f} of the whole grid's RMSE "
                 f"({low:.2f} to {high:.2f}), at most {GOAL:g} wanted: {met}; {', '.join(beats)}; of the whole "
@@ -159,16 +159,17 @@ Written by `{command}`; nothing below is typed by hand. `--results FILE` keeps e
 `choose = design` keeps every finished run, plans the rest of the budget anew after each slice (a pilot of a
 tenth from a stated prior, then to two fifths, then all), and buys what leaves the answers least variance, no
 question served much worse than another.
-Simulated on the paper's grid. The whole grid is its 232 cells, each once; `random` and `cheapest` buy from these. A
-design is given more to choose from, since candidates cost nothing until they are bought: the same networks and
-generators at {smaller} images too (the grid begins at 5M), and {replicates} seeds of everything, {candidates}
-candidates in all. Per seed of this page the constants of the law are drawn anew, and the residuals: together
-{low:.2%} to {high:.2%} of log loss, as of the published fits, {least:.0%} to {most:.0%} of their variance a smooth
-misfit that replicates can't average away; the law holds at the smaller numbers of images as well as elsewhere. None
-of it is known to the planner. The answer is that of the portfolio `any(approach2, approach3)` in every row, so that
-the law's form is unknown too, fitted with `errors = correlated` ([laws.md](laws.md)), the whole grid's too; intervals
-are from {resamples} resamples. Ratios below 1 mean better than the whole grid on the same draws; in brackets 95 %
-Monte-Carlo intervals, paired by seed. Seeds begin at {first}: the planner was written looking at lower ones.
+Simulated on the paper's grid. The whole grid is its 232 cells, each once; `random of the grid` and `cheapest of the
+grid` buy from these. A design is given more to choose from, as are `random` and `cheapest`, since candidates cost
+nothing until they are bought: the same networks and generators at {smaller} images too (the grid begins at 5M), and
+{replicates} seeds of everything, {candidates} candidates in all. Per seed of this page the constants of the law are
+drawn anew, and the residuals: together {low:.2%} to {high:.2%} of log loss, as of the published fits, {least:.0%} to
+{most:.0%} of their variance a smooth misfit that replicates can't average away; the law holds at the smaller numbers
+of images as well as elsewhere. None of it is known to the planner. The answer is that of the portfolio
+`any(approach2, approach3)` in every row, so that the law's form is unknown too, fitted with `errors = correlated`
+([laws.md](laws.md)), the whole grid's too; intervals are from {resamples} resamples. Ratios below 1 mean better than
+the whole grid on the same draws; in brackets 95 % Monte-Carlo intervals, paired by seed. Seeds begin at {first}: the
+planner was written looking at lower ones.
 
 At a tenth of the grid's FLOPs:
 
@@ -204,8 +205,8 @@ the laws' disagreement, are wider.
 
 The laws themselves err here, those that the design plans by among them: it may do no better than chance, and
 smaller runs, which tell most where the law holds, mislead most where it doesn't. See the Gaussian mixture: there the
-whole grid, and cells of it at random or cheapest-first, answer far better than a design that may go below it. Offer
-a design what you trust the law for.
+whole grid, and cells of it at random or cheapest-first, answer far better than any choice that goes below it. Offer a
+design what you trust the law for.
 A tenth was drawn first for all seeds; smaller budgets have the seeds that their rows say. Intervals cover less here
 than they promise: see "covers".
 

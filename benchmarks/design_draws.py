@@ -44,7 +44,8 @@ from isoloss.compiler.laws.points import Points
 from isoloss.compiler.portfolio import Portfolio
 
 SHARES = (0.1, 0.05, 0.02)
-CHOICES = ("design", "random", "cheapest")
+#: From all candidates, then from the grid's cells alone.
+CHOICES = ("design", "random", "cheapest", "random of the grid", "cheapest of the grid")
 GRID = "grid 1"
 #: The whole grid fitted as published: every error on its own.
 PUBLISHED = "grid 1, independent errors"
@@ -98,10 +99,16 @@ def one(task: Task) -> tuple[Task, Row]:
         found[GRID] = answer(world, grid(), seed)
         found[PUBLISHED] = answer(world, grid(), seed, "independent")
     for choice in CHOICES:
-        order = shuffled(seed) if choice == "random" else cheapest()
-        rows = designed(world, share) if choice == "design" else prefix(order, share)
-        found[f"{choice} {share:g}"] = answer(world, rows, seed)
+        found[f"{choice} {share:g}"] = answer(world, _chosen(choice, world, seed, share), seed)
     return task, found
+
+
+def _chosen(choice: str, world: World, seed: int, share: float) -> list[int]:
+    """Rows of candidates that one of CHOICES buys."""
+    if choice == "design":
+        return designed(world, share)
+    rows = grid() if choice.endswith("of the grid") else range(len(paper()[1]))
+    return prefix(shuffled(rows, seed) if choice.startswith("random") else cheapest(rows), share)
 
 
 # Draws, kept.

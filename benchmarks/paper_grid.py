@@ -7,7 +7,7 @@ planner."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -210,12 +210,12 @@ def prefix(order: Sequence[int], share: float) -> list[int]:
     return taken
 
 
-def cheapest() -> list[int]:
-    """The grid's cells, each once, cheapest first."""
+def cheapest(rows: Iterable[int]) -> list[int]:
+    """These rows, cheapest first."""
     _, _, candidates = paper()
-    return sorted(grid(), key=lambda i: (candidates[i].flops, i))
+    return sorted(rows, key=lambda i: (candidates[i].flops, i))
 
 
-def shuffled(seed: int) -> list[int]:
-    """The grid's cells, each once, in an order of this seed."""
-    return [int(i) for i in np.random.default_rng([seed, 7]).permutation(grid())]
+def shuffled(rows: Iterable[int], seed: int) -> list[int]:
+    """These rows, in an order of this seed."""
+    return [int(i) for i in np.random.default_rng([seed, 7]).permutation(list(rows))]

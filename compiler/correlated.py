@@ -31,7 +31,7 @@ HALF, FEW = 0.5, 8
 #: A run whose own error is beyond so many standard deviations is an outlier: its noise is raised until it isn't,
 #: as Huber's loss would.
 OUTLIER = 3.0
-_ROUNDS = 3
+_ROUNDS = 4
 _STEPS, _REFIT_STEPS = 200, 12
 #: Refits solved together: bounds memory at 64 Jacobians.
 _ROWS = 64
@@ -51,14 +51,13 @@ class Box:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Correlated:
-    """`theta` [p] and `samples` [r, p], centred; `share` of the misfit in the variance; `sd` of log loss, both
-    parts; `outliers` [n]: rows trusted less."""
+    """`theta` [p] and `samples` [r, p], centred; `share` of the misfit in the variance; `outliers` [n]: rows trusted
+    less."""
 
     theta: Floats
     samples: Floats
     converged: bool
     share: float
-    sd: float
     outliers: Bools
 
 
@@ -156,29 +155,29 @@ def fit_correlated(
     more than free parameters."""
     free = int(np.sum(box.upper > box.lower))
     spare = len(y) - free
-    trust = np.ones(len(y))
-    chances = _chances(box, errors, y, start, free) if spare >= FEW else np.full(len(SHARES), 1 / len(SHARES))
-    share = SHARES[int(np.argmax(chances))] if spare >= FEW else HALF
-    theta, done = start, False
-    for _ in range(_ROUNDS):
+    few = spare < FEW
+    chances = np.full(len(SHARES), 1 / len(SHARES)) if few else _chances(box, errors, y, start, free)
+    share = HALF if few else SHARES[int(np.argmax(chances))]
+    theta, trust = start, np.ones(len(y))
+    for remaining in reversed(range(_ROUNDS)):
         white = errors.whitener(share, trust)
-        theta, value, done = _solve(box, y, white, theta)
-        residual = y - box.law.log_prediction(theta, box.x)
-        # The median stands still while outliers move a mean.
-        sd = 1.4826 * float(np.median(np.abs(white(residual[:, None])))) * np.sqrt(len(y) / spare)
-        limit = OUTLIER * sd * np.sqrt((1.0 - share) * errors.variance)
-        size = np.maximum(np.abs(white.own(residual)), 1e-300)
-        new = np.minimum(1.0, limit / size) if spare >= FEW else trust
-        if np.allclose(new, trust, rtol=1e-3):
+        theta, _, done = _solve(box, y, white, theta)
+        prediction = box.law.log_prediction(theta, box.x)
+        new = trust if few else _trust(errors, white, y - prediction, share, spare)
+        if not remaining or np.allclose(new, trust, rtol=1e-3):
             break
         trust = new
-    white = errors.whitener(share, trust)
-    theta, value, done = _solve(box, y, white, theta)
-    sd = float(np.sqrt(value / spare))
-    prediction = box.law.log_prediction(theta, box.x)
     drawn = _draws(errors, trust, y - prediction, spare, chances, resamples, seed)
     samples = _refit(box, prediction + drawn, white, theta)
-    return Correlated(theta, samples, done, share, sd, trust < 1.0)
+    return Correlated(theta, samples, done, share, trust < 1.0)
+
+
+def _trust(errors: Errors, white: Whitener, residual: Floats, share: float, spare: int) -> Floats:
+    """In (0, 1] [n]: below 1 for runs whose own error is beyond OUTLIER standard deviations."""
+    # The median stands still while outliers move a mean.
+    sd = 1.4826 * float(np.median(np.abs(white(residual[:, None])))) * np.sqrt(len(residual) / spare)
+    limit = OUTLIER * sd * np.sqrt((1.0 - share) * errors.variance)
+    return np.asarray(np.minimum(1.0, limit / np.maximum(np.abs(white.own(residual)), 1e-300)))
 
 
 def _draws(

@@ -259,11 +259,8 @@ def fit_answer(fitted: Fitted) -> Answer:
             low, high = fitted.fit.intervals.get(name, (math.nan, math.nan))
             values[name] = known_range(low, value, high)
         notes.append(f"status {fitted.fit.status.value}, {fitted.fit.points} points")
-        if "misfit_share" in fitted.fit.settings:
-            share = fitted.fit.settings["misfit_share"]
-            notes.append(
-                f"errors correlated: {share:.0%} of their variance is misfit, which neighbours share"
-            )
+        if fitted.fit.errors is not None:
+            notes.append(f"errors {fitted.fit.errors}")
         notes.extend(fitted.fit.warnings)
         notes.extend(filter(None, [fitted.selection]))
         if fitted.complete:

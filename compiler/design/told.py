@@ -126,7 +126,10 @@ def _notes(made: Design) -> list[str]:
     alone = [
         f"`{each.declared.name}`"
         for each in s.laws
-        if each.law.pointwise and each.declared.base is None and each.declared.errors == "independent"
+        if each.law.pointwise
+        and each.declared.base is None
+        and each.declared.quality is None
+        and each.declared.errors == "independent"
     ]
     if alone:
         notes.append(

@@ -110,6 +110,16 @@ class LawFit:
         return tuple(note.message for note in self.notes)
 
     @property
+    def errors(self) -> str | None:
+        """Of a fit with correlated errors, in words; None: its errors are independent."""
+        share = self.settings.get("misfit_share")
+        return (
+            None
+            if share is None
+            else f"correlated: {share:.0%} of their variance is misfit, which neighbours share"
+        )
+
+    @property
     def parameters(self) -> dict[str, float]:
         """In the papers' FID = 0 form, full precision; nan for what the design can't identify."""
         values = {name: float(v) for name, v in self.law.to_paper(self.theta).items()}

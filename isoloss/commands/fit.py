@@ -162,7 +162,7 @@ def _fit(
         raise UserError(errors)
     options = FitOptions(
         errors=arguments.errors,
-        delta=1e-3 if arguments.delta is None else arguments.delta,
+        delta=FitOptions().delta if arguments.delta is None else arguments.delta,
         resamples=arguments.resamples,
         points=rule,
         floor=floor,

@@ -64,11 +64,8 @@ def _quality(fit: LawFit) -> list[str]:
     lines = [f"  status      {fit.status.value}{share}"]
     if math.isfinite(fit.objective):
         lines.append(f"  objective   {fit.objective:.10g} (sum of Huber losses of log residuals)")
-    if "misfit_share" in fit.settings:
-        share = fit.settings["misfit_share"]
-        lines.append(
-            f"  errors      correlated: {share:.0%} of their variance is misfit, which neighbours share"
-        )
+    if fit.errors is not None:
+        lines.append(f"  errors      {fit.errors}")
     if math.isfinite(fit.residual_sigma):
         r2 = "" if fit.r2 is None else f"; R2 {fit.r2:.4f}"
         lines.append(f"  residuals   {100 * fit.residual_sigma:.2g}% of the loss (standard deviation){r2}")

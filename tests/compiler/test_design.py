@@ -220,7 +220,7 @@ def test_laws_that_cant_be_told_apart_are_named(monkeypatch: pytest.MonkeyPatch)
     asked = replace(some.forecasts[0], within=0.005)
     some = replace(some, forecasts=(asked,))
     world = benchmark.draw(0, 0)
-    rows = benchmark.prefix(benchmark.cheapest(), 0.02)
+    rows = benchmark.prefix(benchmark.cheapest(benchmark.grid()), 0.02)
     runs = [Run(cell, str(i), (), benchmark.METRIC) for i, cell in enumerate(cells)]
     known = Knowledge([benchmark._observe(world, cells[i], i) for i in rows])
     available = 0.05 * sum(c.flops for c in candidates)

@@ -163,18 +163,19 @@ def test_the_pilots_design_of_the_paper_fits_its_slice(paper: dict[float, Situat
 
 
 def test_it_answers_better_than_cheapest_first() -> None:
-    """Law 2, twelve fixed draws, 2 % of the grid: RMSE designed against cheapest-first, geometric mean of the two
-    answers, which is what a design makes small."""
+    """Law 2, fixed draws, 2 % of the grid: RMSE of each answer, designed against the grid's cheapest cells. 58 draws of
+    the benchmark give 0.44 and 0.56, these 0.29 and 0.61; a few alone are luck."""
     errors = []
-    for seed in range(12):
+    for seed in range(32):
         world = benchmark.draw(0, seed)
         mine = answers.answer(world, benchmark.designed(world, 0.02), seed, resamples=2)
-        theirs = answers.answer(world, benchmark.prefix(benchmark.cheapest(), 0.02), seed, resamples=2)
+        cheap = benchmark.prefix(benchmark.cheapest(benchmark.grid()), 0.02)
+        theirs = answers.answer(world, cheap, seed, resamples=2)
         assert mine is not None
         assert theirs is not None
         errors.append([[mine[0], mine[3]], [theirs[0], theirs[3]]])
     designed, cheapest = np.sqrt(np.mean(np.square(errors), axis=0))
-    assert np.exp(np.mean(np.log(designed / cheapest))) < 0.8
+    assert (designed < 0.7 * cheapest).all()
 
 
 def test_no_choice_comes_below_the_oracles_bound() -> None:
