@@ -146,9 +146,17 @@ class _Expansion:
         if not cells and not self.problems:
             why = "every combination is left out by its `where`"
             self._problem("G101", f"grid `{self.grid.name}` has no cells", why)
-        # Different values on every axis make different cells.
+        # Different values on every axis make different cells, but for images that round to the same steps.
         twice = any(len({tuple(map(_same, row)) for row in values}) < len(values) for values in axes)
-        return self._without_copies(cells) if twice else cells
+        return self._without_copies(cells) if twice or self._rounded_together() else cells
+
+    def _rounded_together(self) -> bool:
+        """Whether two numbers of images are the same whole batches."""
+        images = set(self.known.values("images"))
+        steps = (
+            {self._schedule(n, batch) for n in images} for batch in set(self.known.values("batch")) - {None}
+        )
+        return any(len(found) < len(images) for found in steps)
 
     def _axis(self, axis: Axis) -> list[tuple[Value, ...]]:
         """The values of an axis: images as whole numbers, models only where a network is of them."""
@@ -275,12 +283,13 @@ class _Expansion:
     def _without_copies(self, cells: Sequence[Cell]) -> list[Cell]:
         unique: dict[tuple[object, ...], Cell] = {}
         for c in cells:
-            key = _same(c.model), c.generator, c.recipe, c.images, c.seed, c.batch, c.lr
+            key = _same(c.model), c.generator, c.recipe, c.train_steps, c.seed, c.batch, c.lr
             unique.setdefault(key, c)
         if len(unique) < len(cells):
             extra = _count(len(cells) - len(unique))
             headline = f"grid `{self.grid.name}` lists {extra} twice"
-            self._problem("G102", headline, "each runs once", severity="warning")
+            why = "each runs once; images are counted in whole batches"
+            self._problem("G102", headline, why, severity="warning")
         return list(unique.values())
 
     # What went wrong, one message each.

@@ -183,7 +183,12 @@ class _Compilation:
             if bill is None or self._own_price(each):
                 bill = bills[each.setup] = sum(map(bill_flops, self._costs(each))), self._shared(each, shared)
             entries.append(make(index, *bill, each.train.id in pinned))
-        self.pinned_flops = total_flops([c for c in entries if c.pinned])
+        # A training that several grids list is one: chosen and paid once.
+        first: dict[str, int] = {}
+        for index, each in enumerate(candidates):
+            first.setdefault(each.train.id, index)
+        once = entries if len(first) == len(entries) else [entries[index] for index in first.values()]
+        self.pinned_flops = total_flops([c for c in once if c.pinned])
         budget = self.study.budget
         limits = ComputeBudget(budget.compute_flops, reserve, budget.choose)
         if budget.choose == "design" and self.study.fits:
@@ -192,10 +197,31 @@ class _Compilation:
 
             runs = list(map(_as_run, candidates))
             tested = min((r.tested for r in runs if r.tested is not None), default=None)
+            # All of them: each grid's fits count it as theirs.
             made = design(self.study, cells, entries, runs, self.knowledge, limits, tested)
             if made is not None:
-                return made
-        return choose(entries, limits)
+                return self._for_all(made, candidates)
+        return self._for_all(choose(once, limits), candidates)
+
+    def _for_all(self, choice: Choice, candidates: Sequence[RunJobs]) -> Choice:
+        """The same choice for every candidate of a training: chosen where one of them is."""
+        if (
+            len(choice.chosen) + len(choice.dropped)
+            == len(candidates)
+            == len({c.train.id for c in candidates})
+        ):
+            return choice
+        chosen = {candidates[i].train.id: i for i in choice.chosen}
+        known = {candidates[i].train.id: i for i in choice.dropped} | chosen
+        of = [known[each.train.id] for each in candidates]
+        kept = [each.train.id in chosen for each in candidates]
+        return replace(
+            choice,
+            chosen=tuple(i for i, mine in enumerate(kept) if mine),
+            dropped=tuple(i for i, mine in enumerate(kept) if not mine),
+            reasons={i: choice.reasons[k] for i, k in enumerate(of)},
+            gains={i: choice.gains[k] for i, k in enumerate(of) if not kept[i] and k in choice.gains},
+        )
 
     def _costs(self, each: RunJobs) -> tuple[Cost, ...]:
         """Of the training and of every test: the same for every seed, a test's whatever images were drawn; but what

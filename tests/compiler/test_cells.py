@@ -74,6 +74,14 @@ def test_duplicates_run_once(tmp_path: Path) -> None:
     assert len(cells) == len({(c.model, c.generator, c.images, c.seed) for c in cells}) == 24
 
 
+def test_images_of_the_same_whole_batches_run_once(tmp_path: Path) -> None:
+    """329 and 330 images in batches of 64 are five of them."""
+    grid = BASE["grid"].replace("[4k, 8k, 16k]", "[200, 329, 330]")
+    cells, problems = expand(study(tmp_path, grid=grid))
+    assert [p.code for p in problems] == ["G102"]
+    assert {c.images for c in cells} == {200, 329}
+
+
 def test_cells_wait_for_an_unmeasured_fid(tmp_path: Path) -> None:
     grid = BASE["grid"].replace("seed in [0, 1]", "where fid < 1")
     waiting, problems = expand(study(tmp_path, grid=grid))

@@ -203,6 +203,22 @@ def test_needs_precede_users_and_nothing_is_twice(some: Study) -> None:
     assert not seen & {d.id for d in plan.dropped}
 
 
+@pytest.mark.parametrize("choose", ["cheapest", "design", "all"])
+def test_a_training_of_two_grids_is_chosen_and_paid_once(choose: str) -> None:
+    base = example("quickstart")
+    both = replace(base.grids[0], name="again")
+    alone = planned(base)
+    assert alone is not None
+    used = alone.budget["used_flops"] + alone.budget["reserved_flops"]
+    budget = replace(base.budget, compute_flops=used * 1.001, choose=choose)
+    plan = planned(replace(base, grids=(base.grids[0], both), budget=budget))
+    assert plan is not None
+    assert not {job.id for job in plan.jobs} & {each.id for each in plan.dropped}
+    if choose != "design":
+        assert not plan.dropped
+        assert len(plan.jobs) == len(alone.jobs)
+
+
 @LIGHT
 @given(studies())
 def test_cost_stays_within_the_budget(some: Study) -> None:
