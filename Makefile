@@ -37,8 +37,8 @@ bench: $(READY)          ## every benchmark, with its peers, figures to stdout: 
 	for b in $$(grep -l __main__ benchmarks/*.py); do echo "== $$b"; $(BIN)/python $$b || exit 1; done
 
 docs: $(READY)           ## regenerate the generated pages, the parser's tables and the pictures
-	$(BIN)/python -m isoloss.dsl.docs
-	$(BIN)/python -m isoloss.pictures
+	$(BIN)/python -m isoloss.dsl.editor.reference_pages
+	$(BIN)/python -m isoloss.drawings.pictures
 
 $(READY): pyproject.toml
 	@echo "setting up $(VENV): a minute or two the first time"

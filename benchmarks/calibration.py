@@ -12,8 +12,8 @@ import os
 import sys
 from statistics import median
 
-from isoloss.runtime.result import Result
-from isoloss.runtime.store import Store
+from isoloss.runtime.store.result import Result
+from isoloss.runtime.store.store import Store
 
 
 def said(name: str, results: list[Result]) -> str:

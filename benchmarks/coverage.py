@@ -24,13 +24,13 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent))
 from universes import FIDS, IMAGES, NOISE, PARAMS, UNIVERSES, Truth, sample
 
-from isoloss.compiler.fit import fit_law
 from isoloss.compiler.laws.arrays import FLOPS_PER_IMAGE_AND_PARAMETER as RULE
-from isoloss.compiler.laws.fitted import LawFit
-from isoloss.compiler.laws.options import FitOptions
-from isoloss.compiler.laws.spread import Misfit
+from isoloss.compiler.laws.fitting.fit import fit_law
+from isoloss.compiler.laws.fitting.fitted import LawFit
+from isoloss.compiler.laws.fitting.interval_terms import Misfit
+from isoloss.compiler.laws.fitting.options import FitOptions
+from isoloss.compiler.laws.portfolio import Portfolio
 from isoloss.compiler.plan import Range
-from isoloss.compiler.portfolio import Portfolio
 
 LAWS = ("approach2", "approach3")
 #: What is asked: (name, N, D) relative to the largest run.

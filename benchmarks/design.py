@@ -31,10 +31,10 @@ from design_draws import CHOICES, FIRST, GRID, PUBLISHED, RESAMPLES, SHARES, TRU
 from paper_grid import METRIC, MISFIT, REPLICATES, RESIDUAL, SMALLER, paper, with_seeds
 from universes import UNIVERSES
 
+from isoloss.compiler.design.explain_choice import choice_of
 from isoloss.compiler.design.planner import plan, situation
-from isoloss.compiler.design.told import choice_of
 from isoloss.compiler.laws.arrays import Floats
-from isoloss.compiler.runs import Knowledge, Run
+from isoloss.compiler.observed.runs import Knowledge, Run
 
 #: RMSE over the whole grid's at a tenth of its FLOPs: what is wanted.
 GOAL = 1.15

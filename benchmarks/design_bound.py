@@ -43,11 +43,11 @@ from paper_grid import (
 from universes import UNIVERSES
 
 from isoloss.compiler.design.target import Target, gradients, optimum
-from isoloss.compiler.fit import fit_law
 from isoloss.compiler.laws.arrays import Floats
-from isoloss.compiler.laws.options import FitOptions
+from isoloss.compiler.laws.fitting.fit import fit_law
+from isoloss.compiler.laws.fitting.options import FitOptions
+from isoloss.compiler.laws.forms.solve import constant_rule
 from isoloss.compiler.laws.points import Points
-from isoloss.compiler.laws.solve import constant_rule
 
 #: Weights of the loss that are tried; 1 and 0 bound one question alone.
 WEIGHTS = (0.0, 0.5, 0.65, 0.75, 0.85, 1.0)

@@ -38,10 +38,10 @@ from paper_grid import (
     shuffled,
 )
 
-from isoloss.compiler.fit import fit_law
-from isoloss.compiler.laws.options import FitOptions
+from isoloss.compiler.laws.fitting.fit import fit_law
+from isoloss.compiler.laws.fitting.options import FitOptions
 from isoloss.compiler.laws.points import Points
-from isoloss.compiler.portfolio import Portfolio
+from isoloss.compiler.laws.portfolio import Portfolio
 
 SHARES = (0.1, 0.05, 0.02)
 #: From all candidates, then from the grid's cells alone.

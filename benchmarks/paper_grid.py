@@ -15,14 +15,14 @@ from pathlib import Path
 import numpy as np
 from universes import UNIVERSES, Truth
 
-from isoloss.compiler.cells import Cell, expand
+from isoloss.compiler.cells.expand import Cell, expand
 from isoloss.compiler.design.choice import Candidate
 from isoloss.compiler.design.planner import next_slice, situation
 from isoloss.compiler.laws.arrays import Floats, Ints
+from isoloss.compiler.observed.runs import Knowledge, Run
 from isoloss.compiler.plan import Observation
-from isoloss.compiler.runs import Knowledge, Run
 from isoloss.dsl.load import load_study
-from isoloss.dsl.study import Axis, RunSet, Study
+from isoloss.dsl.study.study import Axis, RunSet, Study
 
 ROOT = Path(__file__).resolve().parents[1]
 FORECAST, ALLOCATE, FID = 1e25, 1e21, 1.65

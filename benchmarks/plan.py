@@ -31,13 +31,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from isoloss.compiler.cells import expand
+from isoloss.compiler.cells.expand import expand
 from isoloss.compiler.compile import compile_study
-from isoloss.compiler.devices import BUILT_IN
-from isoloss.compiler.plan_json import plan_to_json
-from isoloss.compiler.totals import bill_flops
+from isoloss.compiler.cost.devices import BUILT_IN
+from isoloss.compiler.plans.plan_json import plan_to_json
+from isoloss.compiler.plans.totals import bill_flops
 from isoloss.dsl.load import load_study
-from isoloss.dsl.study import Axis, Call, Study
+from isoloss.dsl.study.study import Axis, Call, Study
 
 ROOT = Path(__file__).resolve().parents[1]
 GENERATORS = 5

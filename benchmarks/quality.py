@@ -34,7 +34,7 @@ from isoloss.runtime.quality.features import Floats, build
 from isoloss.runtime.quality.frechet import frechet_distance, moments
 from isoloss.runtime.quality.inception import Inception, InceptionFeatures
 from isoloss.runtime.quality.inception_weights import HEAD
-from isoloss.runtime.quality.kernel import kernel_distance
+from isoloss.runtime.quality.kernel_distance import kernel_distance
 from isoloss.runtime.quality.neighbours import precision_recall
 
 DIGITS = {"kind": "digits"}

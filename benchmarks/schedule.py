@@ -11,8 +11,8 @@ import time
 from dataclasses import replace
 
 from isoloss.compiler.compile import compile_study
-from isoloss.compiler.devices import BUILT_IN
-from isoloss.compiler.schedule import schedule
+from isoloss.compiler.cost.devices import BUILT_IN
+from isoloss.compiler.cost.schedule import schedule
 from isoloss.dsl.load import load_study
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import shapely
 
 from isoloss.runtime.data.imageset import ImageSet
-from isoloss.runtime.data.squiggles import Squiggles
+from isoloss.runtime.generators.squiggles import Squiggles
 
 IMAGES, PLAIN_IMAGES, ROUNDS, PIXELS = 4096, 128, 5, 60
 

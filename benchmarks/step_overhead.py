@@ -20,8 +20,8 @@ import torch
 from train_step import spec_of, trainer
 
 from isoloss.compiler.plan import exact
-from isoloss.runtime.journal import Journal, MetricBuffer
 from isoloss.runtime.noise import noise_at
+from isoloss.runtime.store.journal import Journal, MetricBuffer
 from isoloss.runtime.training.optimizers import make_optimizer
 from isoloss.runtime.training.trainer import Trainer
 

@@ -25,9 +25,9 @@ import psutil
 sys.path.insert(0, str(Path(__file__).parents[1]))  # as a script, only benchmarks/ is on the path
 
 from isoloss.compiler.plan import Cost, Facts, Job, Observation, Origin, Range, TrainSpec, job_id
-from isoloss.runtime.journal import MetricBuffer
-from isoloss.runtime.result import Run
-from isoloss.runtime.store import Store
+from isoloss.runtime.store.journal import MetricBuffer
+from isoloss.runtime.store.result import Run
+from isoloss.runtime.store.store import Store
 from isoloss.runtime.tracking.names import metric_name
 from tests.tracking.servers import MlflowServer
 

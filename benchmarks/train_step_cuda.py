@@ -21,9 +21,9 @@ import torch
 from peers.trades import Published
 from train_step import EPSILON, LR, spec_of, trainer
 
-from isoloss.compiler.architectures import count
+from isoloss.compiler.cost.architectures import count
 from isoloss.runtime import attacks
-from isoloss.runtime.training.inner import InnerAttack
+from isoloss.runtime.training.inner_attack import InnerAttack
 from isoloss.runtime.training.precision import switched
 from isoloss.runtime.training.trainer import Trainer
 

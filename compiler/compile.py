@@ -12,16 +12,18 @@ from dataclasses import replace
 from itertools import chain
 
 from isoloss import __version__
-from isoloss.compiler import budgets
-from isoloss.compiler.allocations import Allocations, JobRequest, Made
-from isoloss.compiler.answering import Answering
-from isoloss.compiler.cells import Cell, expand
-from isoloss.compiler.dag import order
-from isoloss.compiler.design import Candidate, Choice, ComputeBudget, choose
+from isoloss.compiler.cells.expand import Cell, expand
+from isoloss.compiler.cost.devices import Timing, refine
+from isoloss.compiler.cost.price import Pricer, Terms, launches, rate_key
+from isoloss.compiler.design import Candidate, Choice, ComputeBudget, budgets, choose
 from isoloss.compiler.design.choice import total_flops
-from isoloss.compiler.devices import Timing, refine
-from isoloss.compiler.fits import Fitted, check_questions, fit_all, fit_answer, select, settle
-from isoloss.compiler.jobs import Kit, RunJobs, Setup, Source, Workshop
+from isoloss.compiler.design.reservation import kept, opened
+from isoloss.compiler.facts.feature_spaces import spaces_of
+from isoloss.compiler.facts.sources import mixed
+from isoloss.compiler.jobs.factory import Kit, RunJobs, Setup, Source, Workshop
+from isoloss.compiler.observed.autoattack_survivors import Survivors
+from isoloss.compiler.observed.runs import Knowledge, Run, measured_fids
+from isoloss.compiler.observed.study_fits import Fitted, check_questions, fit_all, fit_answer, select, settle
 from isoloss.compiler.plan import (
     FORMAT,
     KINDS,
@@ -42,20 +44,17 @@ from isoloss.compiler.plan import (
     kind_of,
     results_digest,
 )
-from isoloss.compiler.price import Pricer, Terms, launches, rate_key
-from isoloss.compiler.questions import Forecasts
-from isoloss.compiler.reserve import kept, opened
-from isoloss.compiler.runs import Knowledge, Run, measured_fids
-from isoloss.compiler.sources import mixed
-from isoloss.compiler.spaces import spaces_of
-from isoloss.compiler.survivors import Survivors
-from isoloss.compiler.totals import account, bill_flops, totals
-from isoloss.compiler.words import flop_text
-from isoloss.dsl.diagnostics import Diagnostic
+from isoloss.compiler.plans.dag import order
+from isoloss.compiler.plans.totals import account, bill_flops, totals
+from isoloss.compiler.questions.allocations import Allocations, JobRequest, Made
+from isoloss.compiler.questions.answering import Answering
+from isoloss.compiler.questions.forecasts import Forecasts
+from isoloss.dsl.diagnostics.diagnostic import Diagnostic
 from isoloss.dsl.frozen import maker
-from isoloss.dsl.study import Origin as Declared
-from isoloss.dsl.study import Study
-from isoloss.dsl.study_json import study_digest, study_to_json
+from isoloss.dsl.study.study import Origin as Declared
+from isoloss.dsl.study.study import Study
+from isoloss.dsl.study.study_json import study_digest, study_to_json
+from isoloss.dsl.vocabulary.quantity_text import flop_text
 
 
 def compile_study(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path, PurePosixPath
 
-from isoloss.dsl import ast
-from isoloss.dsl.diagnostics import Span
-from isoloss.dsl.parse import MAX_BYTES, parse_study
-from isoloss.dsl.report import Report
+from isoloss.dsl.diagnostics.collector import Report
+from isoloss.dsl.diagnostics.diagnostic import Span
+from isoloss.dsl.syntax import ast
+from isoloss.dsl.syntax.parse import MAX_BYTES, parse_study
 
 #: Imports of imports, and files in all, before we stop believing in them.
 MAX_FILES = 50

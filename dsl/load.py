@@ -8,16 +8,16 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from isoloss.dsl import ast
-from isoloss.dsl.check import check_study
-from isoloss.dsl.diagnostics import Diagnostic, Span
+from isoloss.dsl.check.check import check_study
+from isoloss.dsl.check.layers import Layer, Merged, merge
+from isoloss.dsl.diagnostics.collector import Report
+from isoloss.dsl.diagnostics.diagnostic import Diagnostic, Span
 from isoloss.dsl.files import Loader
 from isoloss.dsl.frozen import replace
-from isoloss.dsl.layers import Layer, Merged, merge
 from isoloss.dsl.names import did_you_mean
-from isoloss.dsl.parse import parse_value
-from isoloss.dsl.report import Report
-from isoloss.dsl.study import Study
+from isoloss.dsl.study.study import Study
+from isoloss.dsl.syntax import ast
+from isoloss.dsl.syntax.parse import parse_value
 
 #: The pseudo-file that overrides of the command line stand in, one line each.
 SET = "--set"

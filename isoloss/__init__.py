@@ -7,7 +7,7 @@ The public Python API, loaded on first use so that `import isoloss` costs nothin
     fit = isoloss.fit_law("chinchilla", points)
     store = isoloss.Store("isoloss-store")
 
-A `Study` built from the dataclasses of `isoloss.dsl.study` is the same `Study` as one read from text."""
+A `Study` built from the dataclasses of `isoloss.dsl.study.study` is the same `Study` as one read from text."""
 
 from __future__ import annotations
 
@@ -16,39 +16,39 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from isoloss.compiler.compile import compile_study
-    from isoloss.compiler.devices import BUILT_IN
-    from isoloss.compiler.fit import fit_law
-    from isoloss.compiler.laws.fitted import LawFit
+    from isoloss.compiler.cost.devices import BUILT_IN
+    from isoloss.compiler.laws.fitting.fit import fit_law
+    from isoloss.compiler.laws.fitting.fitted import LawFit
     from isoloss.compiler.laws.points import Points
+    from isoloss.compiler.laws.portfolio import Portfolio
     from isoloss.compiler.plan import Observation, Plan
-    from isoloss.compiler.plan_json import plan_from_json, plan_to_json
-    from isoloss.compiler.portfolio import Portfolio
+    from isoloss.compiler.plans.plan_json import plan_from_json, plan_to_json
     from isoloss.dsl.load import load_study
-    from isoloss.dsl.study import Study
-    from isoloss.dsl.study_json import study_from_json, study_to_json
+    from isoloss.dsl.study.study import Study
+    from isoloss.dsl.study.study_json import study_from_json, study_to_json
     from isoloss.loop import run_study
     from isoloss.report import write_report
-    from isoloss.runtime.store import Store
+    from isoloss.runtime.store.store import Store
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "BUILT_IN": "compiler.devices",
-    "LawFit": "compiler.laws.fitted",
+    "BUILT_IN": "compiler.cost.devices",
+    "LawFit": "compiler.laws.fitting.fitted",
     "Observation": "compiler.plan",
     "Plan": "compiler.plan",
     "Points": "compiler.laws.points",
-    "Portfolio": "compiler.portfolio",
-    "Store": "runtime.store",
-    "Study": "dsl.study",
+    "Portfolio": "compiler.laws.portfolio",
+    "Store": "runtime.store.store",
+    "Study": "dsl.study.study",
     "compile_study": "compiler.compile",
-    "fit_law": "compiler.fit",
+    "fit_law": "compiler.laws.fitting.fit",
     "load_study": "dsl.load",
-    "plan_from_json": "compiler.plan_json",
-    "plan_to_json": "compiler.plan_json",
+    "plan_from_json": "compiler.plans.plan_json",
+    "plan_to_json": "compiler.plans.plan_json",
     "run_study": "loop",
-    "study_from_json": "dsl.study_json",
-    "study_to_json": "dsl.study_json",
+    "study_from_json": "dsl.study.study_json",
+    "study_to_json": "dsl.study.study_json",
     "write_report": "report",
 }
 

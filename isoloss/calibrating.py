@@ -1,7 +1,7 @@
 """Measure a machine's speed, keep the profile in a store, and find it again for plans of that store.
 
 Jobs of two small built-in studies are compiled like any, run by the local executor, and their seconds fitted
-(compiler/calibration.py). `profile.json` in the store says on which machine: another one is refused."""
+(compiler/cost/calibration.py). `profile.json` in the store says on which machine: another one is refused."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from isoloss.compiler.plan import DeviceProfile, Job, Range
 from isoloss.errors import fault
 
 if TYPE_CHECKING:
-    from isoloss.compiler.calibration import Timed
-    from isoloss.runtime.calibration import Machine
+    from isoloss.compiler.cost.calibration import Timed
     from isoloss.runtime.executors.base import Watcher
+    from isoloss.runtime.executors.calibration import Machine
 
 FORMAT = "isoloss.profile/1"
 FILE = "profile.json"
@@ -109,7 +109,7 @@ def studies_of(kind: str, count: int) -> list[tuple[Job, ...]]:
 def _compiled(text: str) -> tuple[Job, ...]:
     import tempfile
 
-    from isoloss.planning import compile_loaded, load
+    from isoloss.plans.planning import compile_loaded, load
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "calibrate.study"
@@ -122,9 +122,9 @@ def calibrate(
     kind: str, watch: Watcher, expect: Callable[[Sequence[Job], int], None] = lambda jobs, done: None
 ) -> Calibration:
     """Run the calibration on this machine. Raises JobError where it can't run."""
-    from isoloss.compiler.calibration import accuracy, measured_profile
-    from isoloss.compiler.devices import BUILT_IN
-    from isoloss.runtime.calibration import device_count, measure, this_machine
+    from isoloss.compiler.cost.calibration import accuracy, measured_profile
+    from isoloss.compiler.cost.devices import BUILT_IN
+    from isoloss.runtime.executors.calibration import device_count, measure, this_machine
 
     count = device_count(kind)
     digits, cifar = studies_of(kind, count)
@@ -155,7 +155,7 @@ def with_unmeasured(profile: DeviceProfile) -> DeviceProfile:
     that no job was trained in go by fp32, as many times as fast as is assumed of the device."""
     from dataclasses import replace
 
-    from isoloss.compiler.devices import BUILT_IN
+    from isoloss.compiler.cost.devices import BUILT_IN
     from isoloss.compiler.rounding import rounded
 
     rates, launches = dict(profile.flops_per_second), dict(profile.launch_seconds)
@@ -183,8 +183,8 @@ def with_unmeasured(profile: DeviceProfile) -> DeviceProfile:
 def timed_job(job: Job, seconds: float) -> Timed:
     """A finished job as the fit sees it. Families and number formats are told apart: they run on
     other kernels."""
-    from isoloss.compiler.calibration import Timed
-    from isoloss.compiler.price import launches, work_keys
+    from isoloss.compiler.cost.calibration import Timed
+    from isoloss.compiler.cost.price import launches, work_keys
 
     flops = (job.cost.flops or 0.0) + job.cost.evaluation_flops
     return Timed(work_keys(job.spec)[0], job.name, launches(job.spec), flops, seconds)
@@ -199,7 +199,7 @@ def stored_profile(store: str | Path | None, kind: str) -> DeviceProfile | None:
     found, machine = read_profile(path)
     if found.device != kind:
         return None
-    from isoloss.runtime.calibration import this_machine
+    from isoloss.runtime.executors.calibration import this_machine
 
     here = this_machine()
     for what, theirs, ours in (("host", machine.host, here.host), ("processor", machine.cpu, here.cpu)):
@@ -218,7 +218,7 @@ def read_profile(path: Path) -> tuple[DeviceProfile, Machine]:
     import orjson
     from pydantic import TypeAdapter
 
-    from isoloss.runtime.calibration import Machine
+    from isoloss.runtime.executors.calibration import Machine
 
     try:
         data = orjson.loads(path.read_bytes())

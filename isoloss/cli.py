@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from isoloss import __version__
-from isoloss.dsl.diagnostics import Diagnostic, as_data, render
+from isoloss.dsl.diagnostics.diagnostic import Diagnostic, as_data, render
 from isoloss.errors import INTERRUPTED, WRONG_INPUT, UserError
 
 #: command -> what it does; `isoloss/commands/<command>.py` does it.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from isoloss.dsl.diagnostics import Diagnostic
+from isoloss.dsl.diagnostics.diagnostic import Diagnostic
 
 # Exit codes.
 FINE, WRONG_INPUT, WRONG_USAGE, JOB_FAILED, INTERRUPTED = 0, 1, 2, 3, 130

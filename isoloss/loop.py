@@ -9,20 +9,21 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 
-from isoloss import ledger, planning
+from isoloss import forecast_ledger as ledger
 from isoloss.compiler.plan import DeviceProfile, Job, Observation, Plan
-from isoloss.compiler.plan_json import plan_to_json
-from isoloss.dsl.diagnostics import Diagnostic
-from isoloss.dsl.report import with_source
-from isoloss.dsl.study import Study
+from isoloss.compiler.plans.plan_json import plan_to_json
+from isoloss.dsl.diagnostics.collector import with_source
+from isoloss.dsl.diagnostics.diagnostic import Diagnostic
+from isoloss.dsl.study.study import Study
 from isoloss.errors import FINE, INTERRUPTED, JOB_FAILED, UserError, fault
-from isoloss.progress import Progress
+from isoloss.plans import planning
+from isoloss.plans.study_is_current import study_in
 from isoloss.runtime.errors import JobError
 from isoloss.runtime.executors.base import Executor, Outcome, in_order
-from isoloss.runtime.recovery import recover, study_states
-from isoloss.runtime.store import Store
-from isoloss.runtime.worker import Failure
-from isoloss.stale import study_in
+from isoloss.runtime.store.recovery import recover, study_states
+from isoloss.runtime.store.store import Store
+from isoloss.runtime.worker.worker import Failure
+from isoloss.screens.progress import Progress
 
 Compiler = Callable[[Study, Sequence[Observation], DeviceProfile], tuple[Plan | None, list[Diagnostic]]]
 

@@ -25,8 +25,8 @@ from isoloss.errors import WRONG_USAGE, fault
 from isoloss.runtime.errors import JobError
 
 if TYPE_CHECKING:
-    from isoloss.lawfile import NamedLaw
-    from isoloss.runtime.result import Result
+    from isoloss.inputs.law_file import NamedLaw
+    from isoloss.runtime.store.result import Result
 
 #: FID of a generator that a study doesn't state, by sampling steps: ASSUMED, a power law through the paper's
 #: EDM rows (5 steps 35.54, 10 steps 2.48; Bartoldson et al. 2024, Table 1), floored at its best, 1.65.

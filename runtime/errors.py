@@ -1,7 +1,7 @@
 """What goes wrong while running, as a value a person can act on.
 
 Raised anywhere below the worker; the worker stores it with the job's origin line; the front door prints it
-with its code (rows of `dsl/codes/runtime.py`)."""
+with its code (rows of `dsl/diagnostics/codes/runtime.py`)."""
 
 from __future__ import annotations
 

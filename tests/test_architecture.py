@@ -46,7 +46,7 @@ def test_kinds_are_written_down_once() -> None:
 
 
 def test_every_folder_of_a_store_is_named() -> None:
-    from isoloss.runtime.store import _FOLDERS
+    from isoloss.runtime.store.store import _FOLDERS
 
     for folder in _FOLDERS:
         assert f"      {folder}/" in TEXT

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from isoloss import pictures
+from isoloss.drawings import pictures
 
 ROOT = Path(__file__).resolve().parents[1]
 

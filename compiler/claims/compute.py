@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import ceil
 
-from isoloss.compiler.architectures import Architecture, count
 from isoloss.compiler.claims.claim import Claim, percent, printed, stated
+from isoloss.compiler.cost.architectures import Architecture, count
 
 PART = "Compute and counts"
 

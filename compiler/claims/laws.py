@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator
 
 from isoloss.compiler.claims.claim import Claim, Verdict, printed, stated
-from isoloss.compiler.laws.fitted import LawFit
+from isoloss.compiler.laws.fitting.fitted import LawFit
 from isoloss.compiler.laws.published import published
 from isoloss.compiler.plan import Range
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
-from isoloss.compiler.accuracy import BARTOLDSON2024
 from isoloss.compiler.claims.claim import Claim, count, percent, stated
 from isoloss.compiler.claims.compute import network
 from isoloss.compiler.claims.laws import DG, PFGMPP, law, mid
+from isoloss.compiler.laws.accuracy import BARTOLDSON2024
 
 PART = "Optima and limits"
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from isoloss.compiler.claims.claim import Claim, stated
 from isoloss.compiler.claims.laws import law
 from isoloss.compiler.claims.rounding import PRINTED2, PRINTED3
-from isoloss.compiler.laws.approach2 import to_base
-from isoloss.compiler.lint import lint_rounded, lint_stuck
-from isoloss.dsl.diagnostics import Diagnostic
+from isoloss.compiler.laws.forms.approach2 import to_base
+from isoloss.compiler.laws.lint import lint_rounded, lint_stuck
+from isoloss.dsl.diagnostics.diagnostic import Diagnostic
 
 PART = "Lint of the published fits"
 

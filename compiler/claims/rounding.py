@@ -11,8 +11,8 @@ import numpy as np
 
 from isoloss.compiler.claims.claim import Claim, count, printed, stated
 from isoloss.compiler.claims.laws import DG, PFGMPP, law, mid
-from isoloss.compiler.laws import solve
 from isoloss.compiler.laws.arrays import Floats
+from isoloss.compiler.laws.forms import solve
 from isoloss.compiler.laws.registry import LAWS
 
 PART = "Rounding"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from isoloss.compiler.design.pool import Pool
+from isoloss.compiler.design.candidates import Pool
 from isoloss.compiler.laws.arrays import Bools, Floats, Ints
 
 #: Gains are divided by cost to these powers; the best final variance wins. 0 buys what tells most whatever it

@@ -12,18 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from isoloss.compiler.cells import Cell
-from isoloss.compiler.design.ask import Asked, asked, seen
+from isoloss.compiler.cells.expand import Cell
 from isoloss.compiler.design.balance import buy_evenly
-from isoloss.compiler.design.belief import Belief, believe
 from isoloss.compiler.design.bound import COLUMNS, least_sd
+from isoloss.compiler.design.candidates import Pool, Smooth, cost_rule, spread_out
 from isoloss.compiler.design.choice import Candidate, Choice, ComputeBudget, everything, total_flops
 from isoloss.compiler.design.greedy import POWERS, Belt, Bought, Purse
-from isoloss.compiler.design.pool import Pool, Smooth, cost_rule, spread_out
+from isoloss.compiler.design.posterior import Belief, believe
+from isoloss.compiler.design.questions import Asked, asked, seen
 from isoloss.compiler.design.state import LARGE, State, state
 from isoloss.compiler.laws.arrays import Bools, Floats, FlopsPerImage
-from isoloss.compiler.runs import Knowledge, Run
-from isoloss.dsl.study import Study
+from isoloss.compiler.observed.runs import Knowledge, Run
+from isoloss.dsl.study.study import Study
 
 #: Shares of the budget at which what was learnt is looked at: a pilot, one more look, the rest (assumed). A share
 #: counts as spent at four fifths of it: what is left buys no run that matters.
@@ -91,7 +91,7 @@ def design(
     if budget.compute_flops is None or not cells:
         return everything(candidates, "no compute budget: every cell runs")
     available = budget.compute_flops - budget.reserved_flops
-    from isoloss.compiler.design.told import choice_of, told
+    from isoloss.compiler.design.explain_choice import choice_of, told
 
     if total_flops(candidates) <= available:
         all_of_them = everything(candidates, "the budget holds every cell")

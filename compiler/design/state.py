@@ -9,12 +9,12 @@ from typing import TypeAlias
 
 import numpy as np
 
-from isoloss.compiler.design.ask import Asked
-from isoloss.compiler.design.belief import Belief
 from isoloss.compiler.design.greedy import Modes
+from isoloss.compiler.design.posterior import Belief
+from isoloss.compiler.design.questions import Asked
 from isoloss.compiler.design.target import Target, gradients, optimum
 from isoloss.compiler.laws.arrays import Floats, FlopsPerImage, Ints
-from isoloss.compiler.portfolio import evidence
+from isoloss.compiler.laws.portfolio import evidence
 
 #: Pools above this size are planned at the most probable theta alone.
 LARGE = 3000

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from isoloss.compiler.laws import solve
 from isoloss.compiler.laws.arrays import Floats, FlopsPerImage, Inputs
-from isoloss.compiler.laws.law import Law
+from isoloss.compiler.laws.forms import solve
+from isoloss.compiler.laws.forms.law import Law
 
 #: Step of central differences in ln N along the isoFLOP line and in exponents: relative errors about 1e-5.
 STEP = 1e-2

@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.metadata import entry_points
 
-from isoloss.compiler.laws.approach1 import Approach1
-from isoloss.compiler.laws.approach2 import Approach2
-from isoloss.compiler.laws.approach3 import Approach3
-from isoloss.compiler.laws.chinchilla import Chinchilla
-from isoloss.compiler.laws.law import Law
-from isoloss.compiler.laws.powerlaw import PowerLaw
+from isoloss.compiler.laws.fitting.approach1 import Approach1
+from isoloss.compiler.laws.forms.approach2 import Approach2
+from isoloss.compiler.laws.forms.approach3 import Approach3
+from isoloss.compiler.laws.forms.chinchilla import Chinchilla
+from isoloss.compiler.laws.forms.law import Law
+from isoloss.compiler.laws.forms.powerlaw import PowerLaw
 
 
 class _Registry(Mapping[str, Law]):

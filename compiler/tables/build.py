@@ -17,7 +17,7 @@ from isoloss.compiler.tables.columns import Formula, Mapped, map_columns
 from isoloss.compiler.tables.problems import TableError, Tally, problem, stop
 from isoloss.compiler.tables.sheet import LIMIT_BYTES, Sheet, open_sheet
 from isoloss.compiler.tables.table import COLUMNS, Labels, RunTable
-from isoloss.dsl.diagnostics import Diagnostic
+from isoloss.dsl.diagnostics.diagnostic import Diagnostic
 
 #: What people and libraries write for "no value".
 EMPTY = frozenset({"", "na", "n/a", "nan", "null", "none", "-"})

@@ -11,7 +11,7 @@ from isoloss.compiler.laws.arrays import Bools, Floats, Ints
 from isoloss.compiler.tables.columns import Formula
 from isoloss.compiler.tables.problems import Tally, problem
 from isoloss.compiler.tables.table import RunTable
-from isoloss.dsl.diagnostics import Diagnostic
+from isoloss.dsl.diagnostics.diagnostic import Diagnostic
 
 #: A whole table below this looks like millions: the paper's networks are 5.8 .. 366 million.
 #: A network of fewer than 2,000 parameters exists, and is stated as such.

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from isoloss.compiler.tables.problems import problem
-from isoloss.dsl.diagnostics import Diagnostic
+from isoloss.dsl.diagnostics.diagnostic import Diagnostic
 
 #: Quantities with numbers, in the canonical order of a table, then what only filters use.
 NUMBERS = ("params", "images", "fid", "flops", "fraction", "loss", "accuracy", "planned")

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from isoloss.dsl.diagnostics import Diagnostic, Severity, Span
+from isoloss.dsl.diagnostics.diagnostic import Diagnostic, Severity, Span
 
 
 class TableError(Exception):

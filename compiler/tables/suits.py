@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from isoloss.compiler.laws.law import Law
+from isoloss.compiler.laws.forms.law import Law
 from isoloss.compiler.plan import frechet_metric
 from isoloss.compiler.tables.problems import problem
 from isoloss.compiler.tables.table import RunTable
-from isoloss.dsl.diagnostics import Diagnostic
+from isoloss.dsl.diagnostics.diagnostic import Diagnostic
 
 #: Two points make any curve. What more a law needs, the fit itself says (`TOO_FEW_POINTS`).
 FEWEST_RUNS = 3

@@ -12,9 +12,9 @@ import numpy as np
 from isoloss.compiler.tables.problems import problem
 from isoloss.compiler.tables.suits import one_space
 from isoloss.compiler.tables.table import RunTable
-from isoloss.dsl.diagnostics import Diagnostic, Span
-from isoloss.dsl.expression import Gap, Unknown, evaluate
-from isoloss.dsl.study import Conditional, Expr, Operation, Quantity, Value
+from isoloss.dsl.diagnostics.diagnostic import Diagnostic, Span
+from isoloss.dsl.study.expression import Gap, Unknown, evaluate
+from isoloss.dsl.study.study import Conditional, Expr, Operation, Quantity, Value
 
 #: How the condition is called in messages that point at it.
 PLACE = "--where"
@@ -54,10 +54,10 @@ def read_condition(
     text: str, generators: tuple[str, ...], option: str = PLACE
 ) -> tuple[Expr | None, list[Diagnostic]]:
     """The condition as the language checks it; `generators` are names it may compare with."""
-    from isoloss.dsl.parse import parse_value
-    from isoloss.dsl.report import Report
-    from isoloss.dsl.rules import check_condition
-    from isoloss.dsl.scope import Bad, Scope
+    from isoloss.dsl.check.rules import check_condition
+    from isoloss.dsl.check.scope import Bad, Scope
+    from isoloss.dsl.diagnostics.collector import Report
+    from isoloss.dsl.syntax.parse import parse_value
 
     report = Report()
     node = parse_value(text, option, report)

@@ -33,10 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from isoloss.calibrating import FILE, calibrate
     from isoloss.loop import as_user_error
-    from isoloss.planning import write_text
-    from isoloss.progress import Progress
+    from isoloss.plans.planning import write_text
     from isoloss.runtime.errors import JobError
-    from isoloss.runtime.store import Store
+    from isoloss.runtime.store.store import Store
+    from isoloss.screens.progress import Progress
 
     progress = Progress()
     try:
@@ -60,8 +60,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _accelerator() -> str:
     """The language's name of this machine's GPU. Raises UserError B109 for one without."""
-    from isoloss.compiler.devices import BUILT_IN
-    from isoloss.runtime.calibration import gpu_name
+    from isoloss.compiler.cost.devices import BUILT_IN
+    from isoloss.runtime.executors.calibration import gpu_name
 
     name = gpu_name()
     for kind in BUILT_IN:
@@ -72,7 +72,7 @@ def _accelerator() -> str:
 
 
 def _lines(found: Calibration) -> Iterator[str]:
-    from isoloss.commands.quantities import columns, flop
+    from isoloss.screens.quantities import columns, flop
 
     profile, machine = found.profile, found.machine
     yield f"speed of one `{profile.device}`, {found.slots} at once: {machine.host}, "

@@ -6,8 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from isoloss.dsl.diagnostics import Diagnostic, as_data
-from isoloss.dsl.study import Study
+from isoloss.dsl.diagnostics.diagnostic import Diagnostic, as_data
+from isoloss.dsl.study.study import Study
 from isoloss.errors import FINE, WRONG_INPUT
 
 EPILOG = """examples:
@@ -62,8 +62,8 @@ def _cells(study: Study) -> tuple[int, list[Diagnostic]]:
     """The number of cells, and what is wrong with them."""
     if not study.grids:
         return 0, []
-    from isoloss.compiler.cells import expand
-    from isoloss.dsl.report import with_source
+    from isoloss.compiler.cells.expand import expand
+    from isoloss.dsl.diagnostics.collector import with_source
 
     cells, diagnostics = expand(study)
     return len(cells), with_source(diagnostics)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from isoloss.compiler.diff import AnswerChange, PlanDiff, Width
+    from isoloss.compiler.plans.diff import AnswerChange, PlanDiff, Width
 
 EXAMPLE = """examples:
   isoloss diff before.study after.study
@@ -27,8 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from isoloss.cli import tell
-    from isoloss.compiler.diff import diff
-    from isoloss.planning import is_plan, plan_of
+    from isoloss.compiler.plans.diff import diff
+    from isoloss.plans.planning import is_plan, plan_of
 
     # Beside a plan, the profile is the study's. A stale plan is what a diff is for: told, not refused.
     both = all(map(is_plan, (arguments.a, arguments.b)))
@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _lines(found: PlanDiff, currency: str, limit: int | None) -> list[str]:
-    from isoloss.commands.quantities import flop, time
+    from isoloss.screens.quantities import flop, time
 
     if found.empty:
         return [f"nothing changes: {found.same} jobs are the same"]

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from isoloss.compiler.explain import Explanation
     from isoloss.compiler.plan import Cost
+    from isoloss.compiler.plans.explain_job import Explanation
 
 EXAMPLE = """examples:
   isoloss plan examples/quickstart.study -o PLAN.json
@@ -31,9 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from isoloss.cli import tell
-    from isoloss.compiler.explain import explain, find
+    from isoloss.compiler.plans.explain_job import explain, find
     from isoloss.errors import fault
-    from isoloss.planning import is_plan, plan_of
+    from isoloss.plans.planning import is_plan, plan_of
 
     plan, said = plan_of(
         arguments.plan, profile=arguments.profile, overrides=arguments.set, store=arguments.store
@@ -70,7 +70,7 @@ def _close(text: str, names: list[str]) -> list[str]:
 
 
 def _lines(e: Explanation, budget: Any) -> list[str]:
-    from isoloss.commands.quantities import columns, flop
+    from isoloss.screens.quantities import columns, flop
 
     currency = str(budget.get("currency") or "USD")
     lines = [f"{e.name}  ({e.kind} job {e.id}, {e.state})", f"  why        {e.reason}"]
@@ -93,8 +93,8 @@ def _lines(e: Explanation, budget: Any) -> list[str]:
 
 def _resources(cost: Cost, currency: str) -> Iterator[str]:
     """What it takes of devices, money and disks."""
-    from isoloss.commands.quantities import money, size, time, time_range
-    from isoloss.compiler.scaling import wall_seconds
+    from isoloss.compiler.cost.scaling import wall_seconds
+    from isoloss.screens.quantities import money, size, time, time_range
 
     place = cost.placement
     wall = wall_seconds(cost)

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from isoloss.errors import WRONG_USAGE, UserError, fault
 
 if TYPE_CHECKING:
-    from isoloss.compiler.laws.fitted import LawFit
-    from isoloss.compiler.laws.law import Law
-    from isoloss.compiler.laws.options import FitOptions
+    from isoloss.compiler.laws.fitting.fitted import LawFit
+    from isoloss.compiler.laws.fitting.options import FitOptions
+    from isoloss.compiler.laws.forms.law import Law
     from isoloss.compiler.tables import RunTable
-    from isoloss.dsl.diagnostics import Diagnostic
+    from isoloss.dsl.diagnostics.diagnostic import Diagnostic
 
 EXAMPLE = """
 examples:
@@ -78,8 +78,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         sys.stdout.write(_json(data))
         return 0
-    from isoloss.commands.fit_screen import fit_screen
-    from isoloss.dsl.diagnostics import render
+    from isoloss.dsl.diagnostics.diagnostic import render
+    from isoloss.screens.fit_screen import fit_screen
 
     print(fit_screen(fit, table, data))
     if warnings:
@@ -131,7 +131,7 @@ def _check_correlated(arguments: argparse.Namespace) -> None:
 
 
 def _table(arguments: argparse.Namespace) -> tuple[RunTable, list[Diagnostic]]:
-    from isoloss.commands.tables import load_table
+    from isoloss.inputs.run_tables import load_table
 
     table, warnings = load_table(arguments.table, arguments.columns)
     if table.has_loss:
@@ -147,12 +147,12 @@ def _table(arguments: argparse.Namespace) -> tuple[RunTable, list[Diagnostic]]:
 def _fit(
     arguments: argparse.Namespace, law: Law, table: RunTable
 ) -> tuple[LawFit, dict[str, Any], list[Diagnostic]]:
-    from isoloss.commands.tables import filter_table
-    from isoloss.compiler import lint
-    from isoloss.compiler.accuracy import fit_accuracy
-    from isoloss.compiler.fit import fit_law
-    from isoloss.compiler.laws.options import FitOptions
+    from isoloss.compiler.laws import lint
+    from isoloss.compiler.laws.accuracy import fit_accuracy
+    from isoloss.compiler.laws.fitting.fit import fit_law
+    from isoloss.compiler.laws.fitting.options import FitOptions
     from isoloss.compiler.tables.suits import check_suits, flops_rule, mixed_quality, rule_warnings
+    from isoloss.inputs.run_tables import filter_table
 
     kept = filter_table(table, arguments.where) if arguments.where else table
     rule = arguments.points or law.points_rule
@@ -203,7 +203,7 @@ def _runs_where(table: RunTable, condition: str | None, option: str) -> frozense
     """Names of the runs that a stage's condition keeps."""
     if condition is None:
         return None
-    from isoloss.commands.tables import filter_table
+    from isoloss.inputs.run_tables import filter_table
 
     chosen = filter_table(table, condition, option).to_points()
     return frozenset(chosen.run_names[run] for run in set(chosen.run.tolist()))
@@ -223,7 +223,7 @@ def _on_all_rows(options: FitOptions, table: RunTable, arguments: argparse.Names
 
 
 def _failed(fit: LawFit, table: RunTable) -> Diagnostic:
-    from isoloss.dsl.diagnostics import Diagnostic
+    from isoloss.dsl.diagnostics.diagnostic import Diagnostic
 
     reasons = fit.warnings or (f"law `{fit.law.name}` can't be fitted: {fit.status.value}",)
     help = (*reasons[1:], f"`{table.source}` has {fit.points} points of {fit.runs} runs for it")

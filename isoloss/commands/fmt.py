@@ -23,9 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Format every file that can be read; what can't is left alone, and said."""
     from isoloss.cli import show
+    from isoloss.dsl.diagnostics.collector import Report
     from isoloss.dsl.files import read_text
-    from isoloss.dsl.format import format_text
-    from isoloss.dsl.report import Report
+    from isoloss.dsl.syntax.format import format_text
 
     wrong = False
     for file in arguments.files:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from isoloss.commands.arguments import FID_HELP
+from isoloss.inputs.arguments import FID_HELP
 
 EXAMPLE = """
 examples:
@@ -25,9 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from isoloss.commands.answers import answer, fid_for, show_warnings
-    from isoloss.commands.arguments import compute_flops
-    from isoloss.lawfile import load_law
+    from isoloss.inputs.arguments import compute_flops
+    from isoloss.inputs.law_file import load_law
+    from isoloss.screens.law_answers import answer, fid_for, show_warnings
 
     flops = compute_flops(arguments.compute)
     laws = [load_law(text) for text in arguments.laws]

@@ -34,8 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from isoloss.cli import tell
-    from isoloss.compiler.picture import boxes, draw
-    from isoloss.planning import is_plan, plan_of, write_text
+    from isoloss.drawings.dag_picture import boxes, draw
+    from isoloss.plans.planning import is_plan, plan_of, write_text
 
     plan, said = plan_of(
         arguments.file, profile=arguments.profile, overrides=arguments.set, store=arguments.store
@@ -53,9 +53,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _gantt(plan: Plan, output: str | None) -> int:
-    from isoloss.compiler.gantt import gantt
-    from isoloss.compiler.schedule import MOST_JOBS
-    from isoloss.planning import write_text
+    from isoloss.compiler.cost.schedule import MOST_JOBS
+    from isoloss.drawings.gantt import gantt
+    from isoloss.plans.planning import write_text
 
     picture = gantt(plan)
     if picture is None:

@@ -26,7 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
     from difflib import get_close_matches
 
     from isoloss.cli import COMMANDS, main
-    from isoloss.dsl.explain import explain, overview, words
+    from isoloss.dsl.editor.word_help import explain, overview, words
     from isoloss.dsl.names import nearest
 
     if arguments.word is None:

@@ -31,11 +31,11 @@ def run(arguments: argparse.Namespace) -> int:
     if Path(arguments.table).suffix == ".pkl":
         if arguments.columns or arguments.where:
             raise fault("L214", "`--columns` and `--where` are for tables of runs", exit_code=WRONG_USAGE)
-        from isoloss.commands.import_weights import import_weights
+        from isoloss.inputs.published_weights import import_weights
 
         return import_weights(Path(arguments.table), Path(arguments.output), arguments.json)
-    from isoloss.commands.tables import filter_table, load_table
     from isoloss.compiler.tables.write import table_to_csv
+    from isoloss.inputs.run_tables import filter_table, load_table
 
     table, warnings = load_table(arguments.table, arguments.columns)
     if arguments.where:
@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         import orjson
 
-        from isoloss.dsl.diagnostics import as_data
+        from isoloss.dsl.diagnostics.diagnostic import as_data
 
         data = {
             "rows": len(table),
@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
         }
         sys.stdout.write(orjson.dumps(data, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode())
         return 0
-    from isoloss.commands.answers import show_warnings
+    from isoloss.screens.law_answers import show_warnings
 
     print(f"{len(table)} rows of {table.num_runs} runs: {arguments.table} -> {output}")
     for note in table.notes:

@@ -6,10 +6,10 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
-from isoloss.commands.arguments import FID_HELP
+from isoloss.inputs.arguments import FID_HELP
 
 if TYPE_CHECKING:
-    from isoloss.compiler.laws.fitted import Optimum, Tradeoff
+    from isoloss.compiler.laws.fitting.fitted import Optimum, Tradeoff
 
 EXAMPLE = """
 examples:
@@ -32,9 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from isoloss.commands.answers import answer, fid_for, show_warnings
-    from isoloss.commands.arguments import compute_flops
-    from isoloss.lawfile import load_law
+    from isoloss.inputs.arguments import compute_flops
+    from isoloss.inputs.law_file import load_law
+    from isoloss.screens.law_answers import answer, fid_for, show_warnings
 
     flops = compute_flops(arguments.compute)
     law = load_law(arguments.law)
@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _tradeoff_json(tradeoff: Tradeoff) -> dict[str, Any]:
-    from isoloss.commands.answers import ends
+    from isoloss.screens.law_answers import ends
 
     return {
         "size": tradeoff.size,
@@ -73,7 +73,7 @@ def _signed(overhead: float) -> str:
 
 def _tradeoff_table(tradeoffs: list[Tradeoff | None], optimum: Optimum) -> str:
     """The same loss with another size (Eq. 6)."""
-    from isoloss.commands.numbers import magnitude
+    from isoloss.screens.numbers import magnitude
 
     if optimum.params is None or optimum.images is None or not any(tradeoffs):
         return ""

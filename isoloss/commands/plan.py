@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from isoloss.commands.gates import add_gates, check_gates
+from isoloss.inputs.gates import add_gates, check_gates
 
 EXAMPLE = """example:
   isoloss plan examples/quickstart.study
@@ -31,11 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from isoloss.cli import show, tell
-    from isoloss.commands.paint import Paint
-    from isoloss.commands.plan_screen import screen
-    from isoloss.compiler.plan_json import plan_to_json
-    from isoloss.dsl.report import with_source
-    from isoloss.planning import is_plan, plan_of, write_text
+    from isoloss.compiler.plans.plan_json import plan_to_json
+    from isoloss.dsl.diagnostics.collector import with_source
+    from isoloss.plans.planning import is_plan, plan_of, write_text
+    from isoloss.screens.paint import Paint
+    from isoloss.screens.plan_screen import screen
 
     plan, found = plan_of(
         arguments.file,

@@ -10,15 +10,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from isoloss.commands.gates import add_gates, check_gates, gated
+from isoloss.inputs.gates import add_gates, check_gates, gated
 
 if TYPE_CHECKING:
     from isoloss.compiler.plan import Plan
-    from isoloss.dsl.study import Study
+    from isoloss.dsl.study.study import Study
     from isoloss.loop import Ended
     from isoloss.runtime.executors.base import Executor, Resources
-    from isoloss.runtime.executors.slurm import SlurmExecutor
-    from isoloss.runtime.store import Store
+    from isoloss.runtime.executors.slurm.executor import SlurmExecutor
+    from isoloss.runtime.store.store import Store
     from isoloss.runtime.tracking.tracker import Tracker
 
 EXECUTORS = ("local", "slurm", "simulate")
@@ -106,7 +106,7 @@ def run(arguments: argparse.Namespace) -> int:
         ended, tracking, report = _run(study, make, arguments)
     except JobError as error:
         raise as_user_error(error) from error
-    from isoloss import summary
+    from isoloss.screens import summary
 
     if not arguments.json:
         show((*warnings, *ended.diagnostics), arguments)
@@ -122,12 +122,12 @@ def run(arguments: argparse.Namespace) -> int:
 def _check_first(study: Study, plan: Plan | None, arguments: argparse.Namespace) -> None:
     """Before anything is written or run: the gates, and whether a PLAN.json still says what would be run. Raises
     UserError P110, P111."""
-    from isoloss import basis
     from isoloss.cli import tell
-    from isoloss.planning import compile_loaded, device_profile, stored_observations
-    from isoloss.runtime.recovery import study_states
-    from isoloss.runtime.store import Store
-    from isoloss.stale import again, study_file
+    from isoloss.plans import plan_is_current as basis
+    from isoloss.plans.planning import compile_loaded, device_profile, stored_observations
+    from isoloss.plans.study_is_current import again, study_file
+    from isoloss.runtime.store.recovery import study_states
+    from isoloss.runtime.store.store import Store
 
     known, profile = stored_observations(arguments.store), device_profile(study, arguments.store)
     now, _ = compile_loaded(study, known, profile)
@@ -149,7 +149,7 @@ def _run(
     study: Study, make: Callable[[Study], Executor], arguments: argparse.Namespace
 ) -> tuple[Ended, str, str | None]:
     from isoloss.loop import run_study
-    from isoloss.runtime.store import Store
+    from isoloss.runtime.store.store import Store
     from isoloss.runtime.tracking.tracker import Tracker, behind
 
     store = Store(arguments.store)
@@ -213,8 +213,8 @@ def _maker(arguments: argparse.Namespace) -> Callable[[Study], Executor]:
 
 
 def _local(study: Study, arguments: argparse.Namespace) -> Executor:
-    from isoloss.runtime.executors.hosts import HostsExecutor, read_hosts
-    from isoloss.runtime.executors.local import LocalExecutor
+    from isoloss.runtime.executors.hosts.executor import HostsExecutor, read_hosts
+    from isoloss.runtime.executors.local.executor import LocalExecutor
 
     processes = arguments.processes or 1
     if arguments.hosts is None:
@@ -235,8 +235,8 @@ def _resources(study: Study, arguments: argparse.Namespace) -> Resources:
 def _slurm(study: Study, arguments: argparse.Namespace) -> SlurmExecutor:
     from isoloss.errors import WRONG_USAGE, fault
     from isoloss.runtime.errors import JobError
-    from isoloss.runtime.executors.slurm import SlurmExecutor
-    from isoloss.runtime.executors.slurm_scripts import parse_option
+    from isoloss.runtime.executors.slurm.executor import SlurmExecutor
+    from isoloss.runtime.executors.slurm.scripts import parse_option
 
     try:
         options = [parse_option(text) for text in arguments.slurm]
@@ -254,8 +254,8 @@ def _dry_run(study: Study, arguments: argparse.Namespace) -> int:
     """Scripts of the jobs that are ready now, and where they are."""
     from isoloss.errors import FINE
     from isoloss.loop import startable
-    from isoloss.planning import compile_loaded
-    from isoloss.runtime.store import Store
+    from isoloss.plans.planning import compile_loaded
+    from isoloss.runtime.store.store import Store
 
     executor = _slurm(study, arguments)
     store = Store(arguments.store)
@@ -298,7 +298,7 @@ def _refuse_others_options(arguments: argparse.Namespace) -> None:
 
 def _simulator(arguments: argparse.Namespace) -> Callable[[Study], Executor]:
     from isoloss.errors import WRONG_USAGE, fault
-    from isoloss.lawfile import load_law
+    from isoloss.inputs.law_file import load_law
     from isoloss.simulation import Truth, noise_share
 
     if arguments.truth is None:
@@ -311,7 +311,7 @@ def _simulator(arguments: argparse.Namespace) -> Callable[[Study], Executor]:
     truth = Truth(load_law(arguments.truth), noise_share(arguments.noise))
 
     def simulated(study: Study) -> Executor:
-        from isoloss.runtime.executors.simulate import SimulateExecutor
+        from isoloss.runtime.executors.simulate.executor import SimulateExecutor
 
         return SimulateExecutor(truth.draw)
 

@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from isoloss.loop import as_user_error
     from isoloss.runtime.errors import JobError
-    from isoloss.runtime.store import Store
+    from isoloss.runtime.store.store import Store
 
     try:
         found = survey(Store(arguments.store, create=False))
@@ -36,8 +36,9 @@ def run(arguments: argparse.Namespace) -> int:
 def survey(store: Any) -> dict[str, Any]:
     """The state of a store as data. `studies` come from the latest plan of each; `jobs` are those of all
     plans and results, each with its state: done, running, failed, stopped, waiting."""
-    from isoloss.runtime import journal, notes
-    from isoloss.runtime.recovery import last_events, running
+    from isoloss.runtime.store import journal
+    from isoloss.runtime.store import progress_file as notes
+    from isoloss.runtime.store.recovery import last_events, running
 
     last = last_events(store)
     results = {result.job: result for result in store.results()}
@@ -132,7 +133,7 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
 
 def _far(job: Mapping[str, Any]) -> Iterator[str]:
     """How far a job in progress is, whoever runs it, and how fast it has been over all its attempts."""
-    from isoloss.progress import duration
+    from isoloss.screens.progress import duration
 
     if "fraction" not in job:
         return
@@ -160,7 +161,7 @@ def _compared(jobs: Any) -> Iterator[str]:
     """Planned against measured, per kind: sums, the median of how far off a job was, who lay inside its interval."""
     from statistics import median
 
-    from isoloss.progress import duration
+    from isoloss.screens.progress import duration
 
     timed = [j for j in jobs if j["state"] == "done" and j["planned_seconds"] and not j["simulated"]]
     if not timed:

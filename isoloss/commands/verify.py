@@ -87,8 +87,8 @@ def screen(claims: tuple[Claim, ...]) -> str:
 
 def markdown(claims: tuple[Claim, ...], rows: tuple[OptimumRow, ...]) -> str:
     """The page docs/verify_bartoldson2024.md; a test keeps it current."""
-    from isoloss.commands.numbers import magnitude
     from isoloss.compiler.claims.bartoldson2024 import TITLE
+    from isoloss.screens.numbers import magnitude
 
     lines = [
         "# What of the paper can be recomputed",

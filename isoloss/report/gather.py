@@ -18,9 +18,9 @@ import orjson
 
 from isoloss.compiler.plan import Facts, Job, Observation, Plan, Range, frechet_metric, frechet_space
 from isoloss.report.plans import Plans, read_plans
-from isoloss.runtime import journal
-from isoloss.runtime.result import Result
-from isoloss.runtime.store import Store
+from isoloss.runtime.store import journal
+from isoloss.runtime.store.result import Result
+from isoloss.runtime.store.store import Store
 
 #: Fractions are images over images; one step of rounding is still the end.
 FINISHED = 0.999

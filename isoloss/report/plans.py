@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from isoloss.compiler.plan import Plan, Range
-from isoloss.compiler.plan_json import plan_from_json
+from isoloss.compiler.plans.plan_json import plan_from_json
 from isoloss.runtime.disk import storage
 
 

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from isoloss.compiler.accuracy import AccuracyFit, fit_accuracy
+from isoloss.compiler.laws.accuracy import AccuracyFit, fit_accuracy
 from isoloss.compiler.laws.arrays import Floats, FlopsPerImage
-from isoloss.compiler.laws.fitted import Band, LawFit, Tradeoff
-from isoloss.compiler.nearest import buildable, per_image_rule
+from isoloss.compiler.laws.fitting.fitted import Band, LawFit, Tradeoff
+from isoloss.compiler.laws.portfolio import Portfolio
 from isoloss.compiler.plan import TrainSpec
-from isoloss.compiler.portfolio import Portfolio
+from isoloss.compiler.questions.buildable_networks import buildable, per_image_rule
 from isoloss.report.gather import Material
 from isoloss.report.svg import category
 

@@ -54,7 +54,9 @@ DATASETS: Mapping[str, Dataset] = {
     "svhn": Dataset(f"{_HERE}.svhn:read_svhn", (32, 32, 3), 10, 1024),
     "mnist": Dataset(f"{_HERE}.idx:read_mnist", (28, 28, 1), 10, 1024),
     "fashion_mnist": Dataset(f"{_HERE}.idx:read_fashion_mnist", (28, 28, 1), 10, 1024),
-    "squiggles": Dataset(f"{_HERE}.squiggles.images:make_squiggles", (60, 60, 1), 2, 8192, makes=True),
+    "squiggles": Dataset(
+        "isoloss.runtime.generators.squiggles.images:make_squiggles", (60, 60, 1), 2, 8192, makes=True
+    ),
 }
 
 

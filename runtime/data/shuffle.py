@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isoloss.runtime.data.parts import Chunk
+from isoloss.runtime.data.permutation import permute
 from isoloss.runtime.data.shards import IMAGES, LABELS
 from isoloss.runtime.noise import key
-from isoloss.runtime.permutation import permute
 
 #: Bytes of images sorted in memory at a time; pass two holds them twice.
 BUCKET_BYTES = 128 << 20

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from isoloss.compiler.plan import DenoiserSpec, exact
 from isoloss.runtime.data import ImageSet
-from isoloss.runtime.diffusion import geometry, kernel
+from isoloss.runtime.diffusion import perturbation_kernel as kernel
 from isoloss.runtime.diffusion.stepper import Stepper
+from isoloss.runtime.generators import geometry
 from isoloss.runtime.generators.denoiser import loss_weight, precondition, training_sigma
 from isoloss.runtime.generators.unet import UNet
 from isoloss.runtime.models.network import Shape

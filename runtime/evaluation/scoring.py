@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from isoloss.runtime import disk
-from isoloss.runtime.arrays import mapped
 from isoloss.runtime.attacks import Attack
 from isoloss.runtime.data import ImageSet
 from isoloss.runtime.errors import JobError
 from isoloss.runtime.noise import noise_at
+from isoloss.runtime.store.arrays import mapped
 
 #: Images per batch. Part of what an evaluation means: an attack's noise is drawn per batch.
 BATCH_IMAGES = 250

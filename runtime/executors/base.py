@@ -14,8 +14,8 @@ from typing import Literal, Protocol
 from isoloss.compiler.plan import Job
 from isoloss.runtime.errors import JobError
 from isoloss.runtime.placement import AS_IT_FITS, Placement
-from isoloss.runtime.store import Store
-from isoloss.runtime.worker import Failure
+from isoloss.runtime.store.store import Store
+from isoloss.runtime.worker.worker import Failure
 
 #: "again": its worker was killed, it goes on from its last checkpoint; "lost": a host went away (no job).
 What = Literal[

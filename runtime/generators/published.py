@@ -17,9 +17,9 @@ from torch import Tensor
 
 from isoloss.compiler.plan import Component
 from isoloss.runtime import disk
-from isoloss.runtime.diffusion.geometry import CONDITION
 from isoloss.runtime.errors import JobError
 from isoloss.runtime.generators.denoiser import SIGMA_DATA
+from isoloss.runtime.generators.geometry import CONDITION
 from isoloss.runtime.generators.pickled import Captured, read
 from isoloss.runtime.generators.unet import UNet
 from isoloss.runtime.generators.weights import save_weights

@@ -1,7 +1,7 @@
 """The network of a trained denoiser: a U-Net of DDPM++'s or NCSN++'s shape, told noise level, class and
 augmentation; and the encoder alone with a head, our discriminator.
 
-Shapes: Song et al., arXiv:2011.13456; Karras et al., arXiv:2206.00364. compiler/architectures/unet.py
+Shapes: Song et al., arXiv:2011.13456; Karras et al., arXiv:2206.00364. compiler/cost/architectures/unet.py
 counts the same levels. Letters: B images, C channels, H rows, W columns, A numbers of an augmentation, E embedding."""
 
 from __future__ import annotations

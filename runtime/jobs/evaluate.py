@@ -13,7 +13,7 @@ import orjson
 from torch import Tensor
 
 from isoloss.compiler.plan import EvaluateSpec, Observation, exact
-from isoloss.runtime import attacks, losses
+from isoloss.runtime import attacks
 from isoloss.runtime.context import JobContext
 from isoloss.runtime.data import load
 from isoloss.runtime.errors import JobError
@@ -24,7 +24,7 @@ from isoloss.runtime.evaluation.samples import save_samples
 from isoloss.runtime.evaluation.scoring import Subject, Verdicts, attack_all, perturbation, verify
 from isoloss.runtime.metrics import accuracy_metric, loss_metric
 from isoloss.runtime.models.load import load_trained
-from isoloss.runtime.training import precision
+from isoloss.runtime.training import losses, precision
 
 CLEAN = {"kind": "none"}
 

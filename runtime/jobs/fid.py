@@ -25,7 +25,7 @@ from isoloss.runtime.quality.agreement import Agreement, agree
 from isoloss.runtime.quality.evidence import save_samples
 from isoloss.runtime.quality.features import Space, build
 from isoloss.runtime.quality.frechet import GROUPS
-from isoloss.runtime.quality.kernel import BLOCKS
+from isoloss.runtime.quality.kernel_distance import BLOCKS
 from isoloss.runtime.quality.measures import PAIRWISE, Compared, Measure
 from isoloss.runtime.quality.sets import FeatureSet, Pictures, cached, computed, kept
 

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from isoloss.compiler.plan import GenerateSpec, Observation
 from isoloss.runtime import disk
-from isoloss.runtime.arrays import mapped
 from isoloss.runtime.context import JobContext
 from isoloss.runtime.data.shards import FORMAT, IMAGES, LABELS, MANIFEST
-from isoloss.runtime.data.squiggles.images import TrainingImages, of_component
 from isoloss.runtime.generators import build
+from isoloss.runtime.generators.squiggles.images import TrainingImages, of_component
+from isoloss.runtime.store.arrays import mapped
 from isoloss.runtime.training import precision
 
 

@@ -19,17 +19,17 @@ from isoloss.runtime.data import ImageSet, load
 from isoloss.runtime.data.registry import describe
 from isoloss.runtime.data.shards import open_shards
 from isoloss.runtime.errors import JobError, Stopped
-from isoloss.runtime.memory import ran_out
 from isoloss.runtime.metrics import loss_name
 from isoloss.runtime.models import WEIGHTS_FILE
 from isoloss.runtime.training import checkpoint, layout_choice, precision
 from isoloss.runtime.training.engine import connect
 from isoloss.runtime.training.feed import Feed, Source, open_source
 from isoloss.runtime.training.layout import Layout, Memory
-from isoloss.runtime.training.memory import measured, release
-from isoloss.runtime.training.probe import Probe, as_rows
+from isoloss.runtime.training.memory_estimate import measured, release
+from isoloss.runtime.training.out_of_memory import ran_out
 from isoloss.runtime.training.processes import agreed, check_same
 from isoloss.runtime.training.trainer import Trainer, stream_key
+from isoloss.runtime.training.training_evaluation import Probe, as_rows
 
 #: Wall seconds between checkpoints: what a kill can cost.
 CHECKPOINT_SECONDS = 30.0

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from isoloss.compiler.plan import frechet_metric, kernel_metric
 from isoloss.runtime.evaluation.intervals import Measured
-from isoloss.runtime.quality import agreement, frechet, kernel, neighbours
+from isoloss.runtime.quality import agreement, frechet, neighbours
+from isoloss.runtime.quality import kernel_distance as kernel
 from isoloss.runtime.quality.agreement import Agreement
 from isoloss.runtime.quality.frechet import Reference
 from isoloss.runtime.quality.neighbours import NEAR, Nearest

@@ -19,11 +19,11 @@ import orjson
 from numpy.typing import NDArray
 
 from isoloss.runtime import disk
-from isoloss.runtime.arrays import Mapped, mapped
 from isoloss.runtime.data import ImageSet
 from isoloss.runtime.data.shards import Shards
 from isoloss.runtime.errors import JobError
 from isoloss.runtime.quality.features import Floats, Space
+from isoloss.runtime.store.arrays import Mapped, mapped
 
 #: Images whose features are made and kept at a time.
 PIECE = 1000

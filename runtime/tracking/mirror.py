@@ -17,8 +17,9 @@ from typing import Any
 
 import orjson
 
-from isoloss.runtime import disk, journal
-from isoloss.runtime.store import Store
+from isoloss.runtime import disk
+from isoloss.runtime.store import journal
+from isoloss.runtime.store.store import Store
 from isoloss.runtime.tracking.names import flatten, metric_name, state_file
 from isoloss.runtime.tracking.outbox import REFUSALS, Outbox
 

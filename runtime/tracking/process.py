@@ -14,8 +14,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from isoloss.runtime.executors.lifeline import die_with_parent
-from isoloss.runtime.store import Store
+from isoloss.runtime.executors.processes.parent_death import die_with_parent
+from isoloss.runtime.store.store import Store
 
 BEHIND = 75  # EX_TEMPFAIL
 #: A sign of life; no reason has it in its text.

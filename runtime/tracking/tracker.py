@@ -12,7 +12,7 @@ from contextlib import suppress
 
 import orjson
 
-from isoloss.runtime.store import Store
+from isoloss.runtime.store.store import Store
 from isoloss.runtime.tracking.names import state_file, tracking_uri
 from isoloss.runtime.tracking.process import ALIVE
 

@@ -18,7 +18,7 @@ from isoloss.runtime.context import JobContext
 from isoloss.runtime.errors import JobError
 from isoloss.runtime.placement import Placement
 from isoloss.runtime.training.layout import ADVICE, Layout, Memory, lay_out, micro_batches
-from isoloss.runtime.training.memory import estimate
+from isoloss.runtime.training.memory_estimate import estimate
 
 #: In a job's work folder: the placement that its next attempt takes over. Hidden: written at every start, it is
 #: nothing to go on from.

@@ -17,8 +17,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from isoloss.runtime.data.permutation import permute
 from isoloss.runtime.noise import key
-from isoloss.runtime.permutation import permute
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,15 +17,15 @@ import torch.distributed as dist
 from torch import Tensor
 
 from isoloss.compiler.plan import TrainSpec, exact
-from isoloss.runtime import attacks, losses, models
+from isoloss.runtime import attacks, models
 from isoloss.runtime.errors import JobError
 from isoloss.runtime.models.batchnorm import Statistics, frozen
 from isoloss.runtime.noise import Noise, key, noise_at
 from isoloss.runtime.placement import AS_IT_FITS
-from isoloss.runtime.training import augment, average, perturb, precision, processes
+from isoloss.runtime.training import augment, average, losses, perturb, precision, processes
 from isoloss.runtime.training.engine import Engine
 from isoloss.runtime.training.feed import Feed
-from isoloss.runtime.training.inner import InnerAttack, Replay
+from isoloss.runtime.training.inner_attack import InnerAttack, Replay
 from isoloss.runtime.training.layout import Layout, lay_out
 from isoloss.runtime.training.ledger import Ledger
 from isoloss.runtime.training.optimizers import make_optimizer

@@ -59,7 +59,7 @@ def test_every_command_of_the_data_page_runs(tmp_path: Path) -> None:
 
 
 def test_the_data_page_has_the_counts_of_the_table() -> None:
-    from isoloss.compiler.datasets import SHAPES
+    from isoloss.compiler.facts.datasets import SHAPES
 
     text = (DOCS / "data.md").read_text(encoding="utf-8")
     for name, shape in SHAPES.items():

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tables_of_runs import LAW2, curves, plain, qualities
 
-from isoloss.compiler.laws.fitted import LawFit
+from isoloss.compiler.laws.fitting.fitted import LawFit
 
 
 def isoloss(folder: Path, command: str) -> Ran:

@@ -9,7 +9,7 @@ import orjson
 import pytest
 from doc_commands import run_commands, run_markdown
 
-from isoloss.compiler.shards import shards
+from isoloss.compiler.facts.shards import shards
 from isoloss.dsl.vocabulary import terms
 
 ROOT = Path(__file__).parents[2]

@@ -9,7 +9,7 @@ import orjson
 import pytest
 from doc_commands import commands_of, run_commands
 
-from isoloss.dsl.codes.law import CODES
+from isoloss.dsl.diagnostics.codes.law import CODES
 
 #: Codes whose wrong example can't be a few shell lines, and the test that raises them instead.
 ELSEWHERE = {

@@ -8,8 +8,8 @@ import orjson
 import pytest
 from doc_commands import commands_of, run_commands
 
-from isoloss.dsl.codes.budget import CODES as BUDGET
-from isoloss.dsl.codes.plan import CODES as PLAN
+from isoloss.dsl.diagnostics.codes.budget import CODES as BUDGET
+from isoloss.dsl.diagnostics.codes.plan import CODES as PLAN
 
 #: Codes that no few lines raise, and where they are raised instead.
 ELSEWHERE = {

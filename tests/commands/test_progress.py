@@ -15,11 +15,12 @@ from typing import TextIO
 
 import pytest
 
-from isoloss import pace, progress, screen
 from isoloss.compiler.plan import Cost, Facts, Job, Range
-from isoloss.progress import Progress
 from isoloss.runtime.executors.base import Event
-from isoloss.runtime.worker import Failure
+from isoloss.runtime.worker.worker import Failure
+from isoloss.screens import live_block as screen
+from isoloss.screens import pace, progress
+from isoloss.screens.progress import Progress
 from tests.runtime.fakes import generate_job, train_job
 from tests.runtime.training_specs import train_spec
 

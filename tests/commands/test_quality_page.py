@@ -6,9 +6,9 @@ from pathlib import Path
 
 from doc_commands import run_markdown
 
-from isoloss.compiler.features import FEATURES, IMAGES_PER_FEATURE
+from isoloss.compiler.facts.features import FEATURES, IMAGES_PER_FEATURE
+from isoloss.compiler.facts.shards import FIRST
 from isoloss.compiler.plan import frechet_metric
-from isoloss.compiler.shards import FIRST
 from isoloss.dsl.vocabulary import terms
 from isoloss.runtime.quality.frechet import GROUPS
 from isoloss.runtime.quality.measures import PAIRWISE

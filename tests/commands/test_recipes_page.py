@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from isoloss.compiler import passes as cost_rule
-from isoloss.compiler.components import component
+from isoloss.compiler.cost import passes as cost_rule
+from isoloss.compiler.facts.components import component
 from isoloss.dsl.load import load_study
-from isoloss.dsl.study import Recipe
-from isoloss.runtime import attacks, losses
+from isoloss.dsl.study.study import Recipe
+from isoloss.runtime import attacks
+from isoloss.runtime.training import losses
 
 PAGE = Path(__file__).parents[2] / "docs" / "recipes.md"
 

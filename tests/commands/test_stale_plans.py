@@ -10,12 +10,13 @@ from pathlib import Path
 import orjson
 import pytest
 
-from isoloss import basis, calibrating
+from isoloss import calibrating
 from isoloss.cli import main
-from isoloss.compiler.devices import BUILT_IN
+from isoloss.compiler.cost.devices import BUILT_IN
 from isoloss.compiler.plan import DeviceProfile, Range
-from isoloss.runtime.calibration import this_machine
-from isoloss.runtime.store import Store
+from isoloss.plans import plan_is_current as basis
+from isoloss.runtime.executors.calibration import this_machine
+from isoloss.runtime.store.store import Store
 
 STUDY = """study small {
   dataset digits

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from isoloss.compiler.compile import compile_study
-from isoloss.compiler.devices import BUILT_IN
+from isoloss.compiler.cost.devices import BUILT_IN
 from isoloss.compiler.plan import Job, Observation, Plan, TrainSpec
-from isoloss.dsl.study import Study
+from isoloss.dsl.study.study import Study
 
 FIDS = {3: 1.76, 4: 0.57, 7: 0.1, 20: 0.067}
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from isoloss.compiler.compile import compile_study
-from isoloss.compiler.devices import BUILT_IN
+from isoloss.compiler.cost.devices import BUILT_IN
 from isoloss.compiler.plan import Plan
 from isoloss.dsl.load import load_study
-from isoloss.dsl.study import Study
+from isoloss.dsl.study.study import Study
 
 ROOT = Path(__file__).resolve().parents[2]
 

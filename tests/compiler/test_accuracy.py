@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isoloss.compiler.accuracy import BARTOLDSON2024, AccuracyFit, fit_accuracy
+from isoloss.compiler.laws.accuracy import BARTOLDSON2024, AccuracyFit, fit_accuracy
 from isoloss.compiler.plan import Range
 
 

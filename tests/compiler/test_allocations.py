@@ -11,22 +11,22 @@ import pytest
 from simulated import observe, run_to_fixed_point
 from studies import BASE, plan_of, study
 
-from isoloss.compiler.cells import expand
-from isoloss.compiler.clock import Clock
+from isoloss.compiler.cells.expand import expand
 from isoloss.compiler.compile import compile_study
-from isoloss.compiler.components import component
-from isoloss.compiler.devices import BUILT_IN
-from isoloss.compiler.jobs import Workshop
+from isoloss.compiler.cost.devices import BUILT_IN
+from isoloss.compiler.cost.price import Pricer
+from isoloss.compiler.design.reservation import OPEN_SHARE, kept
+from isoloss.compiler.facts.components import component
+from isoloss.compiler.facts.shards import shards
+from isoloss.compiler.jobs.factory import Workshop
 from isoloss.compiler.laws.published import published
-from isoloss.compiler.nearest import buildable
-from isoloss.compiler.objectives import Offer
 from isoloss.compiler.plan import Answer, Job, Observation, Plan, TrainSpec
-from isoloss.compiler.price import Pricer
-from isoloss.compiler.reserve import OPEN_SHARE, kept
-from isoloss.compiler.shards import shards
-from isoloss.compiler.steps import Steps
-from isoloss.compiler.totals import bill_flops
-from isoloss.compiler.words import flop_text
+from isoloss.compiler.plans.totals import bill_flops
+from isoloss.compiler.questions.buildable_networks import buildable
+from isoloss.compiler.questions.objectives import Offer
+from isoloss.compiler.questions.steps import Steps
+from isoloss.compiler.questions.walltime import Clock
+from isoloss.dsl.vocabulary.quantity_text import flop_text
 
 FIT = "fit law { law = approach2 to = runs resamples = 40 }"
 TERMS = "law = law evaluate = [robust]"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from isoloss.compiler.fit import fit_law
-from isoloss.compiler.laws.approach1 import QUERIES, Curves
 from isoloss.compiler.laws.arrays import Floats
-from isoloss.compiler.laws.options import FitOptions, Status
+from isoloss.compiler.laws.fitting.approach1 import QUERIES, Curves
+from isoloss.compiler.laws.fitting.fit import fit_law
+from isoloss.compiler.laws.fitting.options import FitOptions, Status
 from isoloss.compiler.laws.points import Points
 
 K = 7822.0

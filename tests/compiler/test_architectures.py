@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from isoloss.compiler import cost
-from isoloss.compiler import passes as cost_rule
-from isoloss.compiler.architectures import FAMILIES, count, members
+from isoloss.compiler.cost import flops as cost
+from isoloss.compiler.cost import passes as cost_rule
+from isoloss.compiler.cost.architectures import FAMILIES, count, members
 
 CIFAR, DIGITS = {"kind": "cifar10"}, {"kind": "digits"}
 TRADES = {"kind": "trades", "beta": 5, "label_smoothing": 0.1}

@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 from simulated import observe
 from studies import BASE, example, plan_of, study
 
-from isoloss.compiler.architectures import count
 from isoloss.compiler.compile import compile_study
-from isoloss.compiler.cost import ASSUMED_SURVIVORS, AUTOATTACK_PASSES, parts
-from isoloss.compiler.devices import BUILT_IN, GIB
-from isoloss.compiler.explain import explain
-from isoloss.compiler.memory import Need, need
-from isoloss.compiler.placement import USABLE, micro_batches, place, world_sizes
+from isoloss.compiler.cost.architectures import count
+from isoloss.compiler.cost.devices import BUILT_IN, GIB
+from isoloss.compiler.cost.flops import ASSUMED_SURVIVORS, AUTOATTACK_PASSES, parts
+from isoloss.compiler.cost.job_memory import Need, need
+from isoloss.compiler.cost.placement import USABLE, micro_batches, place, world_sizes
+from isoloss.compiler.cost.schedule import schedule
 from isoloss.compiler.plan import Observation, Plan, TrainSpec
-from isoloss.compiler.schedule import schedule
-from isoloss.compiler.totals import bill_flops
+from isoloss.compiler.plans.explain_job import explain
+from isoloss.compiler.plans.totals import bill_flops
 
 CIFAR = {"kind": "cifar10"}
 RECIPE = {
@@ -282,8 +282,8 @@ def test_every_kind_of_job_is_on_the_bill(tmp_path: Path) -> None:
 
 
 def test_observations_of_other_measures_are_no_survivors() -> None:
-    from isoloss.compiler.runs import Knowledge
-    from isoloss.compiler.survivors import Survivors
+    from isoloss.compiler.observed.autoattack_survivors import Survivors
+    from isoloss.compiler.observed.runs import Knowledge
 
     seen = Observation("a", "evaluate", "accuracy @ clean", 0.99, run="r", fraction=1.0)
     loss = Observation(

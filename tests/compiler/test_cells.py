@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from studies import BASE, example, study
 
-from isoloss.compiler.cells import expand, steps_for
-from isoloss.dsl.study import Conditional, Const, Operation, Quantity
+from isoloss.compiler.cells.expand import expand, steps_for
+from isoloss.dsl.study.study import Conditional, Const, Operation, Quantity
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_impossible_batches_are_refused(tmp_path: Path) -> None:
 
 def test_runs_of_one_grid_have_different_names(tmp_path: Path) -> None:
     from isoloss.compiler.compile import compile_study
-    from isoloss.compiler.devices import BUILT_IN
+    from isoloss.compiler.cost.devices import BUILT_IN
     from isoloss.dsl.load import load_study
 
     text = """

@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from studies import example
 
-from isoloss.compiler.architectures import count
-from isoloss.compiler.cells import expand, steps_for
-from isoloss.compiler.combinations import Combinations
-from isoloss.compiler.components import component
-from isoloss.compiler.passes import flops_per_image
-from isoloss.dsl.expression import evaluate
-from isoloss.dsl.study import Axis, Call, Conditional, Const, Expr, Operation, Quantity, Study
+from isoloss.compiler.cells.combinations import Combinations
+from isoloss.compiler.cells.expand import expand, steps_for
+from isoloss.compiler.cost.architectures import count
+from isoloss.compiler.cost.passes import flops_per_image
+from isoloss.compiler.facts.components import component
+from isoloss.dsl.study.expression import evaluate
+from isoloss.dsl.study.study import Axis, Call, Conditional, Const, Expr, Operation, Quantity, Study
 
 QUICKSTART = example("quickstart")
 GENERATORS = tuple(g.name for g in QUICKSTART.generators)

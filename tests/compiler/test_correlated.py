@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from law_worlds import TRUE, points_of
 
-from isoloss.compiler.correlated import Box, Errors, fit_correlated
-from isoloss.compiler.fit import Problem, fit_law
-from isoloss.compiler.laws.neighbours import CURVE, alike, coordinates_of, together
-from isoloss.compiler.laws.options import FitOptions, Status
+from isoloss.compiler.laws.fitting.correlated import Box, Errors, fit_correlated
+from isoloss.compiler.laws.fitting.fit import Problem, fit_law
+from isoloss.compiler.laws.fitting.neighbours import CURVE, alike, coordinates_of, together
+from isoloss.compiler.laws.fitting.options import FitOptions, Status
 from isoloss.compiler.laws.points import Points
 from isoloss.compiler.laws.registry import LAWS
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isoloss.compiler.dag import critical_path_seconds, order
 from isoloss.compiler.plan import Cost, FidSpec, Job, Origin, Range
+from isoloss.compiler.plans.dag import critical_path_seconds, order
 
 
 def job(name: str, needs: tuple[str, ...], seconds: float = 1.0, state: Any = "ready") -> Job:

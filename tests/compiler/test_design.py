@@ -17,15 +17,15 @@ from simulated import observe, run_to_fixed_point
 from studies import example, study
 
 from isoloss.compiler.compile import compile_study
+from isoloss.compiler.cost.devices import BUILT_IN
 from isoloss.compiler.design.planner import situation
-from isoloss.compiler.devices import BUILT_IN
-from isoloss.compiler.laws.neighbours import CURVE, together
+from isoloss.compiler.laws.fitting.neighbours import CURVE, together
+from isoloss.compiler.observed.runs import Knowledge, Run
 from isoloss.compiler.plan import Observation, Plan
-from isoloss.compiler.plan_json import plan_to_json
-from isoloss.compiler.runs import Knowledge, Run
-from isoloss.compiler.totals import bill_flops
-from isoloss.dsl.codes import codes
-from isoloss.dsl.study import Study
+from isoloss.compiler.plans.plan_json import plan_to_json
+from isoloss.compiler.plans.totals import bill_flops
+from isoloss.dsl.diagnostics.codes import codes
+from isoloss.dsl.study.study import Study
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 import paper_grid as benchmark
@@ -213,7 +213,7 @@ def test_examples_of_codes(code: str, tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_laws_that_cant_be_told_apart_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """After a pilot the laws differ at 1e25 FLOP; only a pool that can't tell them apart makes it a doubt."""
-    from isoloss.compiler.design import doubt
+    from isoloss.compiler.design import feasibility as doubt
     from isoloss.compiler.design.planner import plan
 
     some, cells, candidates = benchmark.paper()

@@ -14,7 +14,7 @@ from isoloss.compiler.design.balance import buy_evenly, shortfall
 from isoloss.compiler.design.choice import Candidate
 from isoloss.compiler.design.greedy import Belt, Modes, Purse, buy
 from isoloss.compiler.design.planner import Situation, next_slice, situation
-from isoloss.compiler.runs import Knowledge, Run
+from isoloss.compiler.observed.runs import Knowledge, Run
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 import design_bound as oracle
@@ -123,7 +123,7 @@ def test_replicates_average_noise_and_not_misfit(paper: dict[float, Situation]) 
 
 
 def test_shared_jobs_are_paid_once(paper: dict[float, Situation]) -> None:
-    from isoloss.compiler.design.pool import Pool
+    from isoloss.compiler.design.candidates import Pool
 
     candidates = [Candidate(0, 1.0, (("a", 5.0),)), Candidate(1, 2.0, (("a", 5.0), ("b", 7.0)))]
     pool = Pool.of(benchmark.paper()[1][:2], candidates, ["edm5"])
@@ -142,7 +142,7 @@ def test_shared_jobs_are_paid_once(paper: dict[float, Situation]) -> None:
 @pytest.mark.timeout(20)
 def test_what_tells_nothing_is_not_bought_however_cheap() -> None:
     """It would rank first by what it tells per FLOP, and choosing never ended."""
-    from isoloss.compiler.design.pool import Pool
+    from isoloss.compiler.design.candidates import Pool
 
     pool = Pool.of(benchmark.paper()[1][:2], [Candidate(0, 1.0), Candidate(1, 1e9)], ["edm5"])
     H = np.array([1e-4, 1.0]).reshape(1, 2, 1, 1)

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from isoloss.compiler.design import bound
-from isoloss.compiler.design.pool import Smooth
+from isoloss.compiler.design.candidates import Smooth
 from isoloss.compiler.design.target import Target, gradients
 from isoloss.compiler.design.target import optimum as best
 from isoloss.compiler.laws.arrays import Floats, Inputs
-from isoloss.compiler.laws.neighbours import LENGTHS
+from isoloss.compiler.laws.fitting.neighbours import LENGTHS
+from isoloss.compiler.laws.forms.solve import constant_rule
 from isoloss.compiler.laws.published import published
-from isoloss.compiler.laws.solve import constant_rule
 
 
 @pytest.mark.parametrize("fid", [0.0, 1.65])
@@ -32,7 +32,7 @@ def test_gradients_have_law_2s_closed_form(fid: float) -> None:
 
 @pytest.mark.parametrize("name", ["bartoldson2024.approach2", "bartoldson2024.approach3"])
 def test_the_envelope_theorem_holds(name: str) -> None:
-    from isoloss.compiler.laws.solve import optimum
+    from isoloss.compiler.laws.forms.solve import optimum
 
     law, theta = published(name).law, published(name).theta
     target = Target("x", "loss", "f", 1e22, 1.65)

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from studies import study
 
-from isoloss.compiler.devices import BUILT_IN, Timing, refine
+from isoloss.compiler.cost.devices import BUILT_IN, Timing, refine
+from isoloss.compiler.cost.price import keys_of, launches
 from isoloss.compiler.plan import KINDS, Plan
-from isoloss.compiler.price import keys_of, launches
-from isoloss.dsl.study import Devices
+from isoloss.dsl.study.study import Devices
 from isoloss.errors import UserError
-from isoloss.planning import compile_loaded, device_profile, load
+from isoloss.plans.planning import compile_loaded, device_profile, load
 
 PRICED = """study a {{
   dataset cifar10

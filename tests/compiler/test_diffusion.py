@@ -8,18 +8,18 @@ from pathlib import Path
 import pytest
 from studies import example, plan_of, study, study_of_text, text
 
-from isoloss.compiler import cost
-from isoloss.compiler.architectures.unet import count_unet, network_of
-from isoloss.compiler.components import component
-from isoloss.compiler.diffusion import unguided
-from isoloss.compiler.explain import explain
-from isoloss.compiler.gantt import gantt
-from isoloss.compiler.picture import draw
+from isoloss.compiler.cost import flops as cost
+from isoloss.compiler.cost.architectures.unet import count_unet, network_of
+from isoloss.compiler.facts.components import component
+from isoloss.compiler.facts.shards import LARGEST, shards
+from isoloss.compiler.jobs.generator_networks import unguided
 from isoloss.compiler.plan import DenoiserSpec, DiscriminatorSpec, Job, Plan, job_id
-from isoloss.compiler.plan_file import parse_plan
-from isoloss.compiler.shards import LARGEST, shards
-from isoloss.compiler.totals import bill_flops
-from isoloss.dsl.study import Call
+from isoloss.compiler.plans.explain_job import explain
+from isoloss.compiler.plans.plan_file import parse_plan
+from isoloss.compiler.plans.totals import bill_flops
+from isoloss.drawings.dag_picture import draw
+from isoloss.drawings.gantt import gantt
+from isoloss.dsl.study.study import Call
 
 NET = "unet(images = 10k)"
 
@@ -166,7 +166,7 @@ def test_the_budget_pays_for_the_networks_too(tmp_path: Path) -> None:
         budget=f"budget {{ compute = {0.9 * needed:.0f} FLOP choose = all }}",
     )
     from isoloss.compiler.compile import compile_study
-    from isoloss.compiler.devices import BUILT_IN
+    from isoloss.compiler.cost.devices import BUILT_IN
 
     found, problems = compile_study(small, (), BUILT_IN["cpu"])
     assert found is None
@@ -271,7 +271,7 @@ def test_the_example_names_every_job_by_its_meaning() -> None:
 
 
 def test_a_plan_with_networks_is_explained_drawn_and_read_back(tmp_path: Path) -> None:
-    from isoloss.compiler.plan_json import plan_to_json
+    from isoloss.compiler.plans.plan_json import plan_to_json
 
     plan = generators(tmp_path, f"generator g {{ sampler = dg(steps = 5) denoiser = {NET} }}")
     read, problem = parse_plan(plan_to_json(plan), "PLAN.json")
@@ -295,7 +295,7 @@ def test_published_images_need_no_network(tmp_path: Path) -> None:
 
 
 def test_networks_that_images_do_not_allow_are_told_once(tmp_path: Path) -> None:
-    from isoloss.compiler.cells import expand
+    from isoloss.compiler.cells.expand import expand
 
     line = "denoiser = unet(multipliers = [1, 1, 1, 1, 1]) }"
     both = study_of_text(

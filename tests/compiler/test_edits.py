@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from isoloss.compiler.diff import diff
-from isoloss.compiler.explain import explain
 from isoloss.compiler.plan import Plan
+from isoloss.compiler.plans.diff import diff
+from isoloss.compiler.plans.explain_job import explain
 from isoloss.dsl.vocabulary import ROWS
 from tests.compiler.studies import plan_of, study_of_text
 

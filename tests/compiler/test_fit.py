@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from law_worlds import IMAGES, PARAMS, TRUE, points_of
 from scipy.optimize import minimize
 
-from isoloss.compiler.fit import fit_law
-from isoloss.compiler.laws.fitted import LawFit
-from isoloss.compiler.laws.kernel import huber
-from isoloss.compiler.laws.options import FitOptions, Status
+from isoloss.compiler.laws.fitting.fit import fit_law
+from isoloss.compiler.laws.fitting.fitted import LawFit
+from isoloss.compiler.laws.fitting.options import FitOptions, Status
+from isoloss.compiler.laws.fitting.residuals import huber
 from isoloss.compiler.laws.points import Points
 from isoloss.compiler.laws.registry import LAWS
 

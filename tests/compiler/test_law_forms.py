@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from law_worlds import TRUE, points_of
 
-from isoloss.compiler.fit import fit_law
 from isoloss.compiler.laws import registry
 from isoloss.compiler.laws.arrays import Floats, Inputs
-from isoloss.compiler.laws.law import Law
-from isoloss.compiler.laws.options import FitOptions, Status
+from isoloss.compiler.laws.fitting.fit import fit_law
+from isoloss.compiler.laws.fitting.options import FitOptions, Status
+from isoloss.compiler.laws.forms.law import Law
+from isoloss.compiler.laws.forms.powerlaw import window
 from isoloss.compiler.laws.points import Points
-from isoloss.compiler.laws.powerlaw import window
 from isoloss.compiler.laws.published import published
 from isoloss.compiler.laws.registry import LAWS
 

@@ -6,9 +6,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from isoloss.compiler.laws.approach2 import from_base, to_base
+from isoloss.compiler.laws.fitting.tradeoff import tradeoff
+from isoloss.compiler.laws.forms.approach2 import from_base, to_base
 from isoloss.compiler.laws.published import PUBLISHED, published
-from isoloss.compiler.laws.tradeoff import tradeoff
 
 GOLDEN = [
     # law, FID, C, N*, D*, L*: printed digits

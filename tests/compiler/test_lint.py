@@ -7,11 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from isoloss.compiler.fit import FitOptions, fit_law
-from isoloss.compiler.laws.fitted import LawFit, Note
-from isoloss.compiler.laws.points import Points
-from isoloss.compiler.laws.published import published
-from isoloss.compiler.lint import (
+from isoloss.compiler.laws.fitting.fit import FitOptions, fit_law
+from isoloss.compiler.laws.fitting.fitted import LawFit, Note
+from isoloss.compiler.laws.lint import (
     NOTE_CODES,
     OTHER_NOTE,
     lint_exclusions,
@@ -22,7 +20,9 @@ from isoloss.compiler.lint import (
     lint_stuck,
     significant_digits,
 )
-from isoloss.dsl.codes import codes
+from isoloss.compiler.laws.points import Points
+from isoloss.compiler.laws.published import published
+from isoloss.dsl.diagnostics.codes import codes
 
 FAST = FitOptions(resamples=50, rolling=False)
 

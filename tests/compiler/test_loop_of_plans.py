@@ -13,14 +13,14 @@ from simulated import loss, observe, run_to_fixed_point
 from studies import BASE, study
 
 from isoloss.compiler.compile import compile_study
-from isoloss.compiler.devices import BUILT_IN
-from isoloss.compiler.fit import fit_law
-from isoloss.compiler.laws.fitted import LawFit
-from isoloss.compiler.laws.options import FitOptions
+from isoloss.compiler.cost.devices import BUILT_IN
+from isoloss.compiler.laws.fitting.fit import fit_law
+from isoloss.compiler.laws.fitting.fitted import LawFit
+from isoloss.compiler.laws.fitting.options import FitOptions
 from isoloss.compiler.laws.points import Points
 from isoloss.compiler.plan import Observation, Plan
-from isoloss.compiler.plan_json import plan_to_json
-from isoloss.dsl.study import Study
+from isoloss.compiler.plans.plan_json import plan_to_json
+from isoloss.dsl.study.study import Study
 
 FITS = (
     "fit envelope { law = approach1 to = runs per = generator resamples = 40 }\n"
@@ -167,7 +167,7 @@ def test_a_staged_fit_takes_its_stages_from_the_study(
     tmp_path: Path, ended: tuple[list[Plan], list[Observation]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The base is the set the study names, though its fid is not the lowest; the rest is the second stage."""
-    from isoloss.compiler import fits
+    from isoloss.compiler.observed import study_fits as fits
 
     made = []
 

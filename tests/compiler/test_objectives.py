@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from isoloss.compiler.facts.shards import shards
 from isoloss.compiler.laws.published import published
-from isoloss.compiler.nearest import Network, buildable
-from isoloss.compiler.objectives import Allowed, Chosen, Offer, Search, cheapest, lowest_loss
-from isoloss.compiler.shards import shards
+from isoloss.compiler.questions.buildable_networks import Network, buildable
+from isoloss.compiler.questions.objectives import Allowed, Chosen, Offer, Search, cheapest, lowest_loss
 
 CIFAR = {"kind": "cifar10"}
 TRADES, PGD = {"kind": "trades", "beta": 5.0}, {"kind": "pgd", "steps": 10, "restarts": 1}

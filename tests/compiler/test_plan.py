@@ -17,15 +17,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from studies import BASE, ROOT, example, plan_of, study, study_of_text, text
 
-from isoloss.compiler import cost
-from isoloss.compiler.architectures import count
 from isoloss.compiler.compile import compile_study
-from isoloss.compiler.devices import BUILT_IN
+from isoloss.compiler.cost import flops as cost
+from isoloss.compiler.cost.architectures import count
+from isoloss.compiler.cost.devices import BUILT_IN
 from isoloss.compiler.plan import Plan, TrainSpec, job_id
-from isoloss.compiler.plan_file import parse_plan
-from isoloss.compiler.plan_json import plan_from_json, plan_to_json
-from isoloss.compiler.totals import bill_flops
-from isoloss.dsl.study import Axis, Study
+from isoloss.compiler.plans.plan_file import parse_plan
+from isoloss.compiler.plans.plan_json import plan_from_json, plan_to_json
+from isoloss.compiler.plans.totals import bill_flops
+from isoloss.dsl.study.study import Axis, Study
 
 GOLDEN = ROOT / "tests" / "studies" / "golden"
 
@@ -162,7 +162,7 @@ def studies() -> st.SearchStrategy[Study]:
 
     def build(widths: list[int], images: list[int], seeds: int, budget: float | None, choose: str) -> Study:
         axes = {axis.names: axis for axis in base.grids[0].axes}
-        from isoloss.dsl.study import Call
+        from isoloss.dsl.study.study import Call
 
         axes["model",] = Axis(("model",), tuple((Call("cnn", (("width", w),)),) for w in widths))
         axes["images",] = Axis(("images",), tuple((n,) for n in images))

@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from studies import example, plan_of
 
-from isoloss.compiler import plan_json
-from isoloss.compiler.identity import Identity, Mould
+from isoloss.compiler.jobs.spec_templates import Identity, Mould
 from isoloss.compiler.plan import (
     KINDS,
     Cost,
@@ -24,7 +23,8 @@ from isoloss.compiler.plan import (
     Range,
     job_id,
 )
-from isoloss.compiler.plan_json import plan_from_json, plan_to_json
+from isoloss.compiler.plans import plan_json
+from isoloss.compiler.plans.plan_json import plan_from_json, plan_to_json
 
 words = st.text(max_size=12) | st.sampled_from(['","', "a\nb", "é\u2028", "\\", "\x7f", "abc012"])
 numbers = st.integers(-(2**53), 2**53) | st.floats(allow_nan=False)

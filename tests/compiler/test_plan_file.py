@@ -9,8 +9,8 @@ import orjson
 import pytest
 from studies import plan_of, study
 
-from isoloss.compiler.plan_file import parse_plan
-from isoloss.compiler.plan_json import plan_to_json
+from isoloss.compiler.plans.plan_file import parse_plan
+from isoloss.compiler.plans.plan_json import plan_to_json
 
 Edit = Callable[[dict[str, Any]], object]
 

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from law_worlds import points_of
 
-from isoloss.compiler.fit import fit_law
-from isoloss.compiler.laws.fitted import LawFit
-from isoloss.compiler.laws.options import FitOptions
+from isoloss.compiler.laws.fitting.fit import fit_law
+from isoloss.compiler.laws.fitting.fitted import LawFit
+from isoloss.compiler.laws.fitting.interval_terms import Misfit
+from isoloss.compiler.laws.fitting.options import FitOptions
 from isoloss.compiler.laws.points import Points
+from isoloss.compiler.laws.portfolio import Portfolio
 from isoloss.compiler.laws.published import published
-from isoloss.compiler.laws.spread import Misfit
-from isoloss.compiler.portfolio import Portfolio
 
 OPTIONS = FitOptions(resamples=100, max_starts=8)
 

@@ -10,10 +10,10 @@ from simulated import observe
 from studies import study
 
 from isoloss.compiler.compile import compile_study
-from isoloss.compiler.devices import BUILT_IN
-from isoloss.compiler.nearest import buildable, nearest, per_image_rule
-from isoloss.compiler.picture import boxes
-from isoloss.compiler.totals import bill_flops
+from isoloss.compiler.cost.devices import BUILT_IN
+from isoloss.compiler.plans.totals import bill_flops
+from isoloss.compiler.questions.buildable_networks import buildable, nearest, per_image_rule
+from isoloss.drawings.dag_picture import boxes
 
 CIFAR = {"kind": "cifar10"}
 TRADES, PGD = {"kind": "trades", "beta": 5.0}, {"kind": "pgd", "steps": 10, "restarts": 1}

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from isoloss.compiler.cost.schedule import SCALING, Schedule, schedule, widest_job
 from isoloss.compiler.plan import Cost, FidSpec, Job, Origin, Range
-from isoloss.compiler.schedule import SCALING, Schedule, schedule, widest_job
-from isoloss.compiler.totals import energy_kwh
+from isoloss.compiler.plans.totals import energy_kwh
 
 SPEC = FidSpec({"kind": "digits"}, {"kind": "pixels"}, (), 1, 0)
 
@@ -116,10 +116,10 @@ STUDY = """study wide { dataset cifar10
 
 
 def test_the_plan_the_screen_and_the_picture_agree(tmp_path: Path) -> None:
-    from isoloss.commands.plan_screen import screen
-    from isoloss.compiler.gantt import gantt
-    from isoloss.compiler.plan_json import plan_from_json, plan_to_json
-    from isoloss.planning import plan_of
+    from isoloss.compiler.plans.plan_json import plan_from_json, plan_to_json
+    from isoloss.drawings.gantt import gantt
+    from isoloss.plans.planning import plan_of
+    from isoloss.screens.plan_screen import screen
 
     path = tmp_path / "s.study"
     path.write_text(STUDY)
@@ -142,9 +142,9 @@ def test_the_plan_the_screen_and_the_picture_agree(tmp_path: Path) -> None:
 
 def test_nothing_to_draw_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from isoloss.commands import graph
-    from isoloss.compiler import gantt
+    from isoloss.drawings import gantt
     from isoloss.errors import UserError
-    from isoloss.planning import plan_of
+    from isoloss.plans.planning import plan_of
 
     path = tmp_path / "s.study"
     path.write_text(STUDY)

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from simulated import observe
 from studies import BASE, plan_of, study
 
-from isoloss.compiler.cells import expand
+from isoloss.compiler.cells.expand import expand
 from isoloss.compiler.compile import compile_study
-from isoloss.compiler.datasets import SHAPES, shape
-from isoloss.compiler.devices import BUILT_IN
+from isoloss.compiler.cost.devices import BUILT_IN
+from isoloss.compiler.facts.datasets import SHAPES, shape
+from isoloss.compiler.facts.sources import Supply, supply
 from isoloss.compiler.plan import EvaluateSpec, FidSpec, ImportSpec, Plan, TrainSpec
-from isoloss.compiler.sources import Supply, supply
 from isoloss.dsl.frozen import replace
-from isoloss.dsl.study import Call, Generator
+from isoloss.dsl.study.study import Call, Generator
 
 FILES = 'generator files { from = "made/*.npz" images = 10k }'
 ALL = {"coarse": FILES, "fine": "", "budget": "budget { choose = all }"}

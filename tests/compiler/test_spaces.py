@@ -11,14 +11,14 @@ from studies import study
 
 from isoloss.compiler import plan as plans
 from isoloss.compiler.compile import compile_study
-from isoloss.compiler.devices import BUILT_IN
-from isoloss.compiler.fit import FitOptions, fit_law
-from isoloss.compiler.laws.fitted import LawFit
+from isoloss.compiler.cost.devices import BUILT_IN
+from isoloss.compiler.laws.fitting.fit import FitOptions, fit_law
+from isoloss.compiler.laws.fitting.fitted import LawFit
 from isoloss.compiler.laws.points import Points
 from isoloss.compiler.laws.published import PUBLISHED, published
 from isoloss.compiler.plan import Observation
-from isoloss.dsl.diagnostics import Diagnostic
-from isoloss.dsl.study import Study
+from isoloss.dsl.diagnostics.diagnostic import Diagnostic
+from isoloss.dsl.study.study import Study
 
 PAPER = "generator paper { sampler = edm(steps = 10) fid = 2.48 images = 100k }"
 REAL = "generator real { sampler = edm(steps = 9) fid = 0 images = 100k }"

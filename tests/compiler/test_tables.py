@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from isoloss.compiler.tables import RunTable, read_table
 from isoloss.compiler.tables.write import table_to_csv
-from isoloss.dsl.codes import codes
-from isoloss.dsl.diagnostics import Diagnostic
+from isoloss.dsl.diagnostics.codes import codes
+from isoloss.dsl.diagnostics.diagnostic import Diagnostic
 
 Reader = Callable[..., tuple[RunTable | None, tuple[Diagnostic, ...]]]
 

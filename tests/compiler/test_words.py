@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isoloss.compiler.words import bytes_text, flop_text
-from isoloss.dsl.units import UNITS
+from isoloss.dsl.vocabulary.quantity_text import bytes_text, flop_text
+from isoloss.dsl.vocabulary.units import UNITS
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from isoloss.runtime.evaluation.scoring import Subject, attack_all, verify
 from isoloss.runtime.jobs import denoiser, discriminator, generate, train
 from isoloss.runtime.models import build
 from isoloss.runtime.placement import Placement
-from isoloss.runtime.training.inner import InnerAttack
+from isoloss.runtime.training.inner_attack import InnerAttack
 from isoloss.runtime.training.precision import FULL, set_rounding, switched
 from isoloss.runtime.training.trainer import Trainer
 from tests.runtime import diffusion_specs as diffusion

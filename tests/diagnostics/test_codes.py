@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from isoloss import cli
-from isoloss.compiler.cells import expand
+from isoloss.compiler.cells.expand import expand
 from isoloss.dsl import vocabulary
-from isoloss.dsl.codes import codes
-from isoloss.dsl.codes.row import Code
+from isoloss.dsl.diagnostics.codes import codes
+from isoloss.dsl.diagnostics.codes.row import Code
 from isoloss.dsl.load import load_study
 from isoloss.dsl.vocabulary import Slot, Term
 

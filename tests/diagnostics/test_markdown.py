@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from isoloss.dsl.diagnostics import Diagnostic
+from isoloss.dsl.diagnostics.diagnostic import Diagnostic
 from isoloss.dsl.load import load_study
 
 HERE = Path(__file__).parent

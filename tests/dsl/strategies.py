@@ -7,9 +7,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from isoloss.dsl import ast
-from isoloss.dsl.study import Call, Conditional, Const, Operation, Quantity
-from isoloss.dsl.units import UNITS
+from isoloss.dsl.study.study import Call, Conditional, Const, Operation, Quantity
+from isoloss.dsl.syntax import ast
+from isoloss.dsl.vocabulary.units import UNITS
 
 RESERVED = {
     "study", "extends", "import", "let", "dataset", "where", "in", "zip", "if", "else", "and", "or", "not",

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isoloss.dsl import ast
-from isoloss.dsl.changes import changes
-from isoloss.dsl.format import format_study
+from isoloss.dsl.diagnostics.collector import Report
 from isoloss.dsl.frozen import replace
 from isoloss.dsl.load import load_study, load_with_places
-from isoloss.dsl.parse import parse_study
-from isoloss.dsl.report import Report
-from isoloss.dsl.study import Study
+from isoloss.dsl.study.changes import changes
+from isoloss.dsl.study.study import Study
+from isoloss.dsl.syntax import ast
+from isoloss.dsl.syntax.format import format_study
+from isoloss.dsl.syntax.parse import parse_study
 from tests.compiler.test_edits import BASE, COSMETIC, EDITS
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -7,8 +7,8 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isoloss.dsl.expression import GAP, UNKNOWN, Gap, Unknown, evaluate
-from isoloss.dsl.study import Call, Conditional, Const, Expr, Operation, Quantity
+from isoloss.dsl.study.expression import GAP, UNKNOWN, Gap, Unknown, evaluate
+from isoloss.dsl.study.study import Call, Conditional, Const, Expr, Operation, Quantity
 from tests.dsl.strategies import rationals
 
 IMAGES, FID = Quantity("images"), Quantity("fid")

@@ -8,10 +8,10 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from isoloss.dsl import ast
-from isoloss.dsl.format import format_study, format_text
-from isoloss.dsl.parse import parse_study
-from isoloss.dsl.report import Report
+from isoloss.dsl.diagnostics.collector import Report
+from isoloss.dsl.syntax import ast
+from isoloss.dsl.syntax.format import format_study, format_text
+from isoloss.dsl.syntax.parse import parse_study
 from tests.dsl.strategies import studies
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "robustness_limits.study"

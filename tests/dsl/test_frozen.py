@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isoloss.compiler.cells import Cell
+from isoloss.compiler.cells.expand import Cell
 from isoloss.compiler.plan import Cost, Facts, Job, Origin
 from isoloss.dsl import frozen
 from isoloss.dsl.frozen import maker
-from isoloss.dsl.study import Axis, Call
+from isoloss.dsl.study.study import Axis, Call
 
 
 def kinds(module: Any) -> SimpleNamespace:

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lark.exceptions import UnexpectedCharacters, UnexpectedToken
 
-from isoloss.dsl import tables
-from isoloss.dsl.format import format_study
-from isoloss.dsl.lalr import Node, Token, UnexpectedCharacterError, UnexpectedTokenError
-from isoloss.dsl.parse import parser
-from isoloss.dsl.units import UNITS
+from isoloss.dsl.syntax import tables
+from isoloss.dsl.syntax.format import format_study
+from isoloss.dsl.syntax.lalr import Node, Token, UnexpectedCharacterError, UnexpectedTokenError
+from isoloss.dsl.syntax.parse import parser
+from isoloss.dsl.vocabulary.units import UNITS
 from tests.dsl.strategies import RESERVED, studies
 
 ROOT = Path(__file__).parents[2]

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from isoloss.compiler.cells import expand
-from isoloss.dsl.diagnostics import Diagnostic, render
+from isoloss.compiler.cells.expand import expand
+from isoloss.dsl.diagnostics.diagnostic import Diagnostic, render
 from isoloss.dsl.load import load_study
-from isoloss.dsl.study import Call, Const, Devices, RunSet, Schedule, Study
+from isoloss.dsl.study.study import Call, Const, Devices, RunSet, Schedule, Study
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "robustness_limits.study"
 Write = Callable[..., Path]

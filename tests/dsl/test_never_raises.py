@@ -9,11 +9,11 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from isoloss.dsl.codes import codes
-from isoloss.dsl.diagnostics import as_data, render
-from isoloss.dsl.format import format_text
+from isoloss.dsl.diagnostics.codes import codes
+from isoloss.dsl.diagnostics.collector import Report
+from isoloss.dsl.diagnostics.diagnostic import as_data, render
 from isoloss.dsl.load import load_study
-from isoloss.dsl.report import Report
+from isoloss.dsl.syntax.format import format_text
 
 EXAMPLE = (Path(__file__).parents[2] / "examples" / "robustness_limits.study").read_text(encoding="utf-8")
 #: The canonical file up to its grid is enough of every construct and quicker.

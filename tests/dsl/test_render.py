@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isoloss.dsl.diagnostics import Diagnostic, Span, render
+from isoloss.dsl.diagnostics.diagnostic import Diagnostic, Span, render
 
 
 def _at(line: str, column: int, end: int) -> str:

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 
 from isoloss.dsl.load import load_study
-from isoloss.dsl.study import Axis, Grid, Study
-from isoloss.dsl.study_json import study_digest, study_from_json, study_to_json
+from isoloss.dsl.study.study import Axis, Grid, Study
+from isoloss.dsl.study.study_json import study_digest, study_from_json, study_to_json
 from tests.dsl.strategies import rules, values
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "robustness_limits.study"

@@ -6,20 +6,21 @@ from pathlib import Path
 
 import pytest
 
-from isoloss.compiler.architectures import FAMILIES as COUNTED
-from isoloss.compiler.datasets import SHAPES
-from isoloss.compiler.devices import BUILT_IN as DEVICE_PROFILES
-from isoloss.compiler.features import FEATURES
-from isoloss.dsl import docs, vocabulary
-from isoloss.dsl.calls import default_text
-from isoloss.dsl.codes import codes
-from isoloss.dsl.defaults import parsed_default
-from isoloss.dsl.diagnostics import Span
-from isoloss.dsl.explain import explain, words
+from isoloss.compiler.cost.architectures import FAMILIES as COUNTED
+from isoloss.compiler.cost.devices import BUILT_IN as DEVICE_PROFILES
+from isoloss.compiler.facts.datasets import SHAPES
+from isoloss.compiler.facts.features import FEATURES
+from isoloss.dsl import vocabulary
+from isoloss.dsl.check.calls import default_text
+from isoloss.dsl.check.defaults import parsed_default
+from isoloss.dsl.check.scope import Bad, Scope
+from isoloss.dsl.check.values import check_value
+from isoloss.dsl.diagnostics.codes import codes
+from isoloss.dsl.diagnostics.collector import Report
+from isoloss.dsl.diagnostics.diagnostic import Span
+from isoloss.dsl.editor import reference_pages as docs
+from isoloss.dsl.editor.word_help import explain, words
 from isoloss.dsl.load import load_study
-from isoloss.dsl.report import Report
-from isoloss.dsl.scope import Bad, Scope
-from isoloss.dsl.values import check_value
 from isoloss.dsl.vocabulary import BLOCKS, BUILT_IN, DEVICES, QUANTITIES, TYPES, Slot, Term, terms
 
 SPAN = Span("", 1, 1, 1, 1)

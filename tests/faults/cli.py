@@ -6,7 +6,8 @@ import sys
 from functools import partial
 
 from isoloss import cli
-from isoloss.runtime.executors import hosts, local
+from isoloss.runtime.executors.hosts import executor as hosts
+from isoloss.runtime.executors.local import executor as local
 
 PRELOAD = (*local.PRELOAD, "tests.faults.often")
 

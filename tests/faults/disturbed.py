@@ -23,10 +23,10 @@ import orjson
 import psutil
 
 from isoloss.commands.status import survey
-from isoloss.runtime import journal
-from isoloss.runtime.leases import process_start
-from isoloss.runtime.result import Result
-from isoloss.runtime.store import Store
+from isoloss.runtime.store import journal
+from isoloss.runtime.store.leases import process_start
+from isoloss.runtime.store.result import Result
+from isoloss.runtime.store.store import Store
 
 ROOT = Path(__file__).parents[2]
 STUDY = Path(__file__).with_name("tiny.study")
@@ -91,7 +91,7 @@ class Run:
 
     def _nursery(self) -> psutil.Process | None:
         for child in psutil.Process(self.process.pid).children():
-            if "isoloss.runtime.executors.nursery" in " ".join(child.cmdline()):
+            if "isoloss.runtime.executors.processes.fork_server" in " ".join(child.cmdline()):
                 return child
         return None
 

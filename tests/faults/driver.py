@@ -9,9 +9,9 @@ import sys
 
 from isoloss.compiler.plan import Job
 from isoloss.runtime.executors.base import Resources
-from isoloss.runtime.executors.local import LocalExecutor
-from isoloss.runtime.recovery import recover
-from isoloss.runtime.store import Store
+from isoloss.runtime.executors.local.executor import LocalExecutor
+from isoloss.runtime.store.recovery import recover
+from isoloss.runtime.store.store import Store
 from tests.runtime.fakes import FUNCTIONS, follow_job, generate_job
 
 

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from isoloss.runtime import journal
-from isoloss.runtime.leases import process_start
-from isoloss.runtime.store import Store
+from isoloss.runtime.store import journal
+from isoloss.runtime.store.leases import process_start
+from isoloss.runtime.store.store import Store
 from tests.faults.driver import jobs
 
 KILLS = int(os.environ.get("ISOLOSS_KILLS", "20"))

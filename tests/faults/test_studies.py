@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from isoloss.runtime.store import Store
+from isoloss.runtime.store.store import Store
 from tests.faults.disturbed import PAIR, Run, disturb, kill_a_rank, kill_a_worker, kill_the_tree
 
 KILLS = int(os.environ.get("ISOLOSS_KILLS", "20"))

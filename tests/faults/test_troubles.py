@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from isoloss.runtime.store import Store
+from isoloss.runtime.store.store import Store
 from tests.faults.disturbed import Run, check_equal, job_events
 
 pytestmark = pytest.mark.slow
@@ -67,7 +67,7 @@ def test_a_full_disk_is_told_and_then_the_same_command_goes_on(disk: Path, tmp_p
 def _mapped_at_start() -> int:
     """Bytes of address space that a worker has before it does anything: builds of torch differ by gigabytes."""
     said = subprocess.run(
-        [sys.executable, "-c", "import isoloss.runtime.preload; print(open('/proc/self/status').read())"],
+        [sys.executable, "-c", "import isoloss.runtime.worker.preload; print(open('/proc/self/status').read())"],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     found = re.search(r"VmPeak:\s+(\d+) kB", said.stdout)

@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 
 from isoloss.compiler.plan import Job
-from isoloss.runtime import journal
 from isoloss.runtime.errors import JobError
-from isoloss.runtime.executors import hosts as hosts_module
 from isoloss.runtime.executors.base import Event, Outcome, Resources
 from isoloss.runtime.executors.devices import slot_on
-from isoloss.runtime.executors.hosts import Entry, HostsExecutor, read_hosts
-from isoloss.runtime.store import Store
-from isoloss.runtime.worker import versions
+from isoloss.runtime.executors.hosts import executor as hosts_module
+from isoloss.runtime.executors.hosts.executor import Entry, HostsExecutor, read_hosts
+from isoloss.runtime.store import journal
+from isoloss.runtime.store.store import Store
+from isoloss.runtime.worker.worker import versions
 from tests.faults.disturbed import PAIR, Run, check_equal
 from tests.hosts import network
 from tests.hosts.network import ADDRESSES, Network

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from isoloss import ledger
-from isoloss.compiler.devices import BUILT_IN
-from isoloss.compiler.fit import FitOptions, fit_law
+from isoloss import forecast_ledger as ledger
+from isoloss.compiler.cost.devices import BUILT_IN
+from isoloss.compiler.laws.fitting.fit import FitOptions, fit_law
 from isoloss.compiler.laws.points import Points
 from isoloss.compiler.plan import (
     FORMAT,
@@ -37,9 +37,9 @@ from isoloss.compiler.plan import (
     Warn,
     job_id,
 )
-from isoloss.compiler.plan_json import plan_to_json
-from isoloss.runtime.result import Run
-from isoloss.runtime.store import Store
+from isoloss.compiler.plans.plan_json import plan_to_json
+from isoloss.runtime.store.result import Run
+from isoloss.runtime.store.store import Store
 
 MODELS = {
     (28, 4): 5_849_050,

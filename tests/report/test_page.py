@@ -16,7 +16,7 @@ from isoloss.compiler.plan import Range
 from isoloss.report import write_report
 from isoloss.report.gather import gather
 from isoloss.report.views import views
-from isoloss.runtime.store import Store
+from isoloss.runtime.store.store import Store
 from tests.report import synthetic
 
 VOID = {"meta", "img", "br", "path", "image", "link", "hr"}

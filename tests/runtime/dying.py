@@ -10,7 +10,7 @@ from isoloss.compiler.plan import Observation
 from isoloss.runtime.context import JobContext
 from isoloss.runtime.data import shuffle
 from isoloss.runtime.jobs import import_, train
-from isoloss.runtime.leases import Lease
+from isoloss.runtime.store.leases import Lease
 from isoloss.runtime.training.trainer import Trainer
 from tests.runtime import fakes
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from multiprocessing.context import ForkServerContext
 from typing import Any
 
-PRELOAD = ["isoloss.runtime.preload", "deepspeed.runtime.zero.stage_1_and_2"]
+PRELOAD = ["isoloss.runtime.worker.preload", "deepspeed.runtime.zero.stage_1_and_2"]
 
 
 def _context() -> ForkServerContext:

@@ -11,11 +11,11 @@ import orjson
 import pytest
 
 from isoloss.calibrating import Calibration, stored_profile, studies_of, timed_job, with_unmeasured
-from isoloss.compiler.calibration import DRIFT, Timed, accuracy, measured_profile, predicted
-from isoloss.compiler.devices import BUILT_IN
+from isoloss.compiler.cost.calibration import DRIFT, Timed, accuracy, measured_profile, predicted
+from isoloss.compiler.cost.devices import BUILT_IN
 from isoloss.compiler.plan import DeviceProfile
 from isoloss.errors import UserError
-from isoloss.runtime.calibration import measure, this_machine
+from isoloss.runtime.executors.calibration import measure, this_machine
 
 START, LAUNCH, RATE = 0.6, 2e-4, 5e9
 
@@ -133,8 +133,8 @@ def test_a_damaged_profile_is_said(text: str, tmp_path: Path) -> None:
 
 
 def test_a_plan_uses_and_names_the_profile(tmp_path: Path) -> None:
-    from isoloss.planning import compile_loaded, load
-    from isoloss.runtime.store import Store
+    from isoloss.plans.planning import compile_loaded, load
+    from isoloss.runtime.store.store import Store
 
     path = tmp_path / "a.study"
     path.write_text(
@@ -143,7 +143,7 @@ def test_a_plan_uses_and_names_the_profile(tmp_path: Path) -> None:
         "batch = 32 lr = 0.1 } grid runs { model in [cnn(2)] generator = g images in [1k] recipe = r }\n"
         "budget { devices = 2 of cpu } }"
     )
-    from isoloss.planning import device_profile
+    from isoloss.plans.planning import device_profile
 
     Store(tmp_path / "store")
     profile = with_unmeasured(measured_profile(BUILT_IN["cpu"], machine_like(0.1), "measured here"))

@@ -6,15 +6,15 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from isoloss.compiler import components
-from isoloss.compiler import cost as cost_of_quality
-from isoloss.compiler import passes as cost_rule
-from isoloss.compiler.architectures import FAMILIES, count
-from isoloss.compiler.datasets import SHAPES
-from isoloss.compiler.devices import BUILT_IN
-from isoloss.compiler.features import FEATURES, IMAGES_PER_FEATURE, dimensions
+from isoloss.compiler.cost import flops as cost_of_quality
+from isoloss.compiler.cost import passes as cost_rule
+from isoloss.compiler.cost.architectures import FAMILIES, count
+from isoloss.compiler.cost.devices import BUILT_IN
+from isoloss.compiler.facts import components
+from isoloss.compiler.facts.datasets import SHAPES
+from isoloss.compiler.facts.features import FEATURES, IMAGES_PER_FEATURE, dimensions
 from isoloss.dsl.vocabulary import DEVICES, terms
-from isoloss.runtime import losses, metrics
+from isoloss.runtime import metrics
 from isoloss.runtime.attacks import ATTACKS
 from isoloss.runtime.data import DATASETS
 from isoloss.runtime.jobs import fid
@@ -22,6 +22,7 @@ from isoloss.runtime.models import build
 from isoloss.runtime.quality import features as spaces
 from isoloss.runtime.quality.measures import PAIRWISE
 from isoloss.runtime.quality.resnet18 import Resnet18
+from isoloss.runtime.training import losses
 from isoloss.runtime.training.optimizers import OPTIMIZERS
 from isoloss.runtime.training.perturb import PERTURBS
 from isoloss.runtime.training.schedule import SCHEDULES

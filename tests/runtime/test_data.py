@@ -15,15 +15,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from isoloss.compiler.datasets import SHAPES
+from isoloss.compiler.facts.datasets import SHAPES
 from isoloss.runtime.data import DATASETS, SPLITS, ImageSet, cifar, idx, load, svhn
 from isoloss.runtime.data.digits import DIGESTS
 from isoloss.runtime.data.files import Published, contents
 from isoloss.runtime.data.imageset import order_by_digest
 from isoloss.runtime.data.rows import Rows
 from isoloss.runtime.data.shards import open_shards
-from isoloss.runtime.data.squiggles.images import SPLIT_IMAGES
 from isoloss.runtime.errors import JobError
+from isoloss.runtime.generators.squiggles.images import SPLIT_IMAGES
 
 RNG = np.random.default_rng(0)
 

@@ -10,9 +10,10 @@ import orjson
 import pytest
 import torch
 
-from isoloss.compiler import cost
+from isoloss.compiler.cost import flops as cost
 from isoloss.runtime.data import load
-from isoloss.runtime.diffusion import denoising, kernel, loop
+from isoloss.runtime.diffusion import denoising, loop
+from isoloss.runtime.diffusion import perturbation_kernel as kernel
 from isoloss.runtime.diffusion.denoising import (
     Denoising,
     HeldOut,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from isoloss.runtime.diffusion import geometry
-from isoloss.runtime.diffusion.geometry import CONDITION
+from isoloss.runtime.generators import geometry
+from isoloss.runtime.generators.geometry import CONDITION
 from isoloss.runtime.noise import noise_at
 
 torch.set_num_threads(1)

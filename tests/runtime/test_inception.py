@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from isoloss.compiler.features import FEATURES
+from isoloss.compiler.facts.features import FEATURES
 from isoloss.runtime.errors import JobError
 from isoloss.runtime.quality.features import build
 from isoloss.runtime.quality.inception import Inception, InceptionFeatures, resize_tf1

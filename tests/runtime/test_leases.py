@@ -14,8 +14,8 @@ from pathlib import Path
 import orjson
 import pytest
 
-from isoloss.runtime import leases
-from isoloss.runtime.leases import Holder, Lease, Leases, process_start, this_process
+from isoloss.runtime.store import leases
+from isoloss.runtime.store.leases import Holder, Lease, Leases, process_start, this_process
 
 JOB = "0" * 20
 
@@ -37,7 +37,7 @@ def test_one_holder_at_a_time(folder: Path) -> None:
 
 def test_death_on_this_host_frees_at_once(folder: Path) -> None:
     code = (
-        f"import time; from pathlib import Path; from isoloss.runtime.leases import Leases\n"
+        f"import time; from pathlib import Path; from isoloss.runtime.store.leases import Leases\n"
         f"Leases(Path({str(folder)!r})).acquire({JOB!r}); print('held', flush=True); time.sleep(60)"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)

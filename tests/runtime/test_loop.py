@@ -13,9 +13,8 @@ from typing import Any
 import orjson
 import pytest
 
-from isoloss import summary
 from isoloss.commands.status import _lines, survey
-from isoloss.compiler.devices import BUILT_IN
+from isoloss.compiler.cost.devices import BUILT_IN
 from isoloss.compiler.plan import (
     FORMAT,
     Answer,
@@ -27,16 +26,17 @@ from isoloss.compiler.plan import (
     Plan,
     Range,
 )
-from isoloss.dsl.study import Budget, Call, Devices, Study
+from isoloss.dsl.study.study import Budget, Call, Devices, Study
 from isoloss.errors import FINE, INTERRUPTED, JOB_FAILED
 from isoloss.loop import Ended, run_study
-from isoloss.progress import Progress
-from isoloss.runtime import journal
 from isoloss.runtime.errors import JobError
 from isoloss.runtime.executors.base import Resources
-from isoloss.runtime.executors.local import LocalExecutor
-from isoloss.runtime.executors.simulate import SimulateExecutor
-from isoloss.runtime.store import Store
+from isoloss.runtime.executors.local.executor import LocalExecutor
+from isoloss.runtime.executors.simulate.executor import SimulateExecutor
+from isoloss.runtime.store import journal
+from isoloss.runtime.store.store import Store
+from isoloss.screens import summary
+from isoloss.screens.progress import Progress
 from tests.runtime.fakes import FUNCTIONS, follow_job, generate_job
 
 STUDY = Study(

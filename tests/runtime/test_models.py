@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from isoloss.compiler import architectures
+from isoloss.compiler.cost import architectures
 from isoloss.runtime import models
 from isoloss.runtime.attacks.base import input_gradient
 from isoloss.runtime.attacks.objectives import OBJECTIVES

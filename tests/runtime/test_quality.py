@@ -29,7 +29,7 @@ from isoloss.runtime.quality.frechet import (
     moments,
     scatter,
 )
-from isoloss.runtime.quality.kernel import block_estimate, kernel_distance
+from isoloss.runtime.quality.kernel_distance import block_estimate, kernel_distance
 from isoloss.runtime.quality.neighbours import NEAR, memorised, nearest, precision_recall
 
 DIGITS = {"kind": "digits"}
@@ -410,7 +410,9 @@ def test_squiggles_are_measured_without_real_ones_among_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A dataset that makes its own images, of which none are asked for."""
-    monkeypatch.setattr("isoloss.runtime.data.squiggles.images.SPLIT_IMAGES", dict.fromkeys(SPLITS, 400))
+    monkeypatch.setattr(
+        "isoloss.runtime.generators.squiggles.images.SPLIT_IMAGES", dict.fromkeys(SPLITS, 400)
+    )
     pictures = {"kind": "squiggles", "variant": "taylor", "resolution": 8}
     test = load(pictures, "test")
     seen, _ = fid_job(tmp_path, test.images, test.labels, 400, dataset=pictures)

@@ -15,15 +15,15 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from isoloss.compiler import passes as cost_rule
-from isoloss.compiler.architectures import count
+from isoloss.compiler.cost import passes as cost_rule
+from isoloss.compiler.cost.architectures import count
 from isoloss.compiler.plan import TrainSpec
-from isoloss.runtime import attacks, losses, models
+from isoloss.runtime import attacks, models
 from isoloss.runtime.errors import JobError, Stopped
 from isoloss.runtime.jobs import train
 from isoloss.runtime.noise import Noise, noise_at
-from isoloss.runtime.training import optimizers, perturb
-from isoloss.runtime.training.inner import InnerAttack, Replay
+from isoloss.runtime.training import losses, optimizers, perturb
+from isoloss.runtime.training.inner_attack import InnerAttack, Replay
 from isoloss.runtime.training.schedule import setting_at
 from tests.runtime.training_specs import DIGITS, TRADES, batchnorm, context, pgd, train_spec, trainer_of
 

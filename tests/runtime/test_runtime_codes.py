@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from isoloss import cli
-from isoloss.dsl.codes import codes
+from isoloss.dsl.diagnostics.codes import codes
 
 ROOT = Path(__file__).parents[2]
 ROWS = {code: row for code, row in codes().items() if code.startswith("R")}

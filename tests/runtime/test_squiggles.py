@@ -15,8 +15,8 @@ from isoloss.compiler.plan import Cost, GenerateSpec, Job, Origin, TrainSpec
 from isoloss.runtime.context import JobContext
 from isoloss.runtime.data import load
 from isoloss.runtime.data.shards import open_shards
-from isoloss.runtime.data.squiggles import Squiggles, curves
-from isoloss.runtime.data.squiggles.render import render, render_differentiable
+from isoloss.runtime.generators.squiggles import Squiggles, curves
+from isoloss.runtime.generators.squiggles.render import render, render_differentiable
 from isoloss.runtime.jobs import generate, train
 from tests.runtime.training_specs import Log, train_spec
 

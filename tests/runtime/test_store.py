@@ -13,12 +13,13 @@ import orjson
 import pytest
 
 from isoloss.compiler.plan import Job, Observation
-from isoloss.runtime import disk, journal
+from isoloss.runtime import disk
 from isoloss.runtime.errors import JobError
-from isoloss.runtime.journal import Journal, MetricBuffer
-from isoloss.runtime.leases import this_process
-from isoloss.runtime.result import Run
-from isoloss.runtime.store import Store
+from isoloss.runtime.store import journal
+from isoloss.runtime.store.journal import Journal, MetricBuffer
+from isoloss.runtime.store.leases import this_process
+from isoloss.runtime.store.result import Run
+from isoloss.runtime.store.store import Store
 from tests.runtime.fakes import generate_job
 
 RUN = Run(seconds=1.5, started=1.0, ended=2.5, device="cpu", threads=1, host="here")
@@ -315,7 +316,7 @@ def test_a_full_disk_keeps_the_points_for_the_next_flush(
         def full(*_: object) -> None:
             raise OSError(errno.ENOSPC, "full")
 
-        patch.setattr("isoloss.runtime.journal.write_all", full)
+        patch.setattr("isoloss.runtime.store.journal.write_all", full)
         assert code_of(log.flush) == "R103"
     log.flush()
     assert len(journal.read(tmp_path / "journal.jsonl")[0]) == 1
@@ -323,7 +324,7 @@ def test_a_full_disk_keeps_the_points_for_the_next_flush(
 
 def test_the_store_loads_nothing_heavy() -> None:
     code = (
-        "import sys, isoloss.runtime.store, isoloss.runtime.executors.local\n"
+        "import sys, isoloss.runtime.store.store, isoloss.runtime.executors.local.executor\n"
         "print([m for m in ('torch', 'mlflow', 'deepspeed', 'pydantic', 'numpy') if m in sys.modules])"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

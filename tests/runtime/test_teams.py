@@ -15,14 +15,14 @@ import psutil
 import pytest
 
 from isoloss.compiler.plan import Job
-from isoloss.runtime import journal
 from isoloss.runtime.errors import JobError
 from isoloss.runtime.executors.base import Event, Outcome, Resources
 from isoloss.runtime.executors.devices import Slot
-from isoloss.runtime.executors.local import LocalExecutor
-from isoloss.runtime.executors.meeting import interface_to
-from isoloss.runtime.executors.team import End, Host, Seat, Team
-from isoloss.runtime.store import Store
+from isoloss.runtime.executors.local.executor import LocalExecutor
+from isoloss.runtime.executors.processes.rank_group import End, Host, Seat, Team
+from isoloss.runtime.executors.processes.rendezvous import interface_to
+from isoloss.runtime.store import journal
+from isoloss.runtime.store.store import Store
 from tests.runtime.fakes import generate_job, train_job
 from tests.runtime.training_specs import train_spec
 

@@ -12,9 +12,9 @@ import orjson
 import pytest
 
 from isoloss.compiler.plan import Job, Observation
-from isoloss.runtime.journal import MetricBuffer
-from isoloss.runtime.result import Run
-from isoloss.runtime.store import Store
+from isoloss.runtime.store.journal import MetricBuffer
+from isoloss.runtime.store.result import Run
+from isoloss.runtime.store.store import Store
 from isoloss.runtime.tracking.names import flatten, metric_name, shown, tracking_uri
 from isoloss.runtime.tracking.tracker import Tracker
 from tests.runtime.fakes import generate_job

@@ -17,7 +17,7 @@ from isoloss.compiler.plan import Cost, TrainSpec
 from isoloss.runtime import models
 from isoloss.runtime.errors import JobError, Stopped
 from isoloss.runtime.jobs import train
-from isoloss.runtime.training.memory import estimate
+from isoloss.runtime.training.memory_estimate import estimate
 from tests.runtime.training_specs import EVALUATION, batchnorm, context, in_parts, pgd, train_spec, trainer_of
 
 torch.set_num_threads(1)

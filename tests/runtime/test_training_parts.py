@@ -16,18 +16,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from isoloss.compiler import passes as cost_rule
-from isoloss.compiler.components import metric_name
-from isoloss.runtime import losses, metrics, models
+from isoloss.compiler.cost import passes as cost_rule
+from isoloss.compiler.facts.components import metric_name
+from isoloss.runtime import metrics, models
 from isoloss.runtime.errors import JobError
 from isoloss.runtime.noise import noise_at
-from isoloss.runtime.training import augment, average, checkpoint
+from isoloss.runtime.training import augment, average, checkpoint, losses
 from isoloss.runtime.training.feed import Drawn, Feed, Resident, Source, open_images, open_source
 from isoloss.runtime.training.ledger import Ledger
-from isoloss.runtime.training.probe import probe_steps
 from isoloss.runtime.training.sampler import Grain, Sampler, grain
 from isoloss.runtime.training.schedule import setting_at
 from isoloss.runtime.training.stream import Streamed
+from isoloss.runtime.training.training_evaluation import probe_steps
 from tests.runtime.training_specs import DIGITS, pgd
 
 torch.set_num_threads(1)

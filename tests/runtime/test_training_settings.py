@@ -15,12 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from isoloss.runtime import attacks, losses, models
+from isoloss.runtime import attacks, models
 from isoloss.runtime.errors import JobError, Stopped
 from isoloss.runtime.jobs import train
 from isoloss.runtime.noise import noise_at
 from isoloss.runtime.placement import Placement
-from isoloss.runtime.training import average, layout_choice, precision
+from isoloss.runtime.training import average, layout_choice, losses, precision
 from isoloss.runtime.training.layout import Memory, lay_out
 from isoloss.runtime.training.trainer import Trainer
 from tests.runtime.training_specs import DIGITS, batchnorm, context, pgd, train_spec, trainer_of

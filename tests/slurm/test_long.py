@@ -20,10 +20,10 @@ import pytest
 
 from isoloss import loop
 from isoloss.compiler.compile import compile_study
-from isoloss.compiler.devices import BUILT_IN
+from isoloss.compiler.cost.devices import BUILT_IN
 from isoloss.compiler.plan import Job
-from isoloss.runtime import notes
-from isoloss.runtime.store import Store
+from isoloss.runtime.store import progress_file as notes
+from isoloss.runtime.store.store import Store
 from tests.faults.disturbed import check_same_result, job_events, observed
 from tests.slurm import cluster as slurm
 from tests.slurm.cluster import Cluster

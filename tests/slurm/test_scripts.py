@@ -14,13 +14,14 @@ import pytest
 
 from isoloss import cli
 from isoloss.runtime.errors import JobError
-from isoloss.runtime.executors import slurm, slurm_task
 from isoloss.runtime.executors.base import Resources
-from isoloss.runtime.executors.slurm import SlurmExecutor
-from isoloss.runtime.executors.slurm_groups import MAX_TASKS, Group, arrange
-from isoloss.runtime.executors.slurm_scripts import lead_seconds, parse_option
+from isoloss.runtime.executors.slurm import executor as slurm
+from isoloss.runtime.executors.slurm import task as slurm_task
+from isoloss.runtime.executors.slurm.executor import SlurmExecutor
+from isoloss.runtime.executors.slurm.job_arrays import MAX_TASKS, Group, arrange
+from isoloss.runtime.executors.slurm.scripts import lead_seconds, parse_option
 from isoloss.runtime.placement import Placement
-from isoloss.runtime.store import Store
+from isoloss.runtime.store.store import Store
 from tests.runtime.fakes import FUNCTIONS, follow_job, generate_job, train_job
 from tests.runtime.training_specs import train_spec
 
@@ -112,7 +113,7 @@ def test_what_an_attempt_says_is_not_what_an_earlier_one_said(tmp_path: Path, ra
         "PYTHONPATH": str(ROOT),
     }
     ended = subprocess.run(
-        [sys.executable, "-m", "isoloss.runtime.executors.slurm_task", str(folder), f"0-{job.kind}", "0"],
+        [sys.executable, "-m", "isoloss.runtime.executors.slurm.task", str(folder), f"0-{job.kind}", "0"],
         env={**os.environ, **environment}, check=False,
     )  # fmt: skip
     assert ended.returncode == (0 if rank else -signal.SIGKILL)
@@ -127,13 +128,13 @@ def test_a_dry_run_writes_scripts_to_read(tmp_path: Path) -> None:
     )
     written = executor.prepare([*jobs, follow_job(*jobs)], store, "0123456789abcdef" * 4)
     text = (written.folder / "0-generate.sh").read_text()
-    python, guard = shlex.quote(sys.executable), ROOT / "runtime" / "executors" / "slurm_guard.py"
+    python, guard = shlex.quote(sys.executable), ROOT / "runtime" / "executors" / "slurm" / "hold_signals.py"
     for found, name in (
         (str(written.folder), "FOLDER"), (written.name, "NAME"), (python, "PYTHON"), (jobs[0].id, "ID1"),
         (jobs[1].id, "ID2"),
     ):  # fmt: skip
         text = text.replace(found, name)
-    text = re.sub(r"-S \S*slurm_guard.py", "-S GUARD", text)
+    text = re.sub(r"-S \S*hold_signals.py", "-S GUARD", text)
     assert guard.exists()
     assert text == GOLDEN
     assert (written.folder / "submit.sh").read_text().splitlines()[-2:] == [
@@ -168,7 +169,7 @@ export DS_ACCELERATOR=cpu
 
 # The guard holds signals back until the worker listens.
 exec PYTHON -I -S GUARD \\
-  PYTHON -m isoloss.runtime.executors.slurm_task \\
+  PYTHON -m isoloss.runtime.executors.slurm.task \\
   'FOLDER' 0-generate "$SLURM_ARRAY_TASK_ID"
 """
 
@@ -181,8 +182,8 @@ def test_ranks_are_started_by_srun_below_the_keeper(tmp_path: Path) -> None:
     train = next(path for path in written.folder.glob("*-train.sh")).read_text()
     command = train[train.index("exec ") :].replace("\\\n", "").split()
     assert [Path(word).name for word in command if word.endswith(".py")] == [
-        "slurm_keeper.py",
-        "slurm_guard.py",
+        "signal_keeper.py",
+        "hold_signals.py",
     ]
     srun = command[command.index("srun") :]
     assert srun[1:4] == ["--kill-on-bad-exit=1", "--ntasks=4", "--cpus-per-task=4"]

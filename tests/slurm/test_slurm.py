@@ -14,15 +14,16 @@ from typing import Any
 import pytest
 
 from isoloss.compiler.plan import Job
-from isoloss.runtime import journal, notes
 from isoloss.runtime.errors import JobError
-from isoloss.runtime.executors import slurm_client
 from isoloss.runtime.executors.base import Event, Outcome, Resources
-from isoloss.runtime.executors.local import LocalExecutor
-from isoloss.runtime.executors.slurm import SlurmExecutor
-from isoloss.runtime.executors.slurm_task import read_tasks
+from isoloss.runtime.executors.local.executor import LocalExecutor
+from isoloss.runtime.executors.slurm import client as slurm_client
+from isoloss.runtime.executors.slurm.executor import SlurmExecutor
+from isoloss.runtime.executors.slurm.task import read_tasks
 from isoloss.runtime.jobs import JOBS
-from isoloss.runtime.store import Store
+from isoloss.runtime.store import journal
+from isoloss.runtime.store import progress_file as notes
+from isoloss.runtime.store.store import Store
 from tests.faults.disturbed import check_same_result
 from tests.runtime.fakes import FUNCTIONS, follow_job, generate_job, train_job
 from tests.runtime.training_specs import train_spec

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from isoloss.runtime import journal
-from isoloss.runtime.store import Store
+from isoloss.runtime.store import journal
+from isoloss.runtime.store.store import Store
 from isoloss.runtime.tracking.names import metric_name
 from isoloss.runtime.tracking.tracker import Tracker, behind
 from tests.faults.disturbed import Run, job_events

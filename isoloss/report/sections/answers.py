@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from isoloss.compiler.plan import Answer, Range
-from isoloss.compiler.words import time_text
+from isoloss.dsl.vocabulary.quantity_text import time_text
 from isoloss.report import format as write
 from isoloss.report.gather import Material
 from isoloss.report.html import facts, note, section, state, text

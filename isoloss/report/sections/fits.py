@@ -17,7 +17,7 @@ from isoloss.report.views import View, Views, accuracy_line
 
 GREEK = {"alpha": "α", "beta": "β", "epsilon": "ε", "zeta": "ζ", "kappa": "κ"}
 
-#: Statuses without reservation (compiler/laws/options.py).
+#: Statuses without reservation (compiler/laws/fitting/options.py).
 SOUND = ("CONVERGED", "PUBLISHED")
 
 

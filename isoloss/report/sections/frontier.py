@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from isoloss.compiler.accuracy import AccuracyFit
+from isoloss.compiler.laws.accuracy import AccuracyFit
 from isoloss.compiler.laws.arrays import Floats
 from isoloss.compiler.plan import Range
 from isoloss.report import format as write

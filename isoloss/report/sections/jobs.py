@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields
 
 from isoloss.compiler.plan import Job
-from isoloss.dsl.study import Evaluation, Fit, Generator, Recipe
+from isoloss.dsl.study.study import Evaluation, Fit, Generator, Recipe
 from isoloss.report import format as write
 from isoloss.report.gather import Material
 from isoloss.report.html import details, facts, note, section, state, table, text

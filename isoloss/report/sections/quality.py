@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from isoloss.compiler.cost import network_evaluations
+from isoloss.compiler.cost.flops import network_evaluations
 from isoloss.compiler.plan import GenerateSpec, Observation, frechet_metric, frechet_space, kernel_metric
 from isoloss.report import format as write
 from isoloss.report.gather import Material, Point, Run, distance_name

@@ -1,0 +1,1 @@
+"""Grids -> cells: which runs are candidates, with batch, learning rate and images really drawn."""

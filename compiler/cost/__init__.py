@@ -1,0 +1,1 @@
+"""Specs -> cost: passes, FLOPs, memory, placement, devices' rates, seconds, money, the schedule."""

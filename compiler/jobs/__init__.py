@@ -1,0 +1,1 @@
+"""Cells and generators -> jobs: specs, ids, names, needs."""

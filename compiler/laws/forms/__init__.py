@@ -1,0 +1,1 @@
+"""Law forms, one file each: predictions, Jacobians, starts, domains."""

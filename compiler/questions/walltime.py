@@ -1,0 +1,156 @@
+"""How long an allocation's run takes by the clock on all devices of the budget: its images and the networks that make
+them, training and tests.
+
+In: what the run would be, a device profile. Out: seconds, for many networks at once. Pure. The arithmetic is
+price.py's, at its mid rates, but for memory, of which every network is taken to have enough, and AutoAttack, which
+the assumed share survives. A stage ends no sooner than its work spread over all devices, nor than its longest job at
+full width (schedule.py), and stages follow each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from isoloss.compiler.cost import flops as cost
+from isoloss.compiler.cost import passes
+from isoloss.compiler.cost.price import Pricer, batched_passes, keys_of, number_inside
+from isoloss.compiler.cost.scaling import SCALING, widest_job
+from isoloss.compiler.facts.components import component
+from isoloss.compiler.facts.datasets import shape
+from isoloss.compiler.facts.shards import DOUBLED, LARGEST, shards
+from isoloss.compiler.facts.sources import is_real, mixed
+from isoloss.compiler.jobs.factory import Source, Workshop
+from isoloss.compiler.laws.arrays import Floats
+from isoloss.compiler.plan import DeviceProfile
+from isoloss.compiler.questions.buildable_networks import Network
+from isoloss.compiler.questions.objectives import MOST_IMAGES, Offer
+from isoloss.dsl.study.study import Allocate, Evaluation
+
+#: (offer, images [n] of the networks) -> batch size [n], by the recipe's rule.
+Batches = Callable[[Offer, Floats], Floats]
+
+
+@dataclass(frozen=True, slots=True)
+class _Shards:
+    """Where shards end, in images drawn; seconds of all up to there, and of the longest [n]. Beyond the last one,
+    another `took` seconds for every `step` images: a last shard that a limit cuts is taken as whole."""
+
+    ends: Floats
+    work: Floats
+    longest: Floats
+    step: float
+    took: float
+
+
+class Clock:
+    """Wall-clock seconds of runs of `networks` for one allocation."""
+
+    def __init__(
+        self,
+        question: Allocate,
+        shop: Workshop,
+        profile: DeviceProfile,
+        networks: Sequence[Network],
+        batches: Batches,
+    ) -> None:
+        self.shop, self.question, self.batches = shop, question, batches
+        self.pixels = shape(shop.dataset)
+        self.pricer = Pricer(profile)
+        self.recipe = shop.recipes[question.recipe]
+        devices = shop.study.budget.devices
+        self.devices, self.width = devices.count, widest_job(devices.kind, devices.count) ** SCALING
+        self.each = np.array([n.flops_per_image for n in networks])
+        self.forward = np.array([n.forward_flops for n in networks])
+        self.layers = np.array([float(n.layers) for n in networks])
+        self._shards: dict[str, _Shards] = {}
+        self.speeds = {
+            kind: [self._speed(keys_of(kind, n.model["kind"], number)) for n in networks]
+            for kind, number in (("train", self.recipe.precision), ("evaluate", "fp32"))
+        }
+        inside = number_inside(self.recipe.precision)
+        self.inside_rate = np.array(
+            [self._speed(keys_of("train", n.model["kind"], inside))[0] for n in networks]
+        )
+
+    def seconds(self, offer: Offer, images: Floats) -> Floats:
+        """From the first image, or the training of what makes it, to the last test, [n]."""
+        made = offer.network_seconds + self._sampling(offer, images)
+        return np.asarray(made + self._training(offer, images) + self._tests())
+
+    def _speed(self, keys: Sequence[str]) -> tuple[float, float]:
+        """(FLOPs per second, seconds per launch) of the first key that the profile has."""
+        profile = self.pricer.profile
+        key = next(key for key in keys if key in profile.flops_per_second)
+        launch = profile.launch_seconds.get(key)
+        return profile.flops_per_second[key].mid, 0.0 if launch is None else launch.mid
+
+    def _job(self, kind: str, flops: Floats, launches: Floats) -> Floats:
+        """One job of each network on one device."""
+        rate, launch = (np.array(column) for column in zip(*self.speeds[kind], strict=True))
+        return np.asarray(self.pricer.profile.startup_seconds.mid + launches * launch + flops / rate)
+
+    def _training(self, offer: Offer, images: Floats) -> Floats:
+        recipe = self.recipe
+        inside = np.zeros_like(self.each)
+        launches = images / self.batches(offer, images) * passes.of_recipe(recipe) * self.layers
+        if recipe.evaluate is not None:
+            test = self.shop.evaluations[recipe.evaluate.evaluation]
+            times = cost.evaluations_inside(recipe.evaluate.every, test.split)
+            attack, tested = component(test.attack), self.pixels.tested(test.images, test.split)
+            inside = times * tested * cost.evaluation_passes(attack) * self.forward
+            launches = launches + times * batched_passes(attack, tested) * self.layers
+        steps = self._job("train", self.each * images, launches)
+        return np.asarray((steps + inside / self.inside_rate) / self.width)
+
+    def _tests(self) -> Floats:
+        jobs = [self._test(test) for test in self.question.evaluate]
+        if not jobs:
+            return np.zeros_like(self.each)
+        table = np.stack(jobs)
+        return self._stage(np.asarray(table.sum(axis=0)), np.asarray(table.max(axis=0)))
+
+    def _test(self, test: Evaluation) -> Floats:
+        attack, tested = component(test.attack), self.pixels.tested(test.images, test.split)
+        batched = batched_passes(attack, tested) + cost.alarm_passes(attack["kind"])
+        return self._job("evaluate", cost.job_passes(attack, tested) * self.forward, batched * self.layers)
+
+    def _sampling(self, offer: Offer, images: Floats) -> Floats:
+        """Of the shards beyond those made anyway; none where making them isn't estimated."""
+        if offer.name not in self._shards:
+            self._shards[offer.name] = self._shard_table(offer)
+        table = self._shards[offer.name]
+        wanted = np.minimum(images, offer.unique)
+        at = np.minimum(np.searchsorted(table.ends, wanted), len(table.ends) - 1)
+        more = np.ceil(np.maximum(0.0, wanted - table.ends[-1]) / table.step)
+        return self._stage(table.work[at] + more * table.took, table.longest[at])
+
+    def _shard_table(self, offer: Offer) -> _Shards:
+        """Up to the first of the largest that is to be made: those after it are as long."""
+        rows, took = [(0.0, 0.0, 0.0)], 0.0
+        name, share = mixed(self.shop.generators[offer.name]) or (offer.name, Fraction(1))
+        step = float(LARGEST / share)
+        for stop, source in self._makers(name, int(min(offer.unique, MOST_IMAGES) * share)):
+            spent, drawn = self.pricer.cost(source.spec).seconds, float(stop / share)
+            if spent is None:
+                break
+            took = 0.0 if drawn <= offer.made else spent.mid
+            rows.append((drawn, rows[-1][1] + took, max(rows[-1][2], took)))
+            if took and stop > DOUBLED:
+                break
+        ends, work, longest = (np.array(column) for column in zip(*rows, strict=True))
+        return _Shards(ends, work, longest, step, took)
+
+    def _makers(self, name: str, images: int) -> Iterator[tuple[int, Source]]:
+        """Jobs that make a generator's first images, and how many there are by then; none of a fixed real set."""
+        declared = self.shop.generators[name]
+        if declared.source is not None and declared.source.kind == "files":
+            yield images, self.shop.files(name)
+        elif not (is_real(declared) and self.pixels.train_images is not None):
+            for start, stop in shards(images, declared.images):
+                yield stop, self.shop.shard(name, start, stop)
+
+    def _stage(self, work: Floats, longest: Floats) -> Floats:
+        return np.asarray(np.maximum(work / self.devices, longest / self.width))

@@ -1,0 +1,1 @@
+"""Merged declarations -> Study + diagnostics: layers, names, units, types, values, defaults."""

@@ -1,0 +1,131 @@
+"""Diagnostic codes of the stage: values."""
+
+from __future__ import annotations
+
+from isoloss.dsl.diagnostics.codes.row import Code
+
+_GENERATOR = "generator g { sampler = edm(steps = 7) }"
+_TRADES = "recipe r { loss = trades() attack = pgd(eps = 0.15) batch = 64 lr = 0.1 }"
+_GRID = "grid runs { model = cnn(2) generator = g images in [4k, 8k] }"
+_FIT = f"study tiny {{ dataset digits {_GENERATOR} {_TRADES}\n  {_GRID} fit law1 {{ law = approach2 }}\n  "
+
+CODES: tuple[Code, ...] = (
+    Code(
+        "V101",
+        "a number out of range",
+        "The number has the right unit and an impossible size: outside its range, or above a setting of the same call "
+        "that bounds it, as `eps` bounds the random step of `rfgsm`.",
+        "study tiny { dataset digits evaluate e { attack = pgd(eps = 3/2) } }",
+        "study tiny { dataset digits evaluate e { attack = pgd(eps = 8/255) } }",
+    ),
+    Code(
+        "V102",
+        "not one of the allowed words",
+        "The setting takes one of a few words, which are listed.",
+        "study tiny { dataset digits budget { choose = everything } }",
+        "study tiny { dataset digits budget { choose = all } }",
+    ),
+    Code(
+        "V103",
+        "a missing setting",
+        "The block or call needs a setting that has no default.",
+        "study tiny { dataset digits evaluate e { attack = pgd() } }",
+        "study tiny { dataset digits evaluate e { attack = pgd(eps = 0.15) } }",
+    ),
+    Code(
+        "V104",
+        "a setting given twice",
+        "Which of the two holds would be a guess.",
+        "study tiny { dataset digits budget { storage = 1 GB storage = 2 GB } }",
+        "study tiny { dataset digits budget { storage = 1 GB } }",
+    ),
+    Code(
+        "V105",
+        "settings that say the same thing twice",
+        "A forecast is asked for a quality: `fid = …`, or a generator whose quality is meant. Not both. The images of a "
+        "generator come from a sampler, or `from` files or real ones. Not both. An allocation has one objective: a "
+        "`compute`, an `accuracy` or a `time`.",
+        _FIT + "forecast f { law = law1 fid = 0 generator = g compute = 1 PFLOP } }",
+        _FIT + "forecast f { law = law1 fid = 0 compute = 1 PFLOP } }",
+    ),
+    Code(
+        "V106",
+        "settings of a call in a wrong order or number",
+        "Settings of a call may be given by position, in the order that `isoloss help` shows, then by name.",
+        "study tiny { dataset digits evaluate e { attack = pgd(eps = 0.15, linf) } }",
+        "study tiny { dataset digits evaluate e { attack = pgd(linf, eps = 0.15) } }",
+    ),
+    Code(
+        "V107",
+        "not a whole number",
+        "Steps, images, layers and seeds are counted.",
+        "study tiny { dataset digits evaluate e { attack = pgd(eps = 0.15, steps = 2.5) } }",
+        "study tiny { dataset digits evaluate e { attack = pgd(eps = 0.15, steps = 3) } }",
+    ),
+    Code(
+        "V108",
+        "a list without values",
+        "An axis needs at least one value; a range begins at or below its end.",
+        f"study tiny {{ dataset digits {_GENERATOR} {_TRADES}\n"
+        "  grid runs { model = cnn(2) generator = g images = 4k seed in 3..1 } }",
+        f"study tiny {{ dataset digits {_GENERATOR} {_TRADES}\n"
+        "  grid runs { model = cnn(2) generator = g images = 4k seed in 1..3 } }",
+    ),
+    Code(
+        "V109",
+        "a division by zero",
+        "A constant expression divides by zero.",
+        "study tiny { dataset digits evaluate e { attack = pgd(eps = 8/0) } }",
+        "study tiny { dataset digits evaluate e { attack = pgd(eps = 8/255) } }",
+    ),
+    Code(
+        "V110",
+        "settings that can't go together",
+        "Each setting is fine by itself, but nothing does both. TRADES, PGD-AT, MART and half need an inner attack, "
+        "training on clean or noisy images has none, and ensembles such as AutoAttack only test. An `allocate` within a "
+        "`time` has no `overhead` to spend on a smaller network. A fit with `errors = correlated` has no stages and no "
+        "`delta`, and is of single runs.",
+        "study tiny { dataset digits recipe r { loss = trades() attack = none batch = 64 lr = 0.1 } }",
+        "study tiny { dataset digits recipe r { loss = natural() batch = 64 lr = 0.1 } }",
+    ),
+    Code(
+        "V111",
+        "a text of another form",
+        "Files are named by a path below the data root, which the command line or ISOLOSS_DATA gives: a study can't "
+        "reach others. A digest is the 64 hex digits that `sha256sum` prints.",
+        'study tiny { dataset digits generator g { sampler = edm(steps = 7) denoiser = pretrained(file = "../w.pt") } }',
+        'study tiny { dataset digits generator g { sampler = edm(steps = 7) denoiser = pretrained(file = "w.pt") } }',
+    ),
+    Code(
+        "V112",
+        "a setting without meaning here",
+        "A setting that belongs to another source of images: a sampler's denoiser beside files, a checksum or a licence "
+        "of images that a sampler makes, the sines of curves that are polynomials.",
+        'study tiny { dataset digits generator g { from = "made/*.npz" denoiser = mixture(components = 4) } }',
+        'study tiny { dataset digits generator g { from = "made/*.npz" } }',
+    ),
+    Code(
+        "V113",
+        "a mix of a mix, or of real images",
+        "A mix is made of one generator's images and real ones. A mix of a mix has a share of its own that is written "
+        "directly; real images with real images among them are real images.",
+        f"study tiny {{ dataset digits {_GENERATOR}\n"
+        "  mix half { generator = g real = 1/2 }\n  mix less { generator = half real = 1/8 } }",
+        f"study tiny {{ dataset digits {_GENERATOR}\n"
+        "  mix half { generator = g real = 1/2 }\n  mix less { generator = g real = 1/8 } }",
+    ),
+    Code(
+        "V114",
+        "best weights that nothing chooses",
+        "`weights = best` are those that scored highest while training was watched on the validation split. A recipe whose "
+        "runs are tested so has to say `evaluate = NAME at every ..` of an evaluation with `split = validation`, and that "
+        "one tests average or live weights.",
+        f"study tiny {{ dataset digits {_GENERATOR}\n"
+        "  evaluate chosen { attack = pgd(eps = 0.15) weights = best }\n"
+        "  recipe r { loss = trades() attack = pgd(eps = 0.15) batch = 64 lr = 0.1 } }",
+        f"study tiny {{ dataset digits {_GENERATOR}\n"
+        "  evaluate watch { attack = pgd(eps = 0.15) split = validation }\n"
+        "  evaluate chosen { attack = pgd(eps = 0.15) weights = best }\n"
+        "  recipe r { loss = trades() attack = pgd(eps = 0.15) batch = 64 lr = 0.1 evaluate = watch at every 25% } }",
+    ),
+)

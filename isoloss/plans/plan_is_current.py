@@ -1,0 +1,158 @@
+"""A plan on disk beside what is known now: results, the devices' profile, isoloss itself.
+
+In: a Plan, the store, and the plan that the same study gets today. Out: diagnostics that tell what has changed (P112);
+UserError P111 where running the plan would no longer be what it says. Pure but for reading the store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from isoloss import __version__
+from isoloss.compiler.plan import DeviceProfile, Observation, Plan, Range, results_digest
+from isoloss.dsl.diagnostics.diagnostic import Diagnostic, Severity
+from isoloss.errors import UserError
+
+_NAMED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Since:
+    """What has changed since a plan was made, each as a line that begins with its field. `lost`: results that the plan
+    counts on and that are not, or no longer, what they were; `gained`: new ones of its jobs."""
+
+    lost: tuple[str, ...]
+    gained: tuple[str, ...]
+    profile: tuple[str, ...]
+    version: tuple[str, ...]
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        return *self.lost, *self.profile, *self.version, *self.gained
+
+
+def since(plan: Plan, observations: Iterable[Observation], profile: DeviceProfile, store: str) -> Since:
+    """What of a plan's basis is another one now."""
+    known: dict[str, list[Observation]] = {}
+    for observation in observations:
+        known.setdefault(observation.job, []).append(observation)
+    names = {each.id: each.name for each in plan.dropped} | {job.id: job.name for job in plan.jobs}
+    told = plan.basis.results
+    away = [names.get(id, id) for id in told if id not in known]
+    others = [names.get(id, id) for id in told if id in known and results_digest(known[id]) != told[id]]
+    new = [job.name for job in plan.jobs if job.id in known and job.id not in told]
+    lost = [f"results: {_jobs(away)} {_are(away)} not in `{store}`"] if away else []
+    lost += [f"results: {_jobs(others)} {_are(others)} measured anew, with other values"] if others else []
+    gained = [f"results: {_jobs(new)} {_are(new)} measured since"] if new else []
+    same = plan.basis.version == __version__
+    version = () if same else (f"isoloss: {plan.basis.version} -> {__version__}",)
+    return Since(tuple(lost), tuple(gained), tuple(_speeds(plan.basis.profile, profile)), version)
+
+
+def _jobs(names: Sequence[str]) -> str:
+    """`3 jobs (a, b, c)`, `1 job (a)`."""
+    shown = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+    return f"{len(names)} job{'' if len(names) == 1 else 's'} ({shown})"
+
+
+def _are(names: Sequence[str]) -> str:
+    return "is" if len(names) == 1 else "are"
+
+
+def _speeds(old: DeviceProfile, new: DeviceProfile) -> Iterator[str]:
+    """Fields of a device's profile that differ; rates by their middle."""
+    for name, unit in (("flops_per_second", "FLOP/s"), ("launch_seconds", "s a launch")):
+        before, after = getattr(old, name), getattr(new, name)
+        for key in dict.fromkeys((*before, *after)):
+            yield from _speed(f"profile.{key}", before.get(key), after.get(key), unit)
+    yield from _speed("profile.startup", old.startup_seconds, new.startup_seconds, "s")
+    yield from _speed("profile.watts", old.watts, new.watts, "W")
+    if old.memory_bytes != new.memory_bytes:
+        yield f"profile.memory: {old.memory_bytes} -> {new.memory_bytes} bytes"
+    if old.provenance != new.provenance:
+        yield f"profile: {old.provenance} -> {new.provenance}"
+
+
+def _speed(field: str, old: Range | None, new: Range | None, unit: str) -> Iterator[str]:
+    if old == new:
+        return
+    before, after = (f"{r.mid:.3g}" if r is not None else "not known" for r in (old, new))
+    if before == after and old is not None and new is not None:
+        before, after = (f"{r.mid:.3g} ({r.low:.3g} to {r.high:.3g})" for r in (old, new))
+    yield f"{field}: {before} -> {after} {unit}"
+
+
+# To be shown.
+
+
+def told(found: Since, path: str) -> list[Diagnostic]:
+    """For a command that shows the plan as it was made."""
+    if not found.lines:
+        return []
+    helps = (*_rest(found.lines), "what it says of states, speeds and answers is of when it was made")
+    return [Diagnostic("P112", f"since `{path}`: {found.lines[0]}", None, "", helps, "warning")]
+
+
+def _rest(lines: Sequence[str]) -> tuple[str, ...]:
+    shown = lines[1:6]
+    more = (f"and {len(lines) - 6} more",) if len(lines) > 6 else ()
+    return *shown, *more
+
+
+# To be run.
+
+
+def to_run(
+    plan: Plan, now: Plan, found: Since, path: str, *, begun: bool, helps: Sequence[str]
+) -> list[Diagnostic]:
+    """What to tell before a plan is run, `now` being what its study gets today. `begun`: the study was run in the
+    store before, so that what was measured since is the plan's own course. Raises UserError P111 where the run
+    would not be the one that the plan says, `helps` with it."""
+    course = begun and bool(found.gained) and not found.lost
+    other = list(_other_jobs(plan, now))
+    if not other and found.profile:
+        other = list(_dearer(plan, now))
+    if not other or course:
+        return _going_on(found, path, course and bool(other))
+    lines = found.lines or ("isoloss: of the same version, with other code or libraries",)
+    headline = f"`{path}` is stale: {lines[0]}"
+    raise UserError([Diagnostic("P111", headline, help=(*_rest(lines), *other, *helps))])
+
+
+def _going_on(found: Since, path: str, grown: bool) -> list[Diagnostic]:
+    if not found.lines:
+        return []
+    said = "the study goes on from there" if grown else "it runs the same jobs"
+    severity: Severity = "warning" if found.lost or found.profile or found.version else "note"
+    return [
+        Diagnostic(
+            "P112", f"since `{path}`: {found.lines[0]}", None, "", (*_rest(found.lines), said), severity
+        )
+    ]
+
+
+def _other_jobs(plan: Plan, now: Plan) -> Iterator[str]:
+    wanted = {job.id for job in plan.jobs if job.state != "done"}
+    still = {job.id for job in now.jobs}
+    more = [job.name for job in now.jobs if job.state != "done" and job.id not in wanted]
+    less = [job.name for job in plan.jobs if job.state != "done" and job.id not in still]
+    for names, verb in (
+        (more, "would run that the plan does not run"),
+        (less, "would not run that the plan runs"),
+    ):
+        if names:
+            yield f"{_jobs(names)} {verb}"
+
+
+def _dearer(plan: Plan, now: Plan) -> Iterator[str]:
+    """Where a new profile brings a total beyond the interval that the plan gave."""
+    from isoloss.screens.quantities import money, time_range
+
+    old, new = plan.totals["all"], now.totals["all"]
+    currency = str(plan.budget["currency"])
+    for what, before, after, text in (
+        ("device-time", old.seconds, new.seconds, time_range),
+        (f"money in {currency}", old.usd, new.usd, money),
+    ):
+        if before is not None and after is not None and after.mid > before.high:
+            yield f"{what} would be {text(after)}, the plan says {text(before)}"

@@ -1,0 +1,1 @@
+"""What commands print: plans, fits, answers, progress, the end of a run."""

@@ -1,0 +1,189 @@
+"""What a run ends with: the answers, said honestly.
+
+In: how the study ended. Out: text (and the same as data): measured FIDs, fitted laws, forecasts with
+intervals and what became of them, what it cost beside what was planned, where the report and the MLflow store
+are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from isoloss.compiler.plan import Answer, Range, frechet_space
+from isoloss.loop import Ended
+from isoloss.runtime.store.result import Result
+from isoloss.screens.numbers import NOT_ESTIMATED, digits, interval, magnitude
+from isoloss.screens.progress import duration
+
+_COUNTS = ("params", "images")
+
+
+def text(ended: Ended, report: str | None, tracking: str) -> str:
+    """The closing screen, in paragraphs."""
+    results = _results(ended)
+    paragraphs = [
+        list(_state(ended)),
+        list(_qualities(ended, results)),
+        list(_laws(ended)),
+        list(_answers(ended)),
+        list(_checks(ended)),
+        list(_cost(results)),
+        list(_places(ended, report, tracking)),
+    ]
+    return "\n\n".join("\n".join(lines) for lines in paragraphs if lines)
+
+
+def as_data(ended: Ended, report: str | None, tracking: str) -> dict[str, Any]:
+    """The same for scripts."""
+    plan, results = ended.plan, _results(ended)
+    planned, measured = _seconds(results)
+    return {
+        "study": ended.study.name,
+        "digest": plan.digest,
+        "revision": plan.revision,
+        "exit_code": ended.exit_code,
+        "interrupted": ended.interrupted,
+        "ran": ended.ran,
+        "jobs": {"done": len(results), "planned": len(plan.jobs)},
+        "failed": [
+            {"job": id, "name": job.name, "origin": asdict(job.origin), "code": f.code, "message": f.message}
+            for id, (job, f) in ended.failed.items()
+        ],
+        "skipped": ended.skipped,
+        "fids": {name: {"metric": metric, "value": value} for name, metric, value in _fids(ended, results)},
+        "laws": {name: {k: v for k, v in law.items() if k != "state"} for name, law in plan.laws.items()},
+        "answers": [asdict(answer) for answer in plan.answers],
+        "checks": [asdict(score) for score in ended.scores],
+        "seconds": {"planned": planned, "measured": measured},
+        "report": report,
+        "tracking": tracking,
+    }
+
+
+def _results(ended: Ended) -> Mapping[str, Result]:
+    ids = {job.id for job in ended.plan.jobs}
+    return {r.job: r for r in ended.store.results() if r.job in ids}
+
+
+def _state(ended: Ended) -> Iterator[str]:
+    jobs = len(ended.plan.jobs)
+    if ended.interrupted:
+        yield "interrupted; finished jobs are kept, checkpoints too: the same command goes on from here"
+    elif ended.failed or ended.skipped:
+        yield f"{len(ended.failed)} jobs failed, {len(ended.skipped)} others need them; the rest is done"
+    elif not ended.ran and not ended.elsewhere:
+        yield f"nothing to run: all {jobs} jobs have a result in {ended.store.path}"
+        yield "(a job runs again when its meaning changes, see `isoloss explain`, or with another `--store`)"
+    else:
+        others = f" and {ended.elsewhere} by another process" if ended.elsewhere else ""
+        yield f"done: {ended.ran} jobs run{others}, {jobs} of {jobs} have a result"
+
+
+def _fids(ended: Ended, results: Mapping[str, Result]) -> Iterator[tuple[str, str, float]]:
+    """Generator, typed name and value of every measured distance."""
+    for job in ended.plan.jobs:
+        if job.kind == "fid" and job.id in results:
+            for seen in results[job.id].observations:
+                if frechet_space(seen.metric) is not None:
+                    yield job.facts.generator or job.name, seen.metric, seen.value
+
+
+def _qualities(ended: Ended, results: Mapping[str, Result]) -> Iterator[str]:
+    spaces: dict[str, list[str]] = {}
+    for name, metric, value in _fids(ended, results):
+        spaces.setdefault(metric, []).append(f"  {name:<12} {digits(value)}")
+    for metric, lines in spaces.items():
+        yield f"measured quality ({metric}; lower is better)"
+        yield from lines
+
+
+def _laws(ended: Ended) -> Iterator[str]:
+    if ended.plan.laws:
+        yield "fitted laws (95 % intervals)"
+    for name, law in ended.plan.laws.items():
+        yield f"  {name} ({law['law']}): {law['status']}, {law['points']} points, {law['runs']} runs"
+        for parameter, value in law["parameters"].items():
+            if value is None:
+                yield f"    {parameter:<8} not identified by these runs"
+            else:
+                yield f"    {parameter:<8} {digits(value):<10} [{interval(law['intervals'].get(parameter))}]"
+        yield from (f"    note: {warning}" for warning in law.get("warnings", ()))
+
+
+def _answers(ended: Ended) -> Iterator[str]:
+    shown = [answer for answer in ended.plan.answers if answer.kind != "fit"]
+    if shown:
+        yield "answers"
+    for answer in shown:
+        laws = f" under {', '.join(answer.laws)}" if answer.laws else ""
+        yield f"  {answer.kind} {answer.name}{laws}: {answer.status}"
+        if any(value is not None for value in answer.values.values()):
+            yield from (f"    {_line(quantity, value)}" for quantity, value in answer.values.items())
+        yield from (f"    note: {note}" for note in answer.notes)
+
+
+def _line(quantity: str, value: Range | None) -> str:
+    if value is None:
+        return f"{quantity:<12} {NOT_ESTIMATED}"
+    show = magnitude if quantity in _COUNTS else digits
+    quantity = f"{quantity} (FLOP)" if quantity == "flops" else quantity
+    if value.low == value.high:
+        return f"{quantity:<12} {show(value.mid)}"
+    return f"{quantity:<12} {show(value.mid):<10} [{show(value.low)} .. {show(value.high)}]"
+
+
+def _checks(ended: Ended) -> Iterator[str]:
+    """The forecast was written down before the run was trained; here is how it came out."""
+    scored = {score.answer for score in ended.scores}
+    if ended.scores:
+        yield "forecasts checked by training"
+    for score in ended.scores:
+        said = f"[{digits(score.forecast.low)} .. {digits(score.forecast.high)}]"
+        verdict = "inside" if score.inside else "OUTSIDE"
+        yield f"  {score.answer} {score.quantity}: forecast {digits(score.forecast.mid)} {said}"
+        yield f"    measured {_measured(score.measured)}: {verdict} the interval"
+    waiting = [a for a in ended.plan.answers if a.kind == "allocate" and a.name not in scored]
+    yield from (f"  {answer.name}: {_why_unchecked(answer)}" for answer in waiting)
+
+
+def _measured(value: Range) -> str:
+    if value.low == value.high:
+        return digits(value.mid)
+    return f"{digits(value.mid)} [{digits(value.low)} .. {digits(value.high)}]"
+
+
+def _why_unchecked(answer: Answer) -> str:
+    if any(value is not None for value in answer.measured.values()):
+        return "measured, but its forecast had no interval to be inside of"
+    return "not checked yet: its run is not trained"
+
+
+def _seconds(results: Mapping[str, Result]) -> tuple[list[float], float]:
+    """Planned low, mid, high and measured, of jobs that have both."""
+    both = [r.run for r in results.values() if r.run.planned_seconds is not None]
+    planned = [sum(run.planned_seconds[i] for run in both if run.planned_seconds) for i in range(3)]
+    return planned, sum(run.seconds for run in both)
+
+
+def _cost(results: Mapping[str, Result]) -> Iterator[str]:
+    if not results or all(r.run.simulated for r in results.values()):
+        return
+    planned, measured = _seconds(results)
+    inside = [
+        r.run.planned_seconds[0] <= r.run.seconds <= r.run.planned_seconds[2]
+        for r in results.values()
+        if r.run.planned_seconds is not None
+    ]
+    yield "cost (device time of all jobs)"
+    spread = f"[{duration(planned[0])} .. {duration(planned[2])}]"
+    yield f"  planned  {duration(planned[1])} {spread}, as each job was priced when it started"
+    yield f"  measured {duration(measured)}; {sum(inside)} of {len(inside)} jobs inside their own interval"
+
+
+def _places(ended: Ended, report: str | None, tracking: str) -> Iterator[str]:
+    if report:
+        yield f"report   {report}"
+    yield f"store    {ended.store.path}"
+    if tracking:
+        yield f"mlflow   {tracking}"

@@ -1,0 +1,1 @@
+"""Results drawn from a stated law in place of training."""
