@@ -21,6 +21,7 @@ from isoloss.compiler.design.reservation import kept, opened
 from isoloss.compiler.facts.feature_spaces import spaces_of
 from isoloss.compiler.facts.sources import mixed
 from isoloss.compiler.jobs.factory import Kit, RunJobs, Setup, Source, Workshop
+from isoloss.compiler.laws.fitting.fit_json import fit_to_json
 from isoloss.compiler.observed.autoattack_survivors import Survivors
 from isoloss.compiler.observed.runs import Knowledge, Run, measured_fids
 from isoloss.compiler.observed.study_fits import Fitted, check_questions, fit_all, fit_answer, select, settle
@@ -385,7 +386,7 @@ class _Compilation:
         budget["profile"] = {"device": profile.device, "provenance": profile.provenance}
         self.problems.extend(budgets.after(self.study, jobs, sums["all"], self.profile))
         warnings = tuple(_warn(d) for d in self.problems)
-        laws = {f.name: settle(f.fit.to_json()) for f in fitted if f.fit is not None}
+        laws = {f.name: settle(fit_to_json(f.fit)) for f in fitted if f.fit is not None}
         plan = Plan(
             format=FORMAT,
             study=study_to_json(self.study),

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from isoloss.compiler.laws.fitting.fit_json import fit_to_json
 from isoloss.errors import WRONG_USAGE, UserError, fault
 
 if TYPE_CHECKING:
@@ -189,7 +190,7 @@ def _fit(
     chosen = points.best_per_run(floor) if rule == "best" else points.curves(floor)
     line = fit_accuracy(chosen.loss, chosen.accuracy, chosen.run, arguments.test_images)
     constant = flops_rule(kept)
-    data = fit.to_json()
+    data = fit_to_json(fit)
     data["accuracy"] = None if line is None else line.to_json()
     data["flops_rule"] = {"constant": constant.constant, "spread": constant.spread, "given": constant.given}
     data["source"] = arguments.table

@@ -13,6 +13,7 @@ from isoloss.compiler.laws.arrays import Floats
 from isoloss.compiler.laws.fitting.fitted import LawFit
 from isoloss.compiler.laws.fitting.interval_terms import Misfit, domain_of
 from isoloss.compiler.laws.fitting.options import FitOptions
+from isoloss.compiler.laws.fitting.problem import inputs_of, refit
 from isoloss.compiler.laws.points import Points
 
 #: Compute factors below the dearest run at which the origin is set.
@@ -41,8 +42,6 @@ class Score:
 
 def held_out_score(fit: LawFit, points: Points, options: FitOptions) -> Score:
     """Refit below each cut and predict above it."""
-    from isoloss.compiler.laws.fitting.fit import inputs_of, refit
-
     errors, distances = [np.empty(0)], [np.empty(0)]
     top = points.flops.max()
     for cut in CUTS:

@@ -12,10 +12,11 @@ import numpy as np
 from isoloss.compiler.laws.arrays import Bools, Floats, Inputs
 from isoloss.compiler.laws.fitting.bootstrap import compact, run_weights
 from isoloss.compiler.laws.fitting.descend import Solution
-from isoloss.compiler.laws.fitting.fit import FitOptions, Problem, finish, inputs_of
+from isoloss.compiler.laws.fitting.fit_diagnostics import finish
 from isoloss.compiler.laws.fitting.fitted import LawFit, Note, unfit
 from isoloss.compiler.laws.fitting.interval_terms import domain_of
-from isoloss.compiler.laws.fitting.options import Status
+from isoloss.compiler.laws.fitting.options import FitOptions, Status
+from isoloss.compiler.laws.fitting.problem import Problem, inputs_of
 from isoloss.compiler.laws.forms.law import Law
 from isoloss.compiler.laws.points import Points
 from isoloss.compiler.laws.registry import LAWS
