@@ -12,8 +12,8 @@ from isoloss.compiler.design.posterior import Seen
 from isoloss.compiler.design.target import Target
 from isoloss.compiler.laws.arrays import Bools, Inputs
 from isoloss.compiler.laws.forms.law import Law
+from isoloss.compiler.laws.forms.registry import LAWS
 from isoloss.compiler.laws.points import Points
-from isoloss.compiler.laws.registry import LAWS
 from isoloss.compiler.observed.runs import Knowledge, Run, points
 from isoloss.compiler.observed.study_fits import members
 from isoloss.dsl.study.study import Fit, Study

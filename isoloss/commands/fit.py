@@ -93,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _law(arguments: argparse.Namespace) -> Law:
     """Also checks the numbers that argparse can't."""
-    from isoloss.compiler.laws.registry import LAWS
+    from isoloss.compiler.laws.forms.registry import LAWS
 
     if arguments.law not in LAWS:
         listed = ", ".join(f"`{name}`" for name in LAWS)

@@ -13,8 +13,8 @@ from isoloss.compiler.laws.fitting.fit import Problem, fit_law
 from isoloss.compiler.laws.fitting.fit_json import fit_from_json, fit_to_json
 from isoloss.compiler.laws.fitting.neighbours import CURVE, alike, coordinates_of, together
 from isoloss.compiler.laws.fitting.options import FitOptions, Status
+from isoloss.compiler.laws.forms.registry import LAWS
 from isoloss.compiler.laws.points import Points
-from isoloss.compiler.laws.registry import LAWS
 
 CORRELATED = FitOptions(resamples=0, rolling=False, errors="correlated")
 INDEPENDENT = replace(CORRELATED, errors="independent")

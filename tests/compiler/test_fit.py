@@ -16,8 +16,8 @@ from isoloss.compiler.laws.fitting.fit import fit_law
 from isoloss.compiler.laws.fitting.fit_json import fit_from_json, fit_to_json
 from isoloss.compiler.laws.fitting.options import FitOptions, Status
 from isoloss.compiler.laws.fitting.residuals import huber
+from isoloss.compiler.laws.forms.registry import LAWS
 from isoloss.compiler.laws.points import Points
-from isoloss.compiler.laws.registry import LAWS
 
 ALONE = FitOptions(resamples=0, rolling=False)
 QUICK = FitOptions(resamples=200)

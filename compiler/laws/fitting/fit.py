@@ -6,14 +6,16 @@ Filters are the caller's; selection of points per run is `FitOptions.points`."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, Protocol, cast
+from typing import Any
 
 import numpy as np
 
 from isoloss.compiler.laws.fitting.bootstrap import compact
 from isoloss.compiler.laws.fitting.correlated import Correlated
 from isoloss.compiler.laws.fitting.descend import Solution
+from isoloss.compiler.laws.fitting.envelope import fit_envelope
 from isoloss.compiler.laws.fitting.fit_diagnostics import finish
 from isoloss.compiler.laws.fitting.fitted import LawFit, Note, unfit
 from isoloss.compiler.laws.fitting.interval_terms import domain_of
@@ -21,17 +23,14 @@ from isoloss.compiler.laws.fitting.options import FitOptions, Status
 from isoloss.compiler.laws.fitting.problem import Problem, inputs_of
 from isoloss.compiler.laws.fitting.staged import fit_staged, stages
 from isoloss.compiler.laws.forms.law import Law
+from isoloss.compiler.laws.forms.registry import LAWS
 from isoloss.compiler.laws.points import Points
-from isoloss.compiler.laws.registry import LAWS
 
 __all__ = ["FitOptions", "LawFit", "Status", "fit_law"]
 
 
-class FitsItself(Protocol):
-    """A law that is no least-squares problem of single runs (approach1)."""
-
-    def fit(self, points: Points, options: FitOptions) -> LawFit:
-        """As fit_law."""
+#: Approaches that are no least-squares problem of single runs, by name.
+OWN_FITS: Mapping[str, Callable[[Law, Points, FitOptions], LawFit]] = {"approach1": fit_envelope}
 
 
 def fit_law(law: str | Law, points: Points, options: FitOptions | None = None) -> LawFit:
@@ -50,7 +49,7 @@ def _fit(form: Law, points: Points, options: FitOptions) -> LawFit:
     if options.errors == "correlated" and not (form.pointwise and options.joint):
         raise ValueError("errors = correlated is for a law of single runs, fitted in one stage")
     if not form.pointwise:
-        return cast(FitsItself, form).fit(points, options)
+        return OWN_FITS[form.name](form, points, options)
     chosen, notes = select(form, points, options)
     in_stages = form.name == "approach2" and not options.joint
     if in_stages and (options.base_runs is not None or stages(chosen, options)[0].any()):

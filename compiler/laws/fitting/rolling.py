@@ -11,7 +11,7 @@ import numpy as np
 
 from isoloss.compiler.laws.arrays import Floats
 from isoloss.compiler.laws.fitting.fitted import LawFit
-from isoloss.compiler.laws.fitting.interval_terms import Misfit, domain_of
+from isoloss.compiler.laws.fitting.interval_terms import Misfit, domain_of, shared_error
 from isoloss.compiler.laws.fitting.options import FitOptions
 from isoloss.compiler.laws.fitting.problem import inputs_of, refit
 from isoloss.compiler.laws.points import Points
@@ -73,10 +73,4 @@ def misfit_from(fit: LawFit, score: Score, points: Points, options: FitOptions) 
     else:
         summary = score.summary()
         slope = max(noise, summary["rms_log_error"] if summary else 0.0)
-    return Misfit(unseen, max(slope, unseen), shared_error(points, options)), bool(far.any())
-
-
-def shared_error(points: Points, options: FitOptions) -> float:
-    """Test-set sampling error of log loss, common to all runs. Per-image losses of robust
-    networks scatter about as much as their mean (assumed): relative error 1 / sqrt(n)."""
-    return 0.0 if options.test_images is None else float(1.0 / np.sqrt(options.test_images))
+    return Misfit(unseen, max(slope, unseen), shared_error(options.test_images)), bool(far.any())
