@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from isoloss import __version__
+from isoloss.compiler.plan import VERSION
 from isoloss.dsl.diagnostics.diagnostic import Diagnostic, as_data, render
 from isoloss.errors import INTERRUPTED, WRONG_INPUT, UserError
 
@@ -138,7 +138,7 @@ def _parser(chosen: str | None, alone: bool) -> argparse.ArgumentParser:
         allow_abbrev=False,
         formatter_class=_Formatter,
     )
-    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND")
     # One command's words are enough once it is named: making them all takes longer than reading a study.
     shown = {chosen: COMMANDS[chosen]} if alone and chosen in COMMANDS else COMMANDS

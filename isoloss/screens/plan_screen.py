@@ -14,8 +14,7 @@ from typing import Any
 
 from isoloss.compiler.cost import flops as cost
 from isoloss.compiler.cost.price import number_format
-from isoloss.compiler.facts.components import component_text
-from isoloss.compiler.plan import KINDS, Answer, Cost, EvaluateSpec, Job, Plan, TrainSpec
+from isoloss.compiler.plan import KINDS, Answer, Cost, EvaluateSpec, Job, Plan, TrainSpec, component_text
 from isoloss.dsl.vocabulary.quantity_text import times_text
 from isoloss.screens.numbers import magnitude
 from isoloss.screens.paint import PLAIN, Paint
