@@ -7,10 +7,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from isoloss.dsl import tables
 from isoloss.dsl.codes import STAGES, codes
 from isoloss.dsl.codes.row import Code
 from isoloss.dsl.explain import default_words, type_text
+from isoloss.dsl.grammar import TABLES, build, save
 from isoloss.dsl.units import PHRASES, UNITS
 from isoloss.dsl.vocabulary import BLOCKS, BUILT_IN, DEVICES, FAMILIES, QUANTITIES, WORDS, Slot
 
@@ -103,7 +103,7 @@ def main() -> None:
     docs.mkdir(exist_ok=True)
     (docs / "language.md").write_text(language_page(), encoding="utf-8")
     (docs / "diagnostics.md").write_text(diagnostics_page(), encoding="utf-8")
-    tables.FILE.write_bytes(tables.dump(tables.made(tables.build())))
+    TABLES.write_bytes(save(build(strict=True)))
 
 
 if __name__ == "__main__":
