@@ -12,7 +12,7 @@ import lark
 import pytest
 
 from isoloss.dsl.grammar import TABLES, build, parser, save, tokens
-from isoloss.dsl.parse import parse_study, parse_value
+from isoloss.dsl.parse import parse_study
 from isoloss.dsl.report import Report
 from tests.dsl.strategies import RESERVED
 
@@ -63,13 +63,28 @@ def other_lark(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def _read() -> list[Any]:
-    """What the parser makes of whole and of broken texts: trees with spans, tokens, diagnostics."""
-    texts = [path.read_text(encoding="utf-8") for path in FILES] + RUINS
+    """What the parser makes of whole and of broken texts: nodes and tokens with their places, diagnostics."""
+    whole = [path.read_text(encoding="utf-8") for path in FILES]
     report = Report()
-    trees = [parse_study(text, "a.study", report) for text in texts]
-    values = [parse_value(text, "value", report) for text in ("8/255", "[1, 2", "cheapest", "")]
-    words = [[(token.type, token, token.start_pos) for token in tokens(text)] for text in texts]
-    return [trees, values, words, report.diagnostics]
+    for text in whole + RUINS:
+        parse_study(text, "a.study", report)
+    nodes = [
+        _places(parser().parse(text, start="start")) for text in whole if parse_study(text, "", Report())
+    ]
+    values = [
+        _places(parser().parse(text, start="_value")) for text in ("8/255", "(1, 2 h)", "a if b else c")
+    ]
+    return [nodes, values, [list(map(_place, tokens(text))) for text in whole + RUINS], report.diagnostics()]
+
+
+def _places(tree: lark.Tree[lark.Token]) -> list[Any]:
+    children = [_places(child) if isinstance(child, lark.Tree) else _place(child) for child in tree.children]
+    meta = tree.meta
+    return [str(tree.data), meta.line, meta.column, meta.end_line, meta.end_column, children]
+
+
+def _place(token: lark.Token) -> tuple[Any, ...]:
+    return token.type, str(token), token.start_pos, token.line, token.column, token.end_line, token.end_column
 
 
 @pytest.fixture
