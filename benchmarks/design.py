@@ -28,13 +28,13 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent))
 from design_bound import table as bound_table
 from design_draws import CHOICES, FIRST, GRID, PUBLISHED, RESAMPLES, SHARES, TRUE, Row, measure
-from paper_grid import METRIC, MISFIT, REPLICATES, RESIDUAL, SMALLER, paper, with_seeds
+from paper_grid import MISFIT, REPLICATES, RESIDUAL, SMALLER, paper, run_of, with_seeds
 from universes import UNIVERSES
 
 from isoloss.compiler.design.explain_choice import choice_of
 from isoloss.compiler.design.planner import plan, situation
 from isoloss.compiler.laws.arrays import Floats
-from isoloss.compiler.observed.runs import Knowledge, Run
+from isoloss.compiler.observed.runs import Knowledge
 
 #: RMSE over the whole grid's at a tenth of its FLOPs: what is wanted.
 GOAL = 1.15
@@ -140,7 +140,7 @@ def speed() -> str:
     """CPU seconds of one design step (all of it: posterior, slice, what is foreseen, bound, words)."""
     lines = ["| candidates | CPU seconds | runs in the slice |", "|---|---|---|"]
     for study, cells, candidates in (with_seeds(paper()[0], seeds) for seeds in (1, 44)):
-        runs = [Run(cell, str(i), (), METRIC) for i, cell in enumerate(cells)]
+        runs = [run_of(cell, i) for i, cell in enumerate(cells)]
         available = 0.1 * sum(c.flops for c in candidates)
         begun = time.process_time()
         made = situation(study, cells, candidates, runs, Knowledge(()), available, 10_000)

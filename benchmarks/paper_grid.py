@@ -19,7 +19,7 @@ from isoloss.compiler.cells.expand import Cell, expand
 from isoloss.compiler.design.choice import Candidate
 from isoloss.compiler.design.planner import next_slice, situation
 from isoloss.compiler.laws.arrays import Floats, Ints
-from isoloss.compiler.observed.runs import Knowledge, Run
+from isoloss.compiler.observed.runs import Knowledge, Run, RunTest
 from isoloss.compiler.plan import Observation
 from isoloss.dsl.load import load_study
 from isoloss.dsl.study.study import Axis, RunSet, Study
@@ -27,6 +27,8 @@ from isoloss.dsl.study.study import Axis, RunSet, Study
 ROOT = Path(__file__).resolve().parents[1]
 FORECAST, ALLOCATE, FID = 1e25, 1e21, 1.65
 METRIC = "trades(5) @ pgd"
+#: What the study calls the evaluation that its fits are about, and its images.
+EVALUATION, TESTED = "robust", 10_000
 #: Residuals of log loss of the published fits, lack of fit included (laws/rolling.py): the standard deviation of
 #: noise and misfit together, drawn per seed.
 RESIDUAL = (0.0035, 0.0055)
@@ -182,9 +184,14 @@ def _bought(share: float, observations: Sequence[Observation]) -> list[int]:
     return list(next_slice(made)[1].order)
 
 
+def run_of(cell: Cell, i: int) -> Run:
+    """A run whose one job is its training and its test, called `i`."""
+    return Run(cell, str(i), (RunTest(EVALUATION, str(i), METRIC, False, TESTED),))
+
+
 @cache
 def _runs() -> tuple[Run, ...]:
-    return tuple(Run(cell, str(i), (), METRIC) for i, cell in enumerate(paper()[1]))
+    return tuple(run_of(cell, i) for i, cell in enumerate(paper()[1]))
 
 
 def _observe(world: World, cell: Cell, i: int) -> Observation:

@@ -22,7 +22,7 @@ from isoloss.compiler.facts.sources import mixed
 from isoloss.compiler.jobs.factory import Kit, RunJobs, Setup, Source, Workshop
 from isoloss.compiler.laws.fitting.fit_json import fit_to_json
 from isoloss.compiler.observed.autoattack_survivors import Survivors
-from isoloss.compiler.observed.runs import Knowledge, Run, measured_fids
+from isoloss.compiler.observed.runs import Knowledge, Run, RunTest, measured_fids
 from isoloss.compiler.observed.study_fits import Fitted, check_questions, fit_all, fit_answer, select, settle
 from isoloss.compiler.plan import (
     FORMAT,
@@ -194,7 +194,8 @@ class _Compilation:
             from isoloss.compiler.design.planner import design
 
             runs = list(map(_as_run, candidates))
-            tested = min((r.tested for r in runs if r.tested is not None), default=None)
+            named = {fit.evaluate for fit in self.study.fits}
+            tested = min((t.tested for r in runs for t in r.tests if t.evaluation in named), default=None)
             # All of them: each grid's fits count it as theirs.
             made = design(self.study, cells, entries, runs, self.knowledge, limits, tested)
             if made is not None:
@@ -418,10 +419,12 @@ class _Compilation:
 
 
 def _as_run(each: RunJobs) -> Run:
-    """A run's law points come from its first evaluation: the scheduled one, or the first declared."""
-    tests = tuple([source.id for source in each.tests])
-    setup = each.setup
-    return Run(each.cell, each.train.id, tests, setup.facts[0].metric, setup.kit.tested)
+    kit = each.setup.kit
+    tests = [
+        RunTest(kind.evaluation, source.id, kind.metric, kind.clean, kind.tested, kind.repeated)
+        for kind, source in zip(kit.measured, each.tests, strict=True)
+    ]
+    return Run(each.cell, each.train.id, tuple(tests), each.name)
 
 
 def _noted(answer: Answer, choice: Choice) -> Answer:

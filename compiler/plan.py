@@ -473,3 +473,26 @@ def accuracy_metric(attack: Component, split: str = "test") -> str:
 
 def _on_split(split: str) -> str:
     return "" if split == "test" else f" on {split}"
+
+
+def is_clean(metric: str) -> bool:
+    """Whether a typed name is that of a measure without an attack."""
+    return metric.removesuffix(" on validation").endswith(" @ clean")
+
+
+def evaluation_identity(kind: str, spec: Mapping[str, Any], metric: str) -> str | None:
+    """What was done to get a loss or an accuracy: 16 hex digits; None for what no attack measures.
+
+    Of an accuracy: data set, split, number of images, weights as declared, and the attack with all its settings. Of
+    a loss the scoring loss too. Neither the tested network nor its recipe or seed is in it, so that networks are
+    compared; the display name decides nothing. `spec` is the one that a result holds: of an `evaluate` job, or of a
+    `train` job for what it measures on the way."""
+    done = spec if kind == "evaluate" else spec.get("evaluation") if kind == "train" else None
+    quantity = metric.partition(" ")[0]
+    if done is None or quantity not in ("loss", "accuracy"):
+        return None
+    attack = {"kind": "none"} if is_clean(metric) else dict(done["attack"])
+    what = [spec["dataset"], done["split"], done["images"], done["weights"], attack]
+    if quantity == "loss":
+        what.append(loss_name(spec["loss"] if kind == "evaluate" else spec["recipe"]["loss"]))
+    return hashlib.sha256(orjson.dumps(what, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]

@@ -122,8 +122,8 @@ def data_of(each: AskedLaw, runs: Sequence[Run], knowledge: Knowledge, pool: Poo
     """The finished runs of a law as its fit takes them: of each its lowest or its last loss, or of its curve as
     many as it looks at."""
     row: Mapping[str, int] = {run.train: i for i, run in enumerate(runs) if each.member[i]}
-    mine = [run for run in runs if run.train in row and knowledge.complete(run)]
-    known = points(knowledge, mine, each.declared.metric)
+    mine = [run for run in runs if run.train in row]
+    known = points(knowledge, mine, each.declared.evaluate, each.declared.metric)
     if known is None:
         return Seen(np.empty(0, dtype=np.int64), Inputs.of([], [], []), np.empty(0))
     floor = each.declared.floor

@@ -48,6 +48,18 @@ class Source:
     needs: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """What one test of a recipe's runs measures: the evaluation's name, "LOSS @ ATTACK", whether it attacks nothing, on
+    how many images, and whether the training repeats it on the way."""
+
+    evaluation: str
+    metric: str
+    clean: bool
+    tested: int
+    repeated: bool
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Kit:
     """What the runs of one network by one recipe share, whatever images they draw."""
@@ -55,11 +67,8 @@ class Kit:
     training: Mould  # varying: data, train_steps, seed
     tests: tuple[Mould, ...]  # one per evaluation; varying: network, seed
     evaluations: tuple[Evaluation, ...]
-    measured: tuple[
-        tuple[str | None, str | None], ...
-    ]  # (evaluation, metric) of the training and of each test
+    measured: tuple[Measures, ...]  # of each test
     name: tuple[str, str]  # what stands before and after the generator and the images
-    tested: int | None  # images of the first evaluation
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -277,6 +286,7 @@ class Workshop:
             kit = self._kits[key] = self._kit(cell)
         data, needs = self.data(cell.generator, cell.drawn)
         before, after = kit.name
+        watched = kit.measured[0].metric if kit.measured else None
         drawn, space = cell.drawn, self.generators[cell.generator].features.kind
         facts = [
             Facts(
@@ -292,7 +302,7 @@ class Workshop:
                 metric=metric,
                 licence=None,
             )
-            for name, metric in kit.measured
+            for name, metric in ((None, watched), *((m.evaluation, m.metric) for m in kit.measured))
         ]
         return Setup(
             kit,
@@ -305,18 +315,23 @@ class Workshop:
 
     def _kit(self, cell: Cell) -> Kit:
         evaluations = self.tests(cell.recipe)
-        metrics = [(e.name, self._metric(cell.recipe, e)) for e in evaluations]
         return Kit(
             training=self._training(cell),
             tests=tuple(self._test(cell, evaluation) for evaluation in evaluations),
             evaluations=evaluations,
-            measured=((None, metrics[0][1] if metrics else None), *metrics),
+            measured=tuple(self._measures(cell.recipe, evaluation) for evaluation in evaluations),
             name=name_around(cell, self.varied.get(cell.grid, ())),
-            tested=self._tested(evaluations[0]) if evaluations else None,
         )
 
-    def _tested(self, evaluation: Evaluation) -> int:
-        return shape(self.dataset).tested(evaluation.images, evaluation.split)
+    def _measures(self, recipe: str, evaluation: Evaluation) -> Measures:
+        scheduled = self.recipes[recipe].evaluate
+        return Measures(
+            evaluation=evaluation.name,
+            metric=self._metric(recipe, evaluation),
+            clean=evaluation.attack.kind == "none",
+            tested=shape(self.dataset).tested(evaluation.images, evaluation.split),
+            repeated=scheduled is not None and scheduled.evaluation == evaluation.name,
+        )
 
     def _training(self, cell: Cell) -> Mould:
         """The trainings of one network by one recipe: their images, steps and seeds differ."""

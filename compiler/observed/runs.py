@@ -10,19 +10,34 @@ from dataclasses import dataclass
 
 from isoloss.compiler.cells.expand import Cell
 from isoloss.compiler.laws.points import Points
-from isoloss.compiler.plan import Observation, frechet_space
+from isoloss.compiler.plan import Observation, frechet_space, is_clean
+
+
+@dataclass(frozen=True, slots=True)
+class RunTest:
+    """One evaluation of one run: the job that does it after training, what it measures ("LOSS @ ATTACK") on how many
+    images, and whether the training repeats it on the way."""
+
+    evaluation: str
+    job: str
+    metric: str
+    clean: bool  # it attacks nothing
+    tested: int
+    repeated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A chosen grid cell with the jobs that measure it. `metric` is "LOSS @ ATTACK", measured on `tested` images;
-    None: not evaluated."""
+    """A chosen grid cell with the jobs that measure it."""
 
     cell: Cell
     train: str
-    tests: tuple[str, ...]
-    metric: str | None
-    tested: int | None = None
+    tests: tuple[RunTest, ...]
+    name: str = ""
+
+    def test(self, evaluation: str | None) -> RunTest | None:
+        """Its own test by an evaluation of the study; None: it has none."""
+        return next((test for test in self.tests if test.evaluation == evaluation), None)
 
 
 class Knowledge:
@@ -31,12 +46,9 @@ class Knowledge:
     def __init__(self, observations: Sequence[Observation]) -> None:
         self.observations = tuple(sorted(observations, key=_rank))
         self.finished = frozenset(o.job for o in self.observations)
-        self._by_run: dict[str, list[Observation]] = {}
         self._by_job: dict[str, list[Observation]] = {}
         for observation in self.observations:
             self._by_job.setdefault(observation.job, []).append(observation)
-            if observation.run is not None:
-                self._by_run.setdefault(observation.run, []).append(observation)
 
     def of_job(self, job: str) -> Sequence[Observation]:
         return self._by_job.get(job, ())
@@ -47,37 +59,48 @@ class Knowledge:
 
     def complete(self, run: Run) -> bool:
         """Trained and evaluated."""
-        return run.train in self.finished and all(test in self.finished for test in run.tests)
+        return run.train in self.finished and all(test.job in self.finished for test in run.tests)
 
     def seconds(self, job: str) -> float | None:
         """Wall seconds of a whole job: its latest observation's; None where none was taken."""
         return max((o.seconds for o in self.of_job(job) if o.seconds), default=None)
 
-    def curve(self, run: Run, value: str) -> list[tuple[Observation, float | None]]:
-        """The evaluations of a run in order of images, one per number of images, each with its accuracy."""
-        if run.metric is None:
+    def measured(self, run: Run, evaluation: str | None) -> bool:
+        """Trained, and tested by this evaluation."""
+        test = run.test(evaluation)
+        return run.train in self.finished and test is not None and test.job in self.finished
+
+    def curve(self, run: Run, evaluation: str | None, value: str) -> list[tuple[Observation, float | None]]:
+        """A run's points by one evaluation in order of images, one per number of images, each with its accuracy. Of its
+        own jobs only: a job's id says what was done, a metric's name doesn't."""
+        test = run.test(evaluation)
+        if test is None:
             return []
-        attack = run.metric.split(" @ ", 1)[1]
-        mine = self._by_run.get(run.train, ())
-        accuracies = {(o.job, o.images): o.value for o in mine if o.metric == f"accuracy @ {attack}"}
-        wanted = f"loss {run.metric}" if value == "loss" else f"accuracy @ {attack}"
-        found: dict[int, tuple[Observation, float | None]] = {}
-        for o in mine:
-            if o.metric == wanted and o.images:
-                found.setdefault(o.images, (o, accuracies.get((o.job, o.images))))
-        return [found[images] for images in sorted(found)]
+        jobs = (run.train, test.job) if test.repeated else (test.job,)
+        seen = [
+            o for job in jobs for o in self.of_job(job) if o.images and (test.clean or not is_clean(o.metric))
+        ]
+        accuracies = {(o.job, o.images): o.value for o in seen if o.metric.startswith("accuracy ")}
+        values = (o for o in seen if o.metric.startswith(f"{value} "))
+        # A test after training stands for its number of images, not the last look on the way.
+        points = {o.images: (o, accuracies.get((o.job, o.images))) for o in values}
+        return [points[images] for images in sorted(points, key=lambda n: n or 0)]
 
 
-def points(knowledge: Knowledge, runs: Iterable[Run], value: str = "loss") -> Points | None:
-    """The points of completed runs. None without any. With `value` "accuracy" the law's loss is the error,
-    1 - accuracy, at least half a test image so that its logarithm exists."""
+def points(
+    knowledge: Knowledge, runs: Iterable[Run], evaluation: str | None, value: str = "loss"
+) -> Points | None:
+    """The points of runs that are trained and tested by an evaluation of the study. None without any.
+
+    With `value` "accuracy" the law's loss is the error, 1 - accuracy, at least half a test image so that its logarithm
+    exists."""
     columns: dict[str, list[float]] = {name: [] for name in _COLUMNS}
     groups: list[str] = []
     for run in runs:
-        if not knowledge.complete(run):
+        if not knowledge.measured(run, evaluation):
             continue
         cell = run.cell
-        for observation, accuracy in knowledge.curve(run, value):
+        for observation, accuracy in knowledge.curve(run, evaluation, value):
             measured = observation.value
             if value == "accuracy":
                 measured = max(1.0 - measured, 0.5 / (observation.count or 1000))

@@ -43,6 +43,7 @@ class Fitted:
     metric: str | None
     points: Points | None
     features: str | None = None  # the space of its runs' FIDs, where its law uses them
+    waits: tuple[str, ...] = ()  # names of jobs without a result yet
     selection: str = ""  # by how much choosing points on the test set flatters them; empty: not worth a word
 
 
@@ -134,20 +135,38 @@ def select(wanted: RunSet, by_grid: Mapping[str, Sequence[Run]]) -> tuple[list[R
 
 def _check_members(declared: Fit, members: Sequence[Run]) -> list[Diagnostic]:
     span = declared.origin.span
-    metrics = sorted({run.metric for run in members if run.metric is not None})
+    tests = [(run, run.test(declared.evaluate)) for run in members]
+    metrics = sorted({_measure(declared, test.metric) for _, test in tests if test is not None})
     if len(metrics) > 1:
         listed = ", ".join(f"`{m}`" for m in metrics)
         helps = ("a law is about one measure: keep the runs of one recipe, `(runs where recipe == NAME)`",)
         headline = f"fit `{declared.name}` mixes losses of different types: {listed}"
         return [Diagnostic("L501", headline, span, help=helps)]
-    if members and not metrics:
+    if members and declared.evaluate is None:
         helps = ("declare `evaluate NAME { attack = ... }`, or `evaluate = NAME at every 5%` in the recipe",)
         return [Diagnostic("L502", f"no run of fit `{declared.name}` is ever evaluated", span, help=helps)]
+    untested = [run for run, test in tests if test is None]
+    if untested:
+        names = sorted({name.evaluation for run in untested for name in run.tests})
+        listed = ", ".join(f"`{name}`" for name in names)
+        recipe = untested[0].cell.recipe
+        help = (
+            f"runs of recipe `{recipe}` are tested by {listed}: fit one of these" if names else "declare it"
+        )
+        count = f"{len(untested)} of {len(members)} runs" if len(untested) < len(members) else "no run"
+        verb = "are not tested" if len(untested) < len(members) else "is tested"
+        headline = f"{count} of fit `{declared.name}` {verb} by `{declared.evaluate}`"
+        return [Diagnostic("L502", headline, span, help=(help,))]
     if not members:
         helps = ("loosen its `where`, or raise the budget",)
         headline = f"fit `{declared.name}` has no runs"
         return [Diagnostic("L503", headline, span, help=helps, severity="warning")]
     return []
+
+
+def _measure(declared: Fit, metric: str) -> str:
+    """What of "LOSS @ ATTACK" the fit is about: of accuracies the scoring loss is no part."""
+    return metric.partition(" @ ")[2] if declared.metric == "accuracy" else metric
 
 
 def _fit(
@@ -160,11 +179,12 @@ def _fit(
     parts: tuple[frozenset[str] | None, frozenset[str] | None],
     space: str | None,
 ) -> Fitted:
-    finished = [run for run in group if knowledge.complete(run)]
-    known = points(knowledge, finished, declared.metric)
+    finished = [run for run in group if knowledge.measured(run, declared.evaluate)]
+    known = points(knowledge, finished, declared.evaluate, declared.metric)
     name = declared.name if generator is None else f"{declared.name}/{generator}"
     fit, line = None, None
-    tested = min((run.tested for run in group if run.tested is not None), default=None)
+    tests = [test for run in group if (test := run.test(declared.evaluate)) is not None]
+    tested = min((test.tested for test in tests), default=None)
     if known is not None:
         seed = int(digest[:8], 16)
         options = FitOptions(
@@ -185,7 +205,7 @@ def _fit(
             # The line goes through finished runs: half-trained networks lie on another one.
             last = known.final_per_run(declared.floor)
             line = fit_accuracy(last.loss, last.accuracy, last.run, tested, seed=seed)
-    metric = next((run.metric for run in group if run.metric is not None), None)
+    metric = tests[0].metric if tests else None
     return Fitted(
         name=name,
         declared=declared,
@@ -199,7 +219,20 @@ def _fit(
         points=known,
         features=space,
         selection=_selection(declared, metric, known),
+        waits=_waits(declared, group, knowledge),
     )
+
+
+def _waits(declared: Fit, group: Sequence[Run], knowledge: Knowledge) -> tuple[str, ...]:
+    """Names of the jobs that the fit still waits for."""
+    names: list[str] = []
+    for run in group:
+        test = run.test(declared.evaluate)
+        if run.train not in knowledge.finished:
+            names.append(run.name)
+        if test is not None and test.job not in knowledge.finished:
+            names.append(f"{run.name}/{test.evaluation}")
+    return tuple(names)
 
 
 def _selection(declared: Fit, metric: str | None, known: Points | None) -> str:
@@ -212,6 +245,9 @@ def _selection(declared: Fit, metric: str | None, known: Points | None) -> str:
     found = lint_selection(known, declared.points, declared.floor)
     return f"{found[0].headline}; `split = validation` chooses elsewhere" if found else ""
 
+
+#: Jobs that an unfinished fit names.
+_NAMED = 3
 
 _RECENT: dict[tuple[object, ...], LawFit] = {}
 _KEPT = 64
@@ -253,6 +289,9 @@ def fit_answer(fitted: Fitted) -> Answer:
     origin = fitted.declared.origin
     values: dict[str, Range | None] = {}
     notes = [f"{fitted.finished} of {fitted.runs} runs finished"]
+    if fitted.waits:
+        more = f" and {len(fitted.waits) - _NAMED} more" if len(fitted.waits) > _NAMED else ""
+        notes.append(f"waits for {', '.join(fitted.waits[:_NAMED])}{more}")
     status = "pending"
     if fitted.fit is not None:
         for name, value in fitted.fit.parameters.items():

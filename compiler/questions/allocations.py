@@ -15,12 +15,11 @@ import numpy as np
 from isoloss.compiler.cells.expand import Cell
 from isoloss.compiler.cost.price import Pricer
 from isoloss.compiler.design.reservation import Kept, test_passes
-from isoloss.compiler.facts.components import component
 from isoloss.compiler.facts.shards import first
 from isoloss.compiler.jobs.factory import Source, short
 from isoloss.compiler.laws.arrays import Bools, Floats
 from isoloss.compiler.observed.study_fits import Fitted, known_range
-from isoloss.compiler.plan import Answer, DeviceProfile, Facts, Range, State, component_text, metric_name
+from isoloss.compiler.plan import Answer, DeviceProfile, Facts, Range, State, component_text, is_clean
 from isoloss.compiler.plans.totals import bill_flops
 from isoloss.compiler.questions import unreachable
 from isoloss.compiler.questions.answering import (
@@ -47,7 +46,7 @@ from isoloss.compiler.questions.objectives import (
 from isoloss.compiler.questions.steps import Steps
 from isoloss.compiler.questions.walltime import Clock
 from isoloss.dsl.diagnostics.diagnostic import Diagnostic
-from isoloss.dsl.study.study import Allocate, Origin
+from isoloss.dsl.study.study import Allocate, Evaluation, Origin
 from isoloss.dsl.vocabulary.quantity_text import flop_text, time_text
 
 #: What an allocation trains and tests: name, source, facts, state, reason, origin.
@@ -329,21 +328,23 @@ class Allocations:
         notes: list[str],
     ) -> dict[str, Range | None]:
         """What the trained run came to, and whether inside the forecast. Empty until it is evaluated."""
-        metric = next((f.metric for f in laws if f.metric is not None), None)
+        about = {f.declared.evaluate for f in laws if f.metric is not None}
+        law_tests = [_done(self.shop.evaluations[name]) for name in about if name is not None]
         measured: dict[str, Range | None] = {}
-        loss = component(self.shop.recipes[cell.recipe].loss)
         for evaluation in question.evaluate:
             source = self.shop.evaluate(train, cell, evaluation)
-            typed = metric_name(loss, component(evaluation.attack), evaluation.split)
             for o in self.background.knowledge.of_job(source.id):
                 if not (o.metric.startswith(("loss ", "accuracy "))):
                     continue
                 low = o.value if o.low is None else o.low
                 high = o.value if o.high is None else o.high
-                name, _, what = o.metric.partition(" ")
-                # The law's own measure has the plain name; others keep their type.
-                plain = typed == metric and what in (typed, f"@ {typed.split(' @ ', 1)[1]}")
-                measured.setdefault(name if plain else o.metric, known_range(low, o.value, high))
+                name = o.metric.partition(" ")[0]
+                # What the law is about has the plain name; others keep their type, and their evaluation's name where
+                # another one has that type.
+                attacked = evaluation.attack.kind == "none" or not is_clean(o.metric)
+                plain = attacked and _done(evaluation) in law_tests
+                typed = f"{o.metric} ({evaluation.name})" if o.metric in measured and attacked else o.metric
+                measured.setdefault(name if plain else typed, known_range(low, o.value, high))
         for name in ("loss", "accuracy"):
             found, expected = measured.get(name), values.get(name)
             if found is not None and expected is not None:
@@ -353,6 +354,11 @@ class Allocations:
                     f"[{expected.low:.4g}, {expected.high:.4g}]"
                 )
         return measured
+
+
+def _done(evaluation: Evaluation) -> tuple[object, ...]:
+    """What an evaluation does, whatever it is called."""
+    return evaluation.attack, evaluation.weights, evaluation.split, evaluation.images
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from isoloss.dsl.check import declarations
+from isoloss.dsl.check.fit_evaluations import settle_evaluations
 from isoloss.dsl.check.layers import Merged, MergedBlock
 from isoloss.dsl.check.lets import broken_lets
 from isoloss.dsl.check.scope import BAD, Bad, Scope
@@ -80,7 +81,10 @@ def check_study(merged: Merged, name: str, span: Span, profile: str | None, repo
         profile=profile,
         origin=origin_of(span),
     )
-    return study if profile is None else _without_unused(study, merged)
+    settled = settle_evaluations(study, scope)
+    if isinstance(settled, Bad):
+        return None
+    return settled if profile is None else _without_unused(settled, merged)
 
 
 def _best_are_chosen(

@@ -254,6 +254,8 @@ def declare_fit(block: MergedBlock, scope: Scope) -> Fit | Bad:
             values["to"] = BAD
         elif len(grids) == 1:
             values["to"] = RunSet(grids[0])
+    if isinstance(values["evaluate"], Missing):
+        values["evaluate"] = None  # fit_evaluations.py finds it, once grids and recipes are known
     if not _complete(block, values, scope) or not _errors_fit(block, values, scope):
         return BAD
     return Fit(block.name, **values, origin=origin_of(block.span))

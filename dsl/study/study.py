@@ -218,6 +218,7 @@ class Fit:
     base: RunSet | None
     quality: RunSet | None
     per: str | None  # "generator": one fit per generator
+    evaluate: str | None  # name of the evaluation whose points are fitted; None: the study declares none
     metric: str  # "loss" (the evaluation's TRADES value) or "accuracy"
     points: str  # "best" (one point per run: lowest loss at or after `floor`), "final", or "curve"
     floor: float  # train-fraction floor, in [0, 1]

@@ -181,6 +181,9 @@ FIT = BlockRow(
         Slot("quality", "runs", "Runs of the second stage, which adds quality; `none`: all of `to`.",
              "(runs where generator in [edm7, edm10])", "none", absent="none"),
         Slot("per", "choice", "One fit for each of these.", "generator", "none", choices=("generator",), absent="none"),
+        Slot("evaluate", "reference", "Whose points are fitted: those that this evaluation measured on a run.", "robust",
+             family="evaluate", optional_when="its recipes repeat one evaluation, or one alone (or one alone that attacks) "
+             "is declared: then it is that", source="ours"),
         Slot("metric", "choice", "What is fitted.", "loss", "loss", choices=("loss", "accuracy")),
         Slot("points", "choice", "Points of a run: its best at or after `floor`, its last, or its curve.", "best",
              By("law", {"approach1": "curve", "*": "best"}), choices=("best", "final", "curve"), source=PUBLISHED),

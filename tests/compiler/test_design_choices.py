@@ -15,7 +15,7 @@ from isoloss.compiler.design.choice import Candidate
 from isoloss.compiler.design.greedy import Covariance, Modes, Spending, buy
 from isoloss.compiler.design.planner import next_slice, situation
 from isoloss.compiler.design.situation import Situation
-from isoloss.compiler.observed.runs import Knowledge, Run
+from isoloss.compiler.observed.runs import Knowledge
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 import design_bound as oracle
@@ -26,7 +26,7 @@ import paper_grid as benchmark
 def nothing_known(share: float, seeds: int = benchmark.REPLICATES) -> Situation:
     """The paper's cells, each with so many seeds, and a budget of this share of the whole grid's FLOPs."""
     some, cells, candidates = benchmark.with_seeds(benchmark.paper()[0], seeds)
-    runs = [Run(cell, str(i), (), benchmark.METRIC) for i, cell in enumerate(cells)]
+    runs = [benchmark.run_of(cell, i) for i, cell in enumerate(cells)]
     found = situation(some, cells, candidates, runs, Knowledge(()), share * benchmark.whole(), None)
     assert found is not None
     return found

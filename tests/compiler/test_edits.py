@@ -185,6 +185,7 @@ EDITS: dict[tuple[str, str], Edit] = {
         "fit law { law = approach2 to = runs resamples = 20 }",
     ),
     ("fit", "per"): fit("law = chinchilla to = runs resamples = 20 per = generator"),
+    ("fit", "evaluate"): fit("law = chinchilla to = runs resamples = 20 evaluate = clean"),
     ("fit", "metric"): fit("law = chinchilla to = runs resamples = 20 metric = accuracy"),
     ("fit", "points"): fit("law = chinchilla to = runs resamples = 20 points = final"),
     ("fit", "floor"): fit("law = chinchilla to = runs resamples = 20 floor = 0.6"),

@@ -159,11 +159,19 @@ def test_a_law_never_mixes_the_splits(tmp_path: Path) -> None:
     second = WATCHED.replace("recipe trades", "recipe other")
     watch = BASE["robust"].replace("robust", "watch").replace("loss = cw)", "loss = cw) split = validation")
     grid = BASE["grid"].replace("recipe = trades", "recipe in [trades, other]")
-    some = study(tmp_path, watch=watch, second=second, grid=grid, fit="fit law { law = chinchilla }")
-    plan, problems = compile_study(some, (), BUILT_IN["cpu"])
-    assert plan is None
-    assert [p.code for p in problems if p.severity == "error"] == ["L501"]
-    assert "on validation" in problems[-1].headline
+    parts = {"watch": watch, "second": second, "grid": grid}
+    with pytest.raises(AssertionError, match="V115"):
+        study(tmp_path, **parts, fit="fit law { law = chinchilla }")
+    some = study(tmp_path, **parts, fit="fit law { law = chinchilla evaluate = robust }")
+    plan = plan_of(some)
+    seen = observe(plan)
+    others = {job.id for job in plan.jobs if job.facts.evaluation == "watch"}
+    moved = [replace(o, value=10 * o.value) if o.job in others else o for o in seen]
+    first, second_plan = (compile_study(some, each, BUILT_IN["cpu"])[0] for each in (seen, moved))
+    assert first is not None
+    assert second_plan is not None
+    assert others
+    assert first.laws == second_plan.laws, "what another evaluation measured is no point of this law"
 
 
 @pytest.mark.parametrize("split", ["test", "validation"])

@@ -128,4 +128,17 @@ CODES: tuple[Code, ...] = (
         "  evaluate chosen { attack = pgd(eps = 0.15) weights = best }\n"
         "  recipe r { loss = trades() attack = pgd(eps = 0.15) batch = 64 lr = 0.1 evaluate = watch at every 25% } }",
     ),
+    Code(
+        "V115",
+        "a fit that doesn't say which evaluation it is about",
+        "A law is fitted to what one evaluation measured. Where a fit names none it is the one that its recipes repeat during "
+        "training, else the only one declared, else the only one that attacks. Here several could be meant, and points of "
+        "two evaluations never stand in one law.",
+        f"study tiny {{ dataset digits {_GENERATOR} {_TRADES}\n  {_GRID}\n"
+        "  evaluate weak { attack = pgd(eps = 0.15) }\n  evaluate strong { attack = autoattack(eps = 0.15) }\n"
+        "  fit law1 { law = chinchilla } }",
+        f"study tiny {{ dataset digits {_GENERATOR} {_TRADES}\n  {_GRID}\n"
+        "  evaluate weak { attack = pgd(eps = 0.15) }\n  evaluate strong { attack = autoattack(eps = 0.15) }\n"
+        "  fit law1 { law = chinchilla evaluate = weak } }",
+    ),
 )
