@@ -72,19 +72,24 @@ def _accelerator() -> str:
 
 
 def _lines(found: Calibration) -> Iterator[str]:
-    from isoloss.screens.quantities import columns, flop
+    from isoloss.dsl.vocabulary.quantity_text import flop_text, time_range_text
+    from isoloss.screens.columns import columns
 
     profile, machine = found.profile, found.machine
     yield f"speed of one `{profile.device}`, {found.slots} at once: {machine.host}, "
     yield f"  {machine.accelerator or machine.cpu}, {machine.cores} cores"
     start = profile.startup_seconds
-    yield f"  start-up of a job  {start.mid:.2g} s ({start.low:.2g} to {start.high:.2g})"
+    yield f"  start-up of a job  {time_range_text(start)}"
     rows = [("", "jobs", "arithmetic per second", "per launch")]
     works = list(dict.fromkeys(each.work for each in found.timed))
     for work in works:
         rate, launch = profile.flops_per_second[work], profile.launch_seconds[work]
         number = sum(each.work == work for each in found.timed)
-        speed = f"{flop(rate.mid)} ({flop(rate.low)} to {flop(rate.high)})" if rate.mid < 1e17 else "not seen"
+        speed = (
+            f"{flop_text(rate.mid)} ({flop_text(rate.low)} to {flop_text(rate.high)})"
+            if rate.mid < 1e17
+            else "not seen"
+        )
         rows.append((work, str(number), speed, f"{launch.mid * 1e6:.3g} us"))
     yield from columns(rows)
     told = found.accuracy

@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _lines(found: PlanDiff, currency: str, limit: int | None) -> list[str]:
-    from isoloss.screens.quantities import flop, time
+    from isoloss.dsl.vocabulary.quantity_text import flop_text, money_text, time_text
 
     if found.empty:
         return [f"nothing changes: {found.same} jobs are the same"]
@@ -60,8 +60,8 @@ def _lines(found: PlanDiff, currency: str, limit: int | None) -> list[str]:
     if limit is not None and len(found.settings) > limit:
         lines.append(f"and {len(found.settings) - limit} more settings (--long)")
     groups = (
-        ("+", "added", [f"{j.name} ({flop(j.cost.flops)})" for j in found.added]),
-        ("-", "dropped", [f"{j.name} ({flop(j.cost.flops)})" for j in found.removed]),
+        ("+", "added", [f"{j.name} ({flop_text(j.cost.flops)})" for j in found.added]),
+        ("-", "dropped", [f"{j.name} ({flop_text(j.cost.flops)})" for j in found.removed]),
         ("~", "changed, will run again", [b.name for _, b in found.replaced]),
         ("*", "in another state", [f"{b.name}: {a.state} -> {b.state}" for a, b in found.moved]),
     )
@@ -77,16 +77,16 @@ def _lines(found: PlanDiff, currency: str, limit: int | None) -> list[str]:
             if limit is not None and len(names) > limit:
                 lines.append(f"  {sign} and {len(names) - limit} more (--long)")
     lines.append(f"{found.same} jobs in both")
-    lines.append(f"compute {_signed(found.flops, flop)}")
+    lines.append(f"compute {_signed(found.flops, flop_text)}")
     if found.usd is not None:
-        lines.append(f"money {found.usd:+,.2f} {currency}")
+        lines.append(f"money {_signed(found.usd, money_text)} {currency}")
     if found.seconds is not None:
         later = (
             ""
             if found.makespan_seconds is None
-            else f"; by the clock {_signed(found.makespan_seconds, time)}"
+            else f"; by the clock {_signed(found.makespan_seconds, time_text)}"
         )
-        lines.append(f"device-time {_signed(found.seconds, time)}{later}")
+        lines.append(f"device-time {_signed(found.seconds, time_text)}{later}")
     for answer in found.answers:
         states = f"{answer.before or 'not asked'} -> {answer.after or 'not asked'}"
         widths = f"{_width(answer.width_before)} -> {_width(answer.width_after)}"
@@ -100,9 +100,11 @@ def _signed(value: float, show: Callable[[float], str]) -> str:
 
 def _width(width: Width | None) -> str:
     """`±2.3 %`, with whether it is only expected."""
+    from isoloss.dsl.vocabulary.quantity_text import share_text
+
     if width is None:
         return "not estimated"
-    said = f"±{100 * width.half:.3g} %" if width.half < 1 else "not known"
+    said = f"±{share_text(width.half)}" if width.half < 1 else "not known"
     return f"{said} expected" if width.expected else said
 
 

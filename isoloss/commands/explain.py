@@ -70,7 +70,8 @@ def _close(text: str, names: list[str]) -> list[str]:
 
 
 def _lines(e: Explanation, budget: Any) -> list[str]:
-    from isoloss.screens.quantities import columns, flop
+    from isoloss.dsl.vocabulary.quantity_text import flop_text
+    from isoloss.screens.columns import columns
 
     currency = str(budget.get("currency") or "USD")
     lines = [f"{e.name}  ({e.kind} job {e.id}, {e.state})", f"  why        {e.reason}"]
@@ -82,9 +83,9 @@ def _lines(e: Explanation, budget: Any) -> list[str]:
         ]
         if len(others) > 8:
             lines.append(f"  {word}  and {len(others) - 8} more")
-    rows = [(part.name, flop(part.flops), part.how) for part in e.bill]
+    rows = [(part.name, flop_text(part.flops), part.how) for part in e.bill]
     if not e.cost.unknown:
-        rows.append(("together", flop((e.cost.flops or 0.0) + e.cost.evaluation_flops), ""))
+        rows.append(("together", flop_text((e.cost.flops or 0.0) + e.cost.evaluation_flops), ""))
     lines += ["", "what it costs", *(_bill_line(row) for row in rows)]
     lines += _resources(e.cost, currency)
     lines += ["", "what it is: a change of any of these makes it another job, which runs"]
@@ -94,27 +95,29 @@ def _lines(e: Explanation, budget: Any) -> list[str]:
 def _resources(cost: Cost, currency: str) -> Iterator[str]:
     """What it takes of devices, money and disks."""
     from isoloss.compiler.cost.scaling import wall_seconds
-    from isoloss.screens.quantities import money, size, time, time_range
+    from isoloss.dsl.vocabulary.quantity_text import bytes_text, money_range_text, time_range_text, time_text
 
     place = cost.placement
     wall = wall_seconds(cost)
     clock = (
-        f"; {time(wall)} by the clock" if wall is not None and place is not None and place.devices > 1 else ""
+        f"; {time_text(wall)} by the clock"
+        if wall is not None and place is not None and place.devices > 1
+        else ""
     )
     on = f"{place.devices} devices, all of them together" if clock and place is not None else "one device"
-    yield f"  time       {time_range(cost.seconds)} on {on}{clock}"
+    yield f"  time       {time_range_text(cost.seconds)} on {on}{clock}"
     if cost.usd is not None:
-        yield f"  money      {money(cost.usd)} {currency}"
+        yield f"  money      {money_range_text(cost.usd)} {currency}"
     if cost.memory_bytes is not None:
-        yield f"  memory     {size(cost.memory_bytes)} at once, the whole batch on one device"
+        yield f"  memory     {bytes_text(cost.memory_bytes)} at once, the whole batch on one device"
     if place is not None:
         zero = f", ZeRO-{place.zero_stage}" if place.zero_stage else ""
-        each = f"{place.micro_batch} images at a time, {size(place.memory_bytes)} on each{zero}"
+        each = f"{place.micro_batch} images at a time_text, {bytes_text(place.memory_bytes)} on each{zero}"
         yield f"  placement  {place.devices} devices, {each}" + ("" if place.fits else ": too much")
         yield from (f"             {advice}" for advice in place.advice)
-    yield f"  storage    {size(cost.storage_bytes)}"
+    yield f"  storage    {bytes_text(cost.storage_bytes)}"
     if cost.transfer_bytes is not None:
-        yield f"  transfer   {size(cost.transfer_bytes)} read from the store and written to it"
+        yield f"  transfer   {bytes_text(cost.transfer_bytes)} read from the store and written to it"
 
 
 def _bill_line(row: tuple[str, str, str]) -> str:

@@ -73,16 +73,16 @@ def _signed(overhead: float) -> str:
 
 def _tradeoff_table(tradeoffs: list[Tradeoff | None], optimum: Optimum) -> str:
     """The same loss with another size (Eq. 6)."""
-    from isoloss.screens.numbers import magnitude
+    from isoloss.dsl.vocabulary.quantity_text import count_text
 
     if optimum.params is None or optimum.images is None or not any(tradeoffs):
         return ""
     lines = ["", "  the same loss with another size", "    size     params     images   training FLOPs"]
     for size, found in zip(SIZES, tradeoffs, strict=True):
-        params = magnitude(optimum.params.mid * size)
+        params = count_text(optimum.params.mid * size)
         if found is None:
             lines.append(f"    {size:>4g}x {params:>10}   out of reach: no number of images makes up for it")
             continue
-        images = magnitude(optimum.images.mid * found.images.mid)
+        images = count_text(optimum.images.mid * found.images.mid)
         lines.append(f"    {size:>4g}x {params:>10} {images:>10}   {_signed(found.overhead.mid)}")
     return "\n".join(lines)

@@ -133,18 +133,18 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
 
 def _far(job: Mapping[str, Any]) -> Iterator[str]:
     """How far a job in progress is, whoever runs it, and how fast it has been over all its attempts."""
-    from isoloss.screens.progress import duration
+    from isoloss.dsl.vocabulary.quantity_text import time_text
 
     if "fraction" not in job:
         return
     yield f"{job['fraction']:.0%}"
     if job.get("images") and job["fraction"] and job["kind"] == "train":
         yield f"{job['images'] * job['fraction'] / max(job['seconds'], 0.1):,.0f} images/s"
-    yield f"{duration(job['seconds'])} so far"
+    yield f"{time_text(job['seconds'])} so far"
     if job["state"] == "running" and job["seconds_left"] is not None:
-        yield f"about {duration(job['seconds_left'])} left"
+        yield f"about {time_text(job['seconds_left'])} left"
     if job.get("planned_seconds"):
-        yield f"planned {duration(job['planned_seconds'][1])}"
+        yield f"planned {time_text(job['planned_seconds'][1])}"
 
 
 def _where(job: Mapping[str, Any]) -> str:
@@ -161,7 +161,7 @@ def _compared(jobs: Any) -> Iterator[str]:
     """Planned against measured, per kind: sums, the median of how far off a job was, who lay inside its interval."""
     from statistics import median
 
-    from isoloss.screens.progress import duration
+    from isoloss.dsl.vocabulary.quantity_text import time_text
 
     timed = [j for j in jobs if j["state"] == "done" and j["planned_seconds"] and not j["simulated"]]
     if not timed:
@@ -173,6 +173,6 @@ def _compared(jobs: Any) -> Iterator[str]:
         planned = sum(j["planned_seconds"][1] for j in mine)
         measured = sum(j["seconds"] for j in mine)
         inside = sum(j["planned_seconds"][0] <= j["seconds"] <= j["planned_seconds"][2] for j in mine)
-        times = f"{duration(planned):>12}{duration(measured):>12}"
+        times = f"{time_text(planned):>12}{time_text(measured):>12}"
         error = median(j["seconds"] / j["planned_seconds"][1] - 1 for j in mine)
         yield f"    {kind:<10}{len(mine):>6}{times}{error:>+15.0%}   {inside} of {len(mine)} ({inside / len(mine):.0%})"

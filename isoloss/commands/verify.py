@@ -88,7 +88,7 @@ def screen(claims: tuple[Claim, ...]) -> str:
 def markdown(claims: tuple[Claim, ...], rows: tuple[OptimumRow, ...]) -> str:
     """The page docs/verify_bartoldson2024.md; a test keeps it current."""
     from isoloss.compiler.claims.bartoldson2024 import TITLE
-    from isoloss.screens.numbers import magnitude
+    from isoloss.dsl.vocabulary.quantity_text import count_text
 
     lines = [
         "# What of the paper can be recomputed",
@@ -119,7 +119,7 @@ def markdown(claims: tuple[Claim, ...], rows: tuple[OptimumRow, ...]) -> str:
     lines += ["", "## N*, D* and L* of the published laws", "", "7822 FLOP per parameter and image.", ""]
     lines += ["| law | FID | FLOPs | N* | D* | L* |", "|---|---|---|---|---|---|"]
     lines += [
-        f"| {r.law} | {r.fid:g} | {r.flops:.0e} | {magnitude(r.params)} | {magnitude(r.images)} |"
+        f"| {r.law} | {r.fid:g} | {r.flops:.0e} | {count_text(r.params)} | {count_text(r.images)} |"
         f" {r.loss:.4f} |"
         for r in rows
     ]

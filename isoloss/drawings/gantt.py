@@ -10,6 +10,7 @@ from html import escape
 
 from isoloss.compiler.cost.schedule import Placed, Schedule, plan_schedule
 from isoloss.compiler.plan import KINDS, Job, Plan
+from isoloss.dsl.vocabulary.quantity_text import time_text
 
 _WIDTH, _LEFT, _TOP, _BOTTOM = 1000, 96, 64, 44
 _MOST_HEIGHT = 900.0
@@ -54,8 +55,8 @@ def _head(plan: Plan, made: Schedule) -> Iterator[str]:
     devices = plan.budget["devices"]
     name = escape(str(plan.study.get("name", "")))
     yield (
-        f'<text x="{_LEFT}" y="20" font-size="15">{name}: {_time(made.makespan)} on {devices["count"]} of '
-        f"{escape(str(devices['kind']))}, {made.gap:.2f} x the lower bound of {_time(made.bound)}</text>"
+        f'<text x="{_LEFT}" y="20" font-size="15">{name}: {time_text(made.makespan)} on {devices["count"]} of '
+        f"{escape(str(devices['kind']))}, {made.gap:.2f} x the lower bound of {time_text(made.bound)}</text>"
     )
     x = _LEFT
     for kind in dict.fromkeys(job.kind for job in plan.jobs):
@@ -91,7 +92,7 @@ def _bars(jobs: Sequence[Job], made: Schedule, height: float) -> Iterator[str]:
         if each.end <= each.start:
             continue  # not estimated, so it has no length
         left, right = _x(each.start, made), _x(each.end, made)
-        said = f"{job.name}: {_time(each.end - each.start)} on {len(each.devices)}, from {_time(each.start)}"
+        said = f"{job.name}: {time_text(each.end - each.start)} on {len(each.devices)}, from {time_text(each.start)}"
         line = ' stroke="white" stroke-width="0.5"' if height > 4 and right - left > 3 else ""
         for first, count in _blocks(each):
             yield (
@@ -113,8 +114,3 @@ def _blocks(each: Placed) -> Iterator[tuple[int, int]]:
 
 def _x(seconds: float, made: Schedule) -> float:
     return _LEFT + (_WIDTH - _LEFT - 40) * seconds / made.makespan
-
-
-def _time(seconds: float) -> str:
-    _, size, word = next(u for u in _UNITS if seconds >= u[0])
-    return f"{seconds / size:.3g} {word}"

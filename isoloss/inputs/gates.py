@@ -26,7 +26,7 @@ def gated(arguments: argparse.Namespace) -> bool:
 def check_gates(plan: Plan, arguments: argparse.Namespace) -> None:
     """Raises UserError P110 where the plan goes beyond a bound, or can't be held to it."""
     from isoloss.compiler.plans.totals import bill_flops
-    from isoloss.dsl.vocabulary.quantity_text import flop_text
+    from isoloss.dsl.vocabulary.quantity_text import flop_text, money_text
     from isoloss.errors import UserError, fault
 
     all_jobs = plan.totals["all"]
@@ -49,8 +49,8 @@ def check_gates(plan: Plan, arguments: argparse.Namespace) -> None:
             said = "`--max-cost` can't be held: the plan's cost is not estimated"
             problems.extend(fault("P110", said, "state `devices` and a `price` in the budget").diagnostics)
         elif (high := all_jobs.usd.high + kept) > most:
-            more = f", {kept:,.4g} of it for what `allocate` will train" if kept else ""
-            said = f"the plan may cost up to {high:,.4g} {currency}{more}; `--max-cost` allows {most:,.4g}"
+            more = f", {money_text(kept)} of it for what `allocate` will train" if kept else ""
+            said = f"the plan may cost up to {money_text(high, currency)}{more}; `--max-cost` allows {money_text(most)}"
             problems.extend(fault("P110", said, "plan less, or raise the gate").diagnostics)
     if problems:
         raise UserError(problems)

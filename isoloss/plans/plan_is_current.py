@@ -5,12 +5,19 @@ UserError P111 where running the plan would no longer be what it says. Pure but 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from isoloss import __version__
 from isoloss.compiler.plan import DeviceProfile, Observation, Plan, Range, results_digest
 from isoloss.dsl.diagnostics.diagnostic import Diagnostic, Severity
+from isoloss.dsl.vocabulary.quantity_text import (
+    decimal_text,
+    flop_text,
+    money_range_text,
+    time_range_text,
+    time_text,
+)
 from isoloss.errors import UserError
 
 _NAMED = 3
@@ -61,25 +68,31 @@ def _are(names: Sequence[str]) -> str:
 
 def _speeds(old: DeviceProfile, new: DeviceProfile) -> Iterator[str]:
     """Fields of a device's profile that differ; rates by their middle."""
-    for name, unit in (("flops_per_second", "FLOP/s"), ("launch_seconds", "s a launch")):
+    rates: tuple[tuple[str, Callable[[float], str], str], ...] = (
+        ("flops_per_second", flop_text, "/s"),
+        ("launch_seconds", time_text, " a launch"),
+    )
+    for name, show, per in rates:
         before, after = getattr(old, name), getattr(new, name)
         for key in dict.fromkeys((*before, *after)):
-            yield from _speed(f"profile.{key}", before.get(key), after.get(key), unit)
-    yield from _speed("profile.startup", old.startup_seconds, new.startup_seconds, "s")
-    yield from _speed("profile.watts", old.watts, new.watts, "W")
+            yield from _speed(f"profile.{key}", before.get(key), after.get(key), show, per)
+    yield from _speed("profile.startup", old.startup_seconds, new.startup_seconds, time_text)
+    yield from _speed("profile.watts", old.watts, new.watts, decimal_text, " W")
     if old.memory_bytes != new.memory_bytes:
         yield f"profile.memory: {old.memory_bytes} -> {new.memory_bytes} bytes"
     if old.provenance != new.provenance:
         yield f"profile: {old.provenance} -> {new.provenance}"
 
 
-def _speed(field: str, old: Range | None, new: Range | None, unit: str) -> Iterator[str]:
+def _speed(
+    field: str, old: Range | None, new: Range | None, show: Callable[[float], str], per: str = ""
+) -> Iterator[str]:
     if old == new:
         return
-    before, after = (f"{r.mid:.3g}" if r is not None else "not known" for r in (old, new))
+    before, after = (show(r.mid) + per if r is not None else "not known" for r in (old, new))
     if before == after and old is not None and new is not None:
-        before, after = (f"{r.mid:.3g} ({r.low:.3g} to {r.high:.3g})" for r in (old, new))
-    yield f"{field}: {before} -> {after} {unit}"
+        before, after = (f"{show(r.mid)}{per} ({show(r.low)} to {show(r.high)})" for r in (old, new))
+    yield f"{field}: {before} -> {after}"
 
 
 # To be shown.
@@ -146,13 +159,11 @@ def _other_jobs(plan: Plan, now: Plan) -> Iterator[str]:
 
 def _dearer(plan: Plan, now: Plan) -> Iterator[str]:
     """Where a new profile brings a total beyond the interval that the plan gave."""
-    from isoloss.screens.quantities import money, time_range
-
     old, new = plan.totals["all"], now.totals["all"]
     currency = str(plan.budget["currency"])
     for what, before, after, text in (
-        ("device-time", old.seconds, new.seconds, time_range),
-        (f"money in {currency}", old.usd, new.usd, money),
+        ("device-time", old.seconds, new.seconds, time_range_text),
+        (f"money in {currency}", old.usd, new.usd, money_range_text),
     ):
         if before is not None and after is not None and after.mid > before.high:
             yield f"{what} would be {text(after)}, the plan says {text(before)}"

@@ -13,9 +13,10 @@ from isoloss.compiler.cost.architectures import count
 from isoloss.compiler.cost.price import number_format
 from isoloss.compiler.facts.components import component_text
 from isoloss.compiler.plan import Answer, Job, Placement, Plan, TrainSpec
+from isoloss.dsl.vocabulary.quantity_text import bytes_text, estimate_text, flop_text, time_text, writer
 from isoloss.report.study_text import plain
+from isoloss.screens.columns import columns
 from isoloss.screens.plan_networks import networks
-from isoloss.screens.quantities import columns, flop, interval, number, size, time
 
 
 def sections(plan: Plan) -> list[list[str]]:
@@ -58,8 +59,8 @@ def _models(plan: Plan) -> list[str]:
                 name,
                 f"{network.params:,}",
                 str(len(jobs)),
-                flop(network.forward_flops),
-                flop(total),
+                flop_text(network.forward_flops),
+                flop_text(total),
                 f"{each:,.0f}",
                 ratio,
             )
@@ -85,10 +86,10 @@ def _answers(plan: Plan) -> list[str]:
         lines.append(f"  {answer.kind} {answer.name}  by {law}, {answer.status}")
         known = {name: value for name, value in answer.values.items() if value is not None}
         if known:
-            lines.append("    " + ", ".join(f"{n} {interval(v)}" for n, v in known.items()))
+            lines.append("    " + ", ".join(f"{n} {estimate_text(v, n)}" for n, v in known.items()))
         found = {name: value for name, value in answer.measured.items() if value is not None}
         if found:
-            lines.append("    measured: " + ", ".join(f"{n} {interval(v)}" for n, v in found.items()))
+            lines.append("    measured: " + ", ".join(f"{n} {estimate_text(v, n)}" for n, v in found.items()))
         lines.extend(f"    {note}" for note in answer.notes)
     return ["laws and answers", *lines] if lines else []
 
@@ -105,7 +106,7 @@ def _states(members: list[Answer]) -> str:
 
 def _shortest(members: list[Answer]) -> str:
     if len(members) == 1:
-        values = [f"{n} {number(v.mid)}" for n, v in members[0].values.items() if v is not None]
+        values = [f"{n} {writer(n)(v.mid)}" for n, v in members[0].values.items() if v is not None]
         return "; ".join([members[0].notes[0], *([", ".join(values)] if values else [])])
     return f"one per generator ({', '.join(a.name.split('/', 1)[1] for a in members)})"
 
@@ -122,7 +123,12 @@ def _placements(plan: Plan) -> list[str]:
             groups[key] = groups.get(key, 0) + 1
     rows = [("network", "batch", "jobs", "devices", "at a time", "on each", "ZeRO", "")]
     for (name, batch, place), jobs in groups.items():
-        each = (f"{place.devices}", f"{place.micro_batch}", size(place.memory_bytes), f"{place.zero_stage}")
+        each = (
+            f"{place.devices}",
+            f"{place.micro_batch}",
+            bytes_text(place.memory_bytes),
+            f"{place.zero_stage}",
+        )
         rows.append((name, f"{batch}", f"{jobs}", *each, "" if place.fits else "too much"))
     return ["placement of jobs that one device can't hold", *columns(rows)] if groups else []
 
@@ -183,13 +189,13 @@ def _listed(values: set[Any]) -> str:
 def _jobs(plan: Plan) -> list[str]:
     rows = [("job", "id", "state", "compute", "seconds", "why")]
     for job in plan.jobs:
-        seconds = time(job.cost.seconds.mid) if job.cost.seconds else "–"
-        rows.append((job.name, job.id[:8], job.state, flop(job.cost.flops), seconds, job.reason))
+        seconds = time_text(job.cost.seconds.mid) if job.cost.seconds else "–"
+        rows.append((job.name, job.id[:8], job.state, flop_text(job.cost.flops), seconds, job.reason))
     return ["jobs", *columns(rows, left=3)]
 
 
 def _dropped(plan: Plan) -> list[str]:
     if not plan.dropped:
         return []
-    rows = [(d.name, flop(d.cost.flops), d.reason) for d in plan.dropped]
+    rows = [(d.name, flop_text(d.cost.flops), d.reason) for d in plan.dropped]
     return ["left out", *columns(rows, left=1)]

@@ -15,20 +15,23 @@ from typing import Any
 from isoloss.compiler.cost import flops as cost
 from isoloss.compiler.cost.price import number_format
 from isoloss.compiler.facts.components import component_text
-from isoloss.compiler.plan import KINDS, Answer, Cost, EvaluateSpec, Job, Plan, TrainSpec
-from isoloss.dsl.vocabulary.quantity_text import times_text
-from isoloss.screens.numbers import magnitude
-from isoloss.screens.paint import PLAIN, Paint
-from isoloss.screens.quantities import (
-    columns,
-    flop,
-    interval,
-    kwh,
-    money,
-    size,
-    span,
-    time,
+from isoloss.compiler.plan import KINDS, Answer, Cost, EvaluateSpec, Job, Plan, Range, TrainSpec
+from isoloss.dsl.vocabulary.quantity_text import (
+    accuracy_text,
+    bytes_text,
+    count_text,
+    decimal_text,
+    device_time_text,
+    energy_text,
+    estimate_text,
+    flop_text,
+    money_range_text,
+    share_text,
+    time_text,
+    times_text,
 )
+from isoloss.screens.columns import columns
+from isoloss.screens.paint import PLAIN, Paint
 
 WIDTH = 100
 #: Half-widths of log loss and of ln N* beyond which nothing is known worth a number.
@@ -86,13 +89,13 @@ def _trainings(trained: Sequence[Job]) -> Iterator[str]:
         sizes = {job.facts.params or 0: component_text(_model(job)) for job in grids}
         networks = _span([sizes[n] for n in sorted(sizes)], "network")
         images = sorted({job.facts.images or 0 for job in grids})
-        drawn = " to ".join(dict.fromkeys(magnitude(count) for count in (images[0], images[-1])))
+        drawn = " to ".join(dict.fromkeys(count_text(count) for count in (images[0], images[-1])))
         sources = sorted({job.facts.generator or "" for job in grids})
         seeds = len({_seed(job) for job in grids})
         more = f", {seeds} seeds" if seeds > 1 else ""
         yield f"{len(grids):,} trainings: {networks}, {drawn} images of {_few(sources, 'generator')}{more}"
     for job in asked:
-        spent, drawn = flop(job.cost.flops), magnitude(job.facts.images or 0)
+        spent, drawn = flop_text(job.cost.flops), count_text(job.facts.images or 0)
         waits = "" if job.state != "provisional" else ", as far as known"
         what = f"{component_text(_model(job))}, {drawn} images of {job.facts.generator}"
         yield f"`{job.facts.allocation}`: {what}, {spent}{waits}"
@@ -132,7 +135,7 @@ def _bill(plan: Plan) -> list[str]:
             rows.extend(_rows(plan, kind, plan.totals[kind]))
     kept = float(plan.budget["waiting_flops"])
     if kept:
-        rows.insert(-1, ("kept for `allocate`", "", flop(kept), "", ""))
+        rows.insert(-1, ("kept for `allocate`", "", flop_text(kept), "", ""))
     return ["what it costs", *columns(rows), *(line for said in _sums(plan) for line in _wrapped(said))]
 
 
@@ -141,13 +144,13 @@ def _rows(plan: Plan, kind: str, total: Cost) -> Iterator[tuple[str, str, str, s
     everything = (total.flops or 0.0) + (total.evaluation_flops if kind == "all" else 0.0)
     if kind == "all":
         everything += plan.budget["waiting_flops"]
-    known = flop(everything) if everything or not total.unknown else "not estimated"
+    known = flop_text(everything) if everything or not total.unknown else "not estimated"
     word = KINDS[kind].words if kind in KINDS else "together"
-    spent = "" if total.seconds is None else span(total.seconds)
-    cash = "" if total.usd is None else money(total.usd)
+    spent = "" if total.seconds is None else device_time_text(total.seconds)
+    cash = "" if total.usd is None else money_range_text(total.usd)
     yield word, f"{jobs:,}", known, spent, cash
     if kind == "train" and total.evaluation_flops:
-        yield "  on the way", "", flop(total.evaluation_flops), "", ""
+        yield "  on the way", "", flop_text(total.evaluation_flops), "", ""
 
 
 def _sums(plan: Plan) -> Iterator[str]:
@@ -155,8 +158,8 @@ def _sums(plan: Plan) -> Iterator[str]:
     b = plan.budget
     devices = b["devices"]
     if b.get("compute_flops") is not None:
-        spent = f", {flop(b['spent_flops'])} of it spent" if b.get("spent_flops") else ""
-        yield f"the budget is {flop(b['compute_flops'])}{spent}"
+        spent = f", {flop_text(b['spent_flops'])} of it spent" if b.get("spent_flops") else ""
+        yield f"the budget is {flop_text(b['compute_flops'])}{spent}"
     on = f"{devices['count']} of {devices['kind']}"
     bound, made = max(b["work_bound_seconds"], b["path_bound_seconds"]), b.get("schedule")
     if made and made["makespan_seconds"]:
@@ -166,12 +169,12 @@ def _sums(plan: Plan) -> Iterator[str]:
             if made["work_bound_seconds"] >= least
             else "the longest chain of jobs"
         )
-        yield f"{time(made['makespan_seconds'])} on {on}; no schedule is shorter than {time(least)}, {why}"
+        yield f"{time_text(made['makespan_seconds'])} on {on}; no schedule is shorter than {time_text(least)}, {why}"
     elif bound:
-        yield f"at least {time(bound)} on {on}"
+        yield f"at least {time_text(bound)} on {on}"
     chains = b.get("chains") or {}
     if chains.get("jobs"):
-        limit = time(b["walltime_seconds"])
+        limit = time_text(b["walltime_seconds"])
         yield f"{chains['jobs']:,} jobs outlast the walltime of {limit}: chains of up to {chains['longest']} links"
     placed = [job.cost.placement for job in plan.jobs if job.cost.placement is not None]
     fitting = [place.devices for place in placed if place.fits and place.devices > 1]
@@ -180,10 +183,13 @@ def _sums(plan: Plan) -> Iterator[str]:
         yield f"{len(fitting):,} jobs take up to {max(fitting)} devices each: {room}"
     if any(not place.fits for place in placed):
         yield f"{sum(not place.fits for place in placed):,} jobs fit on no number of these devices"
-    said = [f"{size(b.get('used_storage_bytes'))} stored", f"{size(b.get('transfer_bytes'))} moved"]
+    said = [
+        f"{bytes_text(b.get('used_storage_bytes'))} stored",
+        f"{bytes_text(b.get('transfer_bytes'))} moved",
+    ]
     energy = (b.get("energy_kwh") or {}).get("all")
     if energy is not None:
-        said.append(kwh(energy))
+        said.append(energy_text(Range(**energy)))
     yield ", ".join(said)
 
 
@@ -225,11 +231,13 @@ def _question(plan: Plan, answer: Answer, rows: Sequence[Mapping[str, Any]], pai
     yield from rest
     values = {name: value for name, value in answer.values.items() if value is not None}
     if values:
-        shown = [f"{_LABELS[name]} {interval(values[name])}" for name in _LABELS if name in values]
+        shown = [f"{_LABELS[name]} {estimate_text(values[name], name)}" for name in _LABELS if name in values]
         yield from _wrapped(f"{'so far: ' if answer.status == 'pending' else ''}{', '.join(shown)}", 4)
     found = {name: value for name, value in answer.measured.items() if value is not None}
     if found:
-        yield from _wrapped("measured: " + ", ".join(f"{n} {interval(v)}" for n, v in found.items()), 4)
+        yield from _wrapped(
+            "measured: " + ", ".join(f"{n} {estimate_text(v, n)}" for n, v in found.items()), 4
+        )
     if answer.status == "pending":
         yield from (line for said in _expected(rows) for line in _wrapped(said, 4))
         if not rows:
@@ -241,7 +249,7 @@ def _question(plan: Plan, answer: Answer, rows: Sequence[Mapping[str, Any]], pai
         yield from (paint.warn(line) for line in _wrapped(_out_of_reach(plan, answer, within), 4))
 
 
-_LABELS = {"loss": "loss", "accuracy": "accuracy", "params": "N*", "images": "D*", "flops": "FLOP"}
+_LABELS = {"loss": "loss", "accuracy": "accuracy", "params": "N*", "images": "D*", "flops": "compute"}
 
 
 def _declared(plan: Plan, answer: Answer) -> Sequence[Mapping[str, Any]]:
@@ -252,15 +260,15 @@ def _asks(answer: Answer, asked: Mapping[str, Any]) -> str:
     if answer.kind == "forecast":
         fid = asked.get("fid") or 0
         quality = asked.get("generator") or (f"data of FID {fid:g}" if fid else "real data")
-        within = "" if asked.get("within") is None else f", wanted within {_percent(asked['within'])}"
-        return f"loss at {flop(asked.get('compute_flops'))} on {quality}{within}"
+        within = "" if asked.get("within") is None else f", wanted within {share_text(asked['within'])}"
+        return f"loss at {flop_text(asked.get('compute_flops'))} on {quality}{within}"
     on = " or ".join(asked.get("generators") or ("?",))
     more = f" or a smaller one for up to {asked['overhead']:.0%} more" if asked.get("overhead") else ""
     if asked.get("accuracy") is not None:
-        return f"the cheapest run of accuracy {asked['accuracy']:.4g} on {on}{more}"
+        return f"the cheapest run of accuracy {accuracy_text(asked['accuracy'])} on {on}{more}"
     if asked.get("time_seconds") is not None:
-        return f"the best run within {time(asked['time_seconds'])} on {on}"
-    return f"the best run of {flop(asked.get('compute_flops'))} on {on}{more}"
+        return f"the best run within {time_text(asked['time_seconds'])} on {on}"
+    return f"the best run of {flop_text(asked.get('compute_flops'))} on {on}{more}"
 
 
 def _expected(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -281,19 +289,15 @@ def _width(what: str, half: float) -> str:
     """A half-width of a logarithm, or of an exponent, as a person reads it."""
     if half > UNKNOWN:
         return "not known"
-    return f"±{half:.2g}" if what == "fit" else f"±{_percent(math.expm1(half) if what == 'size' else half)}"
+    return f"±{half:.2g}" if what == "fit" else f"±{share_text(math.expm1(half) if what == 'size' else half)}"
 
 
 def _out_of_reach(plan: Plan, answer: Answer, within: float) -> str:
     """What the plan's warnings say of a tolerance, in short."""
     for warning in plan.warnings:
         if warning.code in ("B110", "L504") and f"`{answer.name}`" in warning.message:
-            return f"within {_percent(within)} is out of reach: {warning.code}, below"
+            return f"within {share_text(within)} is out of reach: {warning.code}, below"
     return ""
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.3g} %"
 
 
 # What is taken on trust.
@@ -334,7 +338,10 @@ def _assumed(plan: Plan) -> list[str]:
     fids = design.get("assumed_fids") or {}
     if fids:
         said.append(
-            ("fid", "not measured yet: " + ", ".join(f"{g} {value:.3g}" for g, value in fids.items()))
+            (
+                "fid",
+                "not measured yet: " + ", ".join(f"{g} {decimal_text(value)}" for g, value in fids.items()),
+            )
         )
     missing = Counter(why for job in plan.jobs for why in job.cost.unknown)
     said += [("not estimated", f"{why} ({count:,} jobs)") for why, count in missing.items()]

@@ -11,12 +11,9 @@ from dataclasses import asdict
 from typing import Any
 
 from isoloss.compiler.plan import Answer, Range, frechet_space
+from isoloss.dsl.vocabulary.quantity_text import NOT_ESTIMATED, decimal_text, interval_text, time_text, writer
 from isoloss.loop import Ended
 from isoloss.runtime.store.result import Result
-from isoloss.screens.numbers import NOT_ESTIMATED, digits, interval, magnitude
-from isoloss.screens.progress import duration
-
-_COUNTS = ("params", "images")
 
 
 def text(ended: Ended, report: str | None, tracking: str) -> str:
@@ -92,7 +89,7 @@ def _fids(ended: Ended, results: Mapping[str, Result]) -> Iterator[tuple[str, st
 def _qualities(ended: Ended, results: Mapping[str, Result]) -> Iterator[str]:
     spaces: dict[str, list[str]] = {}
     for name, metric, value in _fids(ended, results):
-        spaces.setdefault(metric, []).append(f"  {name:<12} {digits(value)}")
+        spaces.setdefault(metric, []).append(f"  {name:<12} {decimal_text(value)}")
     for metric, lines in spaces.items():
         yield f"measured quality ({metric}; lower is better)"
         yield from lines
@@ -107,7 +104,7 @@ def _laws(ended: Ended) -> Iterator[str]:
             if value is None:
                 yield f"    {parameter:<8} not identified by these runs"
             else:
-                yield f"    {parameter:<8} {digits(value):<10} [{interval(law['intervals'].get(parameter))}]"
+                yield f"    {parameter:<8} {decimal_text(value):<10} [{interval_text(law['intervals'].get(parameter))}]"
         yield from (f"    note: {warning}" for warning in law.get("warnings", ()))
 
 
@@ -119,18 +116,21 @@ def _answers(ended: Ended) -> Iterator[str]:
         laws = f" under {', '.join(answer.laws)}" if answer.laws else ""
         yield f"  {answer.kind} {answer.name}{laws}: {answer.status}"
         if any(value is not None for value in answer.values.values()):
-            yield from (f"    {_line(quantity, value)}" for quantity, value in answer.values.items())
+            yield from (
+                f"    {quantity:<12} {_estimated(value, quantity)}"
+                for quantity, value in answer.values.items()
+            )
         yield from (f"    note: {note}" for note in answer.notes)
 
 
-def _line(quantity: str, value: Range | None) -> str:
+def _estimated(value: Range | None, quantity: str) -> str:
+    """The middle and, where it was estimated, its interval."""
     if value is None:
-        return f"{quantity:<12} {NOT_ESTIMATED}"
-    show = magnitude if quantity in _COUNTS else digits
-    quantity = f"{quantity} (FLOP)" if quantity == "flops" else quantity
+        return NOT_ESTIMATED
+    show = writer(quantity)
     if value.low == value.high:
-        return f"{quantity:<12} {show(value.mid)}"
-    return f"{quantity:<12} {show(value.mid):<10} [{show(value.low)} .. {show(value.high)}]"
+        return show(value.mid)
+    return f"{show(value.mid):<10} [{interval_text((value.low, value.high), show)}]"
 
 
 def _checks(ended: Ended) -> Iterator[str]:
@@ -139,18 +139,11 @@ def _checks(ended: Ended) -> Iterator[str]:
     if ended.scores:
         yield "forecasts checked by training"
     for score in ended.scores:
-        said = f"[{digits(score.forecast.low)} .. {digits(score.forecast.high)}]"
         verdict = "inside" if score.inside else "OUTSIDE"
-        yield f"  {score.answer} {score.quantity}: forecast {digits(score.forecast.mid)} {said}"
-        yield f"    measured {_measured(score.measured)}: {verdict} the interval"
+        yield f"  {score.answer} {score.quantity}: forecast {_estimated(score.forecast, score.quantity)}"
+        yield f"    measured {_estimated(score.measured, score.quantity)}: {verdict} the interval"
     waiting = [a for a in ended.plan.answers if a.kind == "allocate" and a.name not in scored]
     yield from (f"  {answer.name}: {_why_unchecked(answer)}" for answer in waiting)
-
-
-def _measured(value: Range) -> str:
-    if value.low == value.high:
-        return digits(value.mid)
-    return f"{digits(value.mid)} [{digits(value.low)} .. {digits(value.high)}]"
 
 
 def _why_unchecked(answer: Answer) -> str:
@@ -176,9 +169,9 @@ def _cost(results: Mapping[str, Result]) -> Iterator[str]:
         if r.run.planned_seconds is not None
     ]
     yield "cost (device time of all jobs)"
-    spread = f"[{duration(planned[0])} .. {duration(planned[2])}]"
-    yield f"  planned  {duration(planned[1])} {spread}, as each job was priced when it started"
-    yield f"  measured {duration(measured)}; {sum(inside)} of {len(inside)} jobs inside their own interval"
+    spread = f"[{time_text(planned[0])} .. {time_text(planned[2])}]"
+    yield f"  planned  {time_text(planned[1])} {spread}, as each job was priced when it started"
+    yield f"  measured {time_text(measured)}; {sum(inside)} of {len(inside)} jobs inside their own interval"
 
 
 def _places(ended: Ended, report: str | None, tracking: str) -> Iterator[str]:

@@ -291,7 +291,7 @@ def test_a_calibration_within_its_interval_is_told(desk: Desk) -> None:
     status, _, err = desk.run("PLAN.json", "--store", "own")
     assert status == 0
     assert "warning[P112]: since `PLAN.json`: profile." in err
-    assert ": 4e+10 -> 3.64e+10 FLOP/s" in err
+    assert ": 40 GFLOP/s -> 36.4 GFLOP/s" in err
     assert "it runs the same jobs" in err
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from isoloss.compiler.cost.flops import network_evaluations
 from isoloss.compiler.plan import GenerateSpec, Observation, frechet_metric, frechet_space, kernel_metric
-from isoloss.report import format as write
+from isoloss.dsl.vocabulary.quantity_text import count_text
 from isoloss.report.gather import Material, Point, Run, distance_name
 from isoloss.report.html import figure, figures, section, text
 from isoloss.report.sections.scaling import CURVE_POINTS, colour_and_shape, loss_range, tip
@@ -216,7 +216,7 @@ def _loss_figure(
             lows=[p.low for _, p, _ in line],
             highs=[p.high for _, p, _ in line],
         )
-        plot.legend.append((colour, shape, f"N {write.count(run.params)}, D {write.count(run.images)}"))
+        plot.legend.append((colour, shape, f"N {count_text(run.params)}, D {count_text(run.images)}"))
         if view is not None:
             spaced = np.geomspace if log else np.linspace
             grid = spaced(line[0][2], line[-1][2], CURVE_POINTS)
