@@ -6,12 +6,12 @@ import argparse
 import gc
 import os
 import sys
-from collections.abc import Sequence
 from importlib import import_module
 
 from isoloss import __version__
-from isoloss.dsl.diagnostics.diagnostic import Diagnostic, as_data, render
+from isoloss.dsl.diagnostics.diagnostic import Diagnostic
 from isoloss.errors import INTERRUPTED, WRONG_INPUT, UserError
+from isoloss.screens.diagnostics import show_diagnostics
 
 #: command -> what it does; `isoloss/commands/<command>.py` does it.
 COMMANDS: dict[str, str] = {
@@ -50,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return int(parsed.run(parsed))
     except UserError as error:
-        show(error.diagnostics, parsed)
+        show_diagnostics(error.diagnostics, parsed)
         return error.exit_code
     except KeyboardInterrupt:
         print("\ninterrupted; finished jobs are kept, the same command goes on from here", file=sys.stderr)
@@ -60,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
-        show([_our_bug(error)], parsed)
+        show_diagnostics([_our_bug(error)], parsed)
         return WRONG_INPUT
 
 
@@ -88,26 +88,6 @@ def _our_bug(error: Exception) -> Diagnostic:
         f"internal error: {type(error).__name__}: {what}",
         help=(f"a bug of ours: please report it with {file.name}",),
     )
-
-
-def show(diagnostics: object, parsed: argparse.Namespace) -> None:
-    """Print diagnostics to stderr, or as JSON to stdout when the command was asked for JSON."""
-    items = list(diagnostics)  # type: ignore[call-overload]
-    wants_json = getattr(parsed, "json", False) or getattr(parsed, "format", None) == "json"
-    if wants_json:
-        import orjson
-
-        payload = {"diagnostics": [as_data(d) for d in items]}
-        sys.stdout.write(orjson.dumps(payload, option=orjson.OPT_INDENT_2).decode() + "\n")
-    else:
-        tell(items)
-
-
-def tell(diagnostics: Sequence[Diagnostic]) -> None:
-    """Print diagnostics to stderr, whatever a command prints."""
-    if diagnostics:
-        colour = sys.stderr.isatty() and "NO_COLOR" not in os.environ
-        print(render(diagnostics, colour=colour), file=sys.stderr)
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):

@@ -30,10 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from isoloss.cli import show, tell
     from isoloss.compiler.plans.plan_json import plan_to_json
     from isoloss.dsl.diagnostics.collector import with_source
     from isoloss.plans.planning import is_plan, plan_of, write_text
+    from isoloss.screens.diagnostics import print_diagnostics, show_diagnostics
     from isoloss.screens.paint import Paint
     from isoloss.screens.plan_screen import screen
 
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     check_gates(plan, arguments)
     if is_plan(arguments.file):
-        tell(found)
+        print_diagnostics(found)
         found = []
     if arguments.output:
         write_text(arguments.output, plan_to_json(plan))
@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     print(screen(plan, long=arguments.long, paint=Paint.for_output()))
     # Notes are in the screen's own words; the long form has them in full.
     said = [d for d in found if arguments.long or d.severity != "note"]
-    show(with_source(said), arguments)
+    show_diagnostics(with_source(said), arguments)
     if arguments.output:
         print(f"\nplan written: {arguments.output}")
     return 0

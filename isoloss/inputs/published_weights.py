@@ -10,7 +10,7 @@ from isoloss.errors import fault
 
 def import_weights(source: Path, output: Path, as_json: bool) -> int:
     """Convert, and say what was found and how a study names it. Raises UserError R511, R512, L214."""
-    from isoloss.loop import as_user_error
+    from isoloss.errors import as_user_error
     from isoloss.runtime.errors import JobError
     from isoloss.runtime.generators.published import import_network
 

@@ -29,8 +29,8 @@ def device_profile(study: Study, store: str | Path | None = None) -> DeviceProfi
     """The profile of the budget's device kind: the store's calibration, else the built-in one.
 
     Raises UserError B109 where there is none, P107 or P108 for a calibration that can't be used here."""
-    from isoloss.calibrating import stored_profile
     from isoloss.compiler.cost.devices import BUILT_IN
+    from isoloss.plans.stored_profile import stored_profile
 
     kind = study.budget.devices.kind
     measured = stored_profile(store, kind)

@@ -15,7 +15,7 @@ from isoloss.compiler.facts.components import component_text
 from isoloss.compiler.plan import Answer, Job, Placement, Plan, TrainSpec
 from isoloss.dsl.vocabulary.quantity_text import bytes_text, estimate_text, flop_text, time_text, writer
 from isoloss.report.study_text import plain
-from isoloss.screens.columns import columns
+from isoloss.screens.layout import columns
 from isoloss.screens.plan_networks import networks
 
 

@@ -8,7 +8,7 @@ from isoloss.compiler.cost.architectures.unet import count_unet
 from isoloss.compiler.facts.components import component_text
 from isoloss.compiler.plan import DenoiserSpec, DiscriminatorSpec, Job, Plan
 from isoloss.dsl.vocabulary.quantity_text import flop_text
-from isoloss.screens.columns import columns
+from isoloss.screens.layout import columns
 
 
 def networks(plan: Plan, long: bool) -> list[str]:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from isoloss.compiler.plan import Answer, Range, frechet_space
 from isoloss.dsl.vocabulary.quantity_text import NOT_ESTIMATED, decimal_text, interval_text, time_text, writer
-from isoloss.loop import Ended
 from isoloss.runtime.store.result import Result
+
+if TYPE_CHECKING:
+    from isoloss.loop import Ended
 
 
 def text(ended: Ended, report: str | None, tracking: str) -> str:

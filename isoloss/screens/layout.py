@@ -1,8 +1,12 @@
-"""Rows of text -> aligned lines of a screen. Pure."""
+"""Text -> the lines of a screen: aligned columns, and paragraphs no wider than WIDTH. Pure."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
+
+#: Columns of a screen.
+WIDTH = 100
 
 
 def columns(rows: Sequence[tuple[str, ...]], *, left: int = 1, indent: int = 2) -> list[str]:
@@ -17,3 +21,11 @@ def columns(rows: Sequence[tuple[str, ...]], *, left: int = 1, indent: int = 2) 
         ]
         lines.append(" " * indent + "  ".join(cells).rstrip())
     return lines
+
+
+def wrapped(text: str, indent: int = 2, hanging: int | None = None) -> list[str]:
+    """Lines of at most WIDTH columns; later ones stand a little further in."""
+    if not text:
+        return []
+    later = " " * (indent + 2 if hanging is None else hanging)
+    return textwrap.wrap(text, WIDTH, initial_indent=" " * indent, subsequent_indent=later)
