@@ -138,7 +138,7 @@ def verdicts(found: dict[int, list[Row]]) -> Iterator[str]:
 
 
 def speed() -> str:
-    """CPU seconds of one design step (all of it: belief, slice, what is foreseen, bound, words)."""
+    """CPU seconds of one design step (all of it: posterior, slice, what is foreseen, bound, words)."""
     lines = ["| candidates | CPU seconds | runs in the slice |", "|---|---|---|"]
     for study, cells, candidates in (with_seeds(paper()[0], seeds) for seeds in (1, 44)):
         runs = [Run(cell, str(i), (), METRIC) for i, cell in enumerate(cells)]

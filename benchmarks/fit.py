@@ -25,8 +25,8 @@ from isoloss.compiler.laws.fitting.bootstrap import run_weights
 from isoloss.compiler.laws.fitting.fit import fit_law
 from isoloss.compiler.laws.fitting.options import FitOptions
 from isoloss.compiler.laws.fitting.residuals import huber
+from isoloss.compiler.laws.forms.registry import LAWS
 from isoloss.compiler.laws.points import Points
-from isoloss.compiler.laws.registry import LAWS
 
 DELTA = 1e-3
 PARAMS = np.array([5.849e6, 8.949e6, 1.98e7, 5.25e7, 1.222e8, 1.78e8, 2.668e8, 3.164e8])

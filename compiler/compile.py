@@ -21,6 +21,7 @@ from isoloss.compiler.design.reservation import kept, opened
 from isoloss.compiler.facts.feature_spaces import spaces_of
 from isoloss.compiler.facts.sources import mixed
 from isoloss.compiler.jobs.factory import Kit, RunJobs, Setup, Source, Workshop
+from isoloss.compiler.laws.fitting.fit_json import fit_to_json
 from isoloss.compiler.observed.autoattack_survivors import Survivors
 from isoloss.compiler.observed.runs import Knowledge, Run, measured_fids
 from isoloss.compiler.observed.study_fits import Fitted, check_questions, fit_all, fit_answer, select, settle
@@ -50,7 +51,6 @@ from isoloss.compiler.questions.allocations import Allocations, JobRequest, Made
 from isoloss.compiler.questions.answering import Answering
 from isoloss.compiler.questions.forecasts import Forecasts
 from isoloss.dsl.diagnostics.diagnostic import Diagnostic
-from isoloss.dsl.frozen import maker
 from isoloss.dsl.study.study import Origin as Declared
 from isoloss.dsl.study.study import Study
 from isoloss.dsl.study.study_json import study_digest, study_to_json
@@ -73,7 +73,6 @@ class _Compilation:
         self.digest = study_digest(study)
         self.problems: list[Diagnostic] = []
         self.jobs: dict[str, Job] = {}
-        self.make_job = maker(Job)
         self.pinned_flops = 0.0
         self.costs: dict[Setup, tuple[Cost, ...]] = {}
         self.test_costs: dict[Kit, tuple[Cost, ...]] = {}
@@ -176,12 +175,12 @@ class _Compilation:
         pinned = self._pinned(candidates)
         bills: dict[Setup, tuple[float, tuple[tuple[str, float], ...]]] = {}
         shared: dict[tuple[str, ...], tuple[tuple[str, float], ...]] = {}
-        entries, make = [], maker(Candidate)
+        entries = []
         for index, each in enumerate(candidates):
             bill = bills.get(each.setup)
             if bill is None or self._own_price(each):
                 bill = bills[each.setup] = sum(map(bill_flops, self._costs(each))), self._shared(each, shared)
-            entries.append(make(index, *bill, each.train.id in pinned))
+            entries.append(Candidate(index, *bill, each.train.id in pinned))
         # A training that several grids list is one: chosen and paid once.
         first: dict[str, int] = {}
         for index, each in enumerate(candidates):
@@ -270,7 +269,7 @@ class _Compilation:
             if id in self.knowledge.finished:
                 state, reason = "done", "already has a result"
             spec = source.spec
-            self.jobs[id] = self.make_job(
+            self.jobs[id] = Job(
                 id, kind_of(spec), name, source.needs, spec, origin, cost, state, reason, facts
             )
 
@@ -385,7 +384,7 @@ class _Compilation:
         budget["profile"] = {"device": profile.device, "provenance": profile.provenance}
         self.problems.extend(budgets.after(self.study, jobs, sums["all"], self.profile))
         warnings = tuple(_warn(d) for d in self.problems)
-        laws = {f.name: settle(f.fit.to_json()) for f in fitted if f.fit is not None}
+        laws = {f.name: settle(fit_to_json(f.fit)) for f in fitted if f.fit is not None}
         plan = Plan(
             format=FORMAT,
             study=study_to_json(self.study),
@@ -414,7 +413,7 @@ class _Compilation:
     def _dropped(self, each: RunJobs, choice: Choice, index: int) -> Dropped:
         origin, cost = self.shop.origin(each.cell.origin), self._costs(each)[0]
         why, gain, train = choice.reasons[index], choice.gains.get(index), each.train
-        make = maker(Dropped)
+        make = Dropped
         return make(train.id, each.name, train.spec, origin, cost, why, gain, each.setup.facts[0])
 
 
@@ -422,7 +421,7 @@ def _as_run(each: RunJobs) -> Run:
     """A run's law points come from its first evaluation: the scheduled one, or the first declared."""
     tests = tuple([source.id for source in each.tests])
     setup = each.setup
-    return maker(Run)(each.cell, each.train.id, tests, setup.facts[0].metric, setup.kit.tested)
+    return Run(each.cell, each.train.id, tests, setup.facts[0].metric, setup.kit.tested)
 
 
 def _noted(answer: Answer, choice: Choice) -> Answer:

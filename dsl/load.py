@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from isoloss.dsl.check.check import check_study
@@ -13,7 +14,6 @@ from isoloss.dsl.check.layers import Layer, Merged, merge
 from isoloss.dsl.diagnostics.collector import Report
 from isoloss.dsl.diagnostics.diagnostic import Diagnostic, Span
 from isoloss.dsl.files import Loader
-from isoloss.dsl.frozen import replace
 from isoloss.dsl.names import did_you_mean
 from isoloss.dsl.study.study import Study
 from isoloss.dsl.syntax import ast

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
 from itertools import chain, compress, repeat
@@ -23,7 +24,6 @@ from isoloss.compiler.facts.feature_spaces import check_conditions
 from isoloss.compiler.facts.features import check_features
 from isoloss.compiler.facts.sources import Supply, check_sources, supply
 from isoloss.dsl.diagnostics.diagnostic import Diagnostic
-from isoloss.dsl.frozen import dataclass, field, maker
 from isoloss.dsl.study.study import Axis, Call, Grid, Origin, Recipe, Study, Value
 
 
@@ -278,7 +278,7 @@ class _Expansion:
         columns = [*map(self.known.column, names), [verdict == WAITS for verdict in verdicts]]
         if OUT in verdicts:
             columns = [list(compress(column, verdicts)) for column in columns]
-        return list(map(maker(Cell), repeat(self.grid.name), *columns, repeat(self.grid.origin)))
+        return list(map(Cell, repeat(self.grid.name), *columns, repeat(self.grid.origin)))
 
     def _without_copies(self, cells: Sequence[Cell]) -> list[Cell]:
         unique: dict[tuple[object, ...], Cell] = {}

@@ -9,6 +9,7 @@ from isoloss.compiler.claims.claim import Claim, count, percent, stated
 from isoloss.compiler.claims.compute import network
 from isoloss.compiler.claims.laws import DG, PFGMPP, law, mid
 from isoloss.compiler.laws.accuracy import BARTOLDSON2024
+from isoloss.compiler.laws.fitting.tradeoff import tradeoff
 
 PART = "Optima and limits"
 
@@ -50,7 +51,7 @@ def _optimum() -> Iterator[Claim]:
 
 
 def _tradeoff() -> Iterator[Claim]:
-    half, double = (law(2).tradeoff(size, PRIOR_FLOPS, DG) for size in (0.5, 2.0))
+    half, double = (tradeoff(law(2), size, PRIOR_FLOPS, DG) for size in (0.5, 2.0))
     assert half is not None
     assert double is not None
     yield stated(

@@ -13,7 +13,7 @@ from isoloss.compiler.claims.claim import Claim, count, printed, stated
 from isoloss.compiler.claims.laws import DG, PFGMPP, law, mid
 from isoloss.compiler.laws.arrays import Floats
 from isoloss.compiler.laws.forms import solve
-from isoloss.compiler.laws.registry import LAWS
+from isoloss.compiler.laws.forms.registry import LAWS
 
 PART = "Rounding"
 

@@ -1,9 +1,11 @@
-"""Choose which candidate runs to buy: candidates + questions + what is known -> chosen, dropped, and why.
+"""Choose which candidate runs to buy: candidates + questions + observations -> chosen, dropped, and why.
 
-choice.py has the types, `all` and cheapest-first. planner.py buys what tells most about the questions: it sets
-up pool.py (candidates as arrays), prior.py (what is assumed), belief.py (what is known, per law), target.py
-(what is asked), greedy.py (the choice), bound.py (what no plan can beat) and doubt.py (what can't be
-answered). Pure, and numpy loads only where a design is really made."""
+choice.py has the types, `all` and cheapest-first; budgets.py and reservation.py hold the budget against them.
+planner.py buys the runs that tell most about the questions, of a situation.py made from candidates.py (runs
+as arrays), posterior.py (what each law's parameters are believed to be) and questions.py, state.py and
+target.py (the answers as gradients). greedy.py and balance.py choose, bound.py knows what no plan can beat,
+expected_widths.py, feasibility.py and explain_choice.py say what the choice is worth. Pure, and numpy loads
+only where a design is really made."""
 
 from isoloss.compiler.design.choice import Candidate, Choice, ComputeBudget, choose
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from isoloss.compiler.design.greedy import POWERS, Belt, Bought, Purse, buy
+from isoloss.compiler.design.greedy import POWERS, Bought, Covariance, Spending, buy
 from isoloss.compiler.laws.arrays import Bools, Floats, Ints
 
 #: Plans tried: questions equal, then twice leaning towards those with the larger shortfall.
@@ -22,9 +22,9 @@ _LEAST = 1e-3
 
 
 def buy_evenly(
-    belt: Belt,
+    covariance: Covariance,
     questions: Ints,
-    purse: Purse,
+    spending: Spending,
     open: Bools,
     limit: float,
     powers: Sequence[float] = POWERS,
@@ -33,28 +33,28 @@ def buy_evenly(
 ) -> Bought:
     """As `buy`, whatever the answers [t] of each question (its number, in `questions` [t]) weigh."""
     count = int(questions.max()) + 1
-    given = belt.modes.weight
+    given = covariance.modes.weight
     best, least = None, float("inf")
-    everything = belt.copy()
+    everything = covariance.copy()
     if count > 1:
         everything.add_all(np.flatnonzero(open))
     weight = given
     for _ in range(TRIES if count > 1 else 1):
-        leant = belt.weighing(weight)
-        bought = buy(leant.modes, purse, open, limit, powers, leant, swaps=swaps)
-        missing = shortfall(bought.belt, everything, questions, given)
+        leant = covariance.weighing(weight)
+        bought = buy(leant.modes, spending, open, limit, powers, leant, swaps=swaps)
+        missing = shortfall(bought.covariance, everything, questions, given)
         if best is None or missing.max() < least - 1e-9:
             best, least = bought, float(missing.max())
         leaning = weight * np.maximum(missing, _LEAST)[questions]
         weight = leaning / leaning.sum()
     assert best is not None
-    return replace(best, belt=best.belt.weighing(given))
+    return replace(best, covariance=best.covariance.weighing(given))
 
 
-def shortfall(belt: Belt, everything: Belt, questions: Ints, weight: Floats) -> Floats:
+def shortfall(covariance: Covariance, everything: Covariance, questions: Ints, weight: Floats) -> Floats:
     """Log variance that all candidates would take beyond what is bought, mean over each question's answers and
     modes [questions], at least 0."""
-    gap = np.log(np.maximum(belt.V, 1e-300) / np.maximum(everything.V, 1e-300))
+    gap = np.log(np.maximum(covariance.V, 1e-300) / np.maximum(everything.V, 1e-300))
     found = np.zeros(int(questions.max()) + 1)
     for q in range(len(found)):
         mine = questions == q

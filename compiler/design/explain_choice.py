@@ -9,9 +9,10 @@ from dataclasses import replace
 from typing import Any
 
 from isoloss.compiler.design.choice import PINNED, Candidate, Choice
-from isoloss.compiler.design.feasibility import doubts
+from isoloss.compiler.design.expected_widths import facts, three_digits
+from isoloss.compiler.design.feasibility import infeasible_questions
 from isoloss.compiler.design.greedy import without_each
-from isoloss.compiler.design.planner import Design, facts, three_digits
+from isoloss.compiler.design.situation import Design
 from isoloss.compiler.observed.study_fits import settle
 from isoloss.dsl.study.study import Study
 from isoloss.dsl.vocabulary.quantity_text import around_text, flop_text, share_text, wider_text
@@ -43,22 +44,25 @@ def choice_of(made: Design, study: Study, candidates: Sequence[Candidate]) -> Ch
             f"number {k + 1} of {len(made.slice.order)} in {_STAGE[made.stage]}: "
             f"{_without({name: float(share[k]) for name, share in shares.items()})}"
         )
-    belt = made.slice.belt
-    gains, narrower = belt.gain(), {name: belt.gain_of(columns) for name, columns in questions.items()}
+    covariance = made.slice.covariance
+    gains, narrower = (
+        covariance.gain(),
+        {name: covariance.gain_of(columns) for name, columns in questions.items()},
+    )
     foreseen = set(made.foreseen.order)
-    left = s.available - made.slice.purse.spent
+    left = s.available - made.slice.spending.spent
     dropped = [c.index for c in candidates if c.index not in reasons]
     for i in dropped:
         would = _with({name: float(share[i]) for name, share in narrower.items()})
-        reasons[i] = _why_dropped(i in foreseen, float(made.slice.purse.price[i]), left, would)
-    return told(
+        reasons[i] = _why_dropped(i in foreseen, float(made.slice.spending.price[i]), left, would)
+    return with_notes(
         made,
         study,
         Choice(
             chosen=tuple(sorted({*s.owned, *made.slice.order})),
             dropped=tuple(dropped),
             reasons=reasons,
-            flops=made.slice.purse.spent,
+            flops=made.slice.spending.spent,
             gains={i: three_digits(float(gains[i])) for i in dropped},
         ),
     )
@@ -72,7 +76,7 @@ def _questions(made: Design) -> dict[str, list[int]]:
     return found
 
 
-def told(made: Design, study: Study, choice: Choice) -> Choice:
+def with_notes(made: Design, study: Study, choice: Choice) -> Choice:
     """The choice with what the design knows about its questions."""
     known: dict[str, Any] = settle(facts(made))
     return replace(
@@ -80,7 +84,7 @@ def told(made: Design, study: Study, choice: Choice) -> Choice:
         notes=tuple(_notes(made)),
         answers=_answers(made, known),
         facts=known,
-        problems=tuple(doubts(made, study)),
+        problems=tuple(infeasible_questions(made, study)),
     )
 
 
@@ -115,7 +119,7 @@ def _why_dropped(foreseen: bool, price: float, left: float, would: str) -> str:
 def _notes(made: Design) -> list[str]:
     s = made.situation
     notes = []
-    if made.slice.order and all(b.points == 0 for b in s.beliefs):
+    if made.slice.order and all(b.points == 0 for b in s.posteriors):
         notes.append(
             f"nothing is measured yet: the design starts from a prior, assumed (published exponents, wide), and "
             f"the first {len(made.slice.order)} runs are a pilot"
@@ -154,7 +158,7 @@ def _expected(made: Design, row: Mapping[str, Any]) -> str:
         return f"±{width:.2g}" if row["what"] == "fit" else around_text(width)
 
     now, after, end = (around(row[key]) for key in ("now", "after_slice", "whole_budget"))
-    if made.slice.purse.spent <= made.situation.before()[1].spent:
+    if made.slice.spending.spent <= made.situation.before()[1].spent:
         return f"{now} by what is bought"
     text = f"expected {after} after the runs of this plan, {now} before"
     return text if after == end else f"{text}; {end} with the whole budget"

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from isoloss.compiler.design.candidates import spread_out
-from isoloss.compiler.design.planner import Design, Situation, half_widths, least_half_width
+from isoloss.compiler.design.expected_widths import half_widths, least_half_width
+from isoloss.compiler.design.situation import Design, Situation
 from isoloss.compiler.design.target import Target, optimum
 from isoloss.compiler.jobs.factory import short
 from isoloss.compiler.laws.arrays import Floats, Inputs
@@ -46,7 +47,7 @@ def _about(count: float) -> str:
     return short(round(float(f"{count:.2g}")))
 
 
-def doubts(made: Design, study: Study) -> list[Diagnostic]:
+def infeasible_questions(made: Design, study: Study) -> list[Diagnostic]:
     """B110 and B111 of every forecast, in order."""
     found: list[Diagnostic] = []
     for question in study.forecasts:
@@ -62,7 +63,7 @@ def _unreachable(made: Design, question: Forecast) -> Iterator[Diagnostic]:
     s = made.situation
     if question.within is None or made.stage == "complete":
         return  # complete: the answer itself has its width, and L504 compares it
-    widths = {k: w for k, w in half_widths(s, made.foreseen.belt.V).items() if k[0] == question.name}
+    widths = {k: w for k, w in half_widths(s, made.foreseen.covariance.V).items() if k[0] == question.name}
     if not widths:
         return
     key, width = max(widths.items(), key=lambda item: item[1])
@@ -92,31 +93,31 @@ def _unreachable(made: Design, question: Forecast) -> Iterator[Diagnostic]:
 
 
 def _noise_width(s: Situation, key: tuple[str, str, str]) -> float:
-    belief = next(b for b in s.beliefs if b.name == key[2])
-    noise = belief.noise
+    posterior = next(b for b in s.posteriors if b.name == key[2])
+    noise = posterior.noise
     return 1.96 * float(np.sqrt(noise.run**2 + noise.misfit**2 + noise.shared**2))
 
 
 def _cheapest_for_width(made: Design, key: tuple[str, str, str], within: float) -> Settling | None:
     """The cheapest of the pool's cells, and of optimal runs up to the question's compute, after which the
     answer is within its tolerance by every mode of this law, the whole budget's runs being known as well."""
-    s, belt = made.situation, made.foreseen.belt
+    s, covariance = made.situation, made.foreseen.covariance
     modes = _modes_of(s, key)
     if not modes:
         return None
     bought = {*s.owned, *made.slice.order, *made.foreseen.order}
     pool_ok = np.ones(len(s.pool), dtype=bool)
     pool_ok[list(bought)] = False
-    reduction = belt.reduction()
+    reduction = covariance.reduction()
     rungs, ladder_ok = _ladder(s, modes[0][1]), np.ones(_RUNGS, dtype=bool)
     for k, t in modes:
-        misfit = s.beliefs[s.state.law[k]].noise.misfit
+        misfit = s.posteriors[s.state.law[k]].noise.misfit
         allowed = (within / 1.96) ** 2 - misfit**2
-        pool_ok &= belt.V[k, t] * (1 - reduction[k, :, t]) <= allowed
+        pool_ok &= covariance.V[k, t] * (1 - reduction[k, :, t]) <= allowed
         H = _rows_at(s, k, rungs)
-        cross = H @ (belt.P[k] @ s.state.modes.G[k, t])
-        var = np.einsum("rd,de,re->r", H, belt.P[k], H) + s.state.modes.noise[k]
-        ladder_ok &= belt.V[k, t] - cross**2 / var <= allowed
+        cross = H @ (covariance.P[k] @ s.state.modes.G[k, t])
+        var = np.einsum("rd,de,re->r", H, covariance.P[k], H) + s.state.modes.noise[k]
+        ladder_ok &= covariance.V[k, t] - cross**2 / var <= allowed
     options = [
         Settling(float(s.cells[i].params), float(s.cells[i].drawn), _fid(s, i), float(s.pool.own[i]))
         for i in (int(row) for row in np.flatnonzero(pool_ok))
@@ -141,11 +142,11 @@ def _modes_of(s: Situation, key: tuple[str, str, str]) -> list[tuple[int, int]]:
 def _ladder(s: Situation, t: int) -> list[Settling]:
     """Optimal runs at the question's FID from the dearest cell's compute to the question's."""
     target = s.state.targets[t]
-    belief = next(b for b in s.beliefs if b.name == target.fit)
+    posterior = next(b for b in s.posteriors if b.name == target.fit)
     top = max(c.flops for c in s.cells)
     runs = []
     for flops in np.geomspace(min(top, target.flops), target.flops, _RUNGS):
-        lnN, lnD, _ = frontier(belief.law, belief.theta[None, :], float(flops), target.fid, s.rule)
+        lnN, lnD, _ = frontier(posterior.law, posterior.theta[None, :], float(flops), target.fid, s.rule)
         runs.append(Settling(float(np.exp(lnN[0])), float(np.exp(lnD[0])), target.fid, float(flops)))
     return runs
 
@@ -157,8 +158,8 @@ def _inputs(runs: list[Settling]) -> Inputs:
 
 def _rows_at(s: Situation, k: int, runs: list[Settling]) -> Floats:
     """Observation vectors of hypothetical runs in mode k's z, padded; a run nowhere tells nothing."""
-    belief, x = s.beliefs[s.state.law[k]], _inputs(runs)
-    J = belief.law.jacobian(belief.T @ s.state.centred[k], x) @ belief.T
+    posterior, x = s.posteriors[s.state.law[k]], _inputs(runs)
+    J = posterior.law.jacobian(posterior.T @ s.state.centred[k], x) @ posterior.T
     H = np.zeros((len(runs), s.state.modes.H.shape[3]))
     rows = np.concatenate([J, s.smooth(x), np.ones((len(runs), 1))], axis=1)
     H[:, : rows.shape[1]] = np.where(np.isfinite(rows), rows, 0.0)
@@ -170,19 +171,19 @@ def _rows_at(s: Situation, k: int, runs: list[Settling]) -> Floats:
 
 def _indistinct(made: Design, question: Forecast) -> Iterator[Diagnostic]:
     s = made.situation
-    beliefs = {b.name: (k, b) for k, b in enumerate(s.beliefs)}
+    posteriors = {b.name: (k, b) for k, b in enumerate(s.posteriors)}
     mine = [t for t in s.state.targets if t.question == question.name and t.what == "loss"]
     for a_index, a in enumerate(mine):
         for b in mine[a_index + 1 :]:
-            if beliefs[a.fit][1].points == 0 or beliefs[b.fit][1].points == 0:
+            if posteriors[a.fit][1].points == 0 or posteriors[b.fit][1].points == 0:
                 continue  # two images of one prior: their difference says nothing
             yield from _compare(made, question, a, b)
 
 
 def _compare(made: Design, question: Forecast, a: Target, b: Target) -> Iterator[Diagnostic]:
     s = made.situation
-    first = next(x for x in s.beliefs if x.name == a.fit)
-    second = next(x for x in s.beliefs if x.name == b.fit)
+    first = next(x for x in s.posteriors if x.name == a.fit)
+    second = next(x for x in s.posteriors if x.name == b.fit)
     one, two = (optimum(x.law, x.theta, t, s.rule)[2] for x, t in ((first, a), (second, b)))
     gap = abs(one - two)
     wanted = 2 * question.within if question.within is not None else _joint_width(made, question, (a, b))
@@ -202,7 +203,7 @@ def _compare(made: Design, question: Forecast, a: Target, b: Target) -> Iterator
 
 
 def _joint_width(made: Design, question: Forecast, both: tuple[Target, Target]) -> float:
-    widths = half_widths(made.situation, made.foreseen.belt.V)
+    widths = half_widths(made.situation, made.foreseen.covariance.V)
     first, second = (widths.get((question.name, t.what, t.fit), 0.0) for t in both)
     return float(np.hypot(first, second))
 
@@ -210,8 +211,8 @@ def _joint_width(made: Design, question: Forecast, both: tuple[Target, Target]) 
 def _distance(s: Situation, a: Target, b: Target) -> float:
     """Standard deviations between the laws over cells of the whole pool, after refitting the second to the
     first's predictions there: what it can imitate counts nothing."""
-    names = [x.name for x in s.beliefs]
-    first, second = s.beliefs[names.index(a.fit)], s.beliefs[names.index(b.fit)]
+    names = [x.name for x in s.posteriors]
+    first, second = s.posteriors[names.index(a.fit)], s.posteriors[names.index(b.fit)]
     rows = spread_out(np.flatnonzero(first.member & second.member), s.pool.coordinates, _ROWS)
     if not len(rows):
         return 0.0
@@ -234,7 +235,7 @@ def _distance(s: Situation, a: Target, b: Target) -> float:
 def _cheapest_to_tell(made: Design, a: Target, b: Target) -> Settling | None:
     """The cheapest optimal run at which the laws differ by more than their errors and one run's noise."""
     s = made.situation
-    names = [x.name for x in s.beliefs]
+    names = [x.name for x in s.posteriors]
     keys = [(t.question, t.what, t.fit) for t in (a, b)]
     chosen = [next(((k, t) for k, t in _modes_of(s, key) if s.state.middle[k]), None) for key in keys]
     if chosen[0] is None or chosen[1] is None:
@@ -244,10 +245,10 @@ def _cheapest_to_tell(made: Design, a: Target, b: Target) -> Settling | None:
     predictions, variance = [], np.zeros(len(rungs))
     for pick, target in zip(chosen, (a, b), strict=True):
         assert pick is not None
-        belief = s.beliefs[names.index(target.fit)]
-        predictions.append(belief.law.log_prediction(belief.theta, x))
+        posterior = s.posteriors[names.index(target.fit)]
+        predictions.append(posterior.law.log_prediction(posterior.theta, x))
         H = _rows_at(s, pick[0], rungs)
-        variance += np.einsum("rd,de,re->r", H, made.foreseen.belt.P[pick[0]], H)
-        variance += 0.5 * (belief.noise.run**2 + belief.noise.misfit**2)
+        variance += np.einsum("rd,de,re->r", H, made.foreseen.covariance.P[pick[0]], H)
+        variance += 0.5 * (posterior.noise.run**2 + posterior.noise.misfit**2)
     far = np.abs(predictions[0] - predictions[1]) >= APART * np.sqrt(np.maximum(variance, 0.0))
     return next((run for run, tells in zip(rungs, far, strict=True) if tells), None)

@@ -17,7 +17,7 @@ from isoloss.compiler.laws.arrays import Bools, Floats, Ints
 #: Gains are divided by cost to these powers; the best final variance wins. 0 buys what tells most whatever it
 #: costs, 1 what tells most per FLOP.
 POWERS = (0.0, 0.25, 0.4, 0.5, 0.75, 1.0)
-#: What every run left to buy is worth less than: of the answers' log variance.
+#: Buying stops when no remaining run lowers the answers' mean log variance by more than this.
 WORTHLESS = 1e-6
 #: Swaps tried at the end, at most, over all of the plan: bounds the time.
 SWAPS = 120
@@ -37,7 +37,7 @@ class Modes:
     noise: Floats
 
 
-class Belt:
+class Covariance:
     """The covariance while runs are added: P [K, d, d]; of all candidates var(y) [K, n, v, v] and cov(y, answer)
     [K, n, v, t]; V [K, t] of the answers."""
 
@@ -56,13 +56,13 @@ class Belt:
         self.cross = HP @ m.G.swapaxes(1, 2)[:, None]
         self.V = np.einsum("ktd,kde,kte->kt", m.G, self.P, m.G)
 
-    def copy(self) -> Belt:
-        twin = object.__new__(Belt)
+    def copy(self) -> Covariance:
+        twin = object.__new__(Covariance)
         twin.modes, twin.P = self.modes, self.P.copy()
         twin.cross, twin.var, twin.V = self.cross.copy(), self.var.copy(), self.V.copy()
         return twin
 
-    def weighing(self, weight: Floats) -> Belt:
+    def weighing(self, weight: Floats) -> Covariance:
         """The same, with other weights of the answers [K, t]."""
         twin = self.copy()
         twin.modes = replace(self.modes, weight=weight)
@@ -123,7 +123,7 @@ class Belt:
         return float(np.sum(np.log(np.maximum(self.V, 1e-300)) * self.modes.weight))
 
 
-class Purse:
+class Spending:
     """What candidates still cost: own jobs, and shared ones that nobody has bought yet."""
 
     def __init__(self, pool: Pool) -> None:
@@ -134,8 +134,8 @@ class Purse:
             self.price[users] += pool.shared[k]
         self.spent = 0.0
 
-    def copy(self) -> Purse:
-        twin = object.__new__(Purse)
+    def copy(self) -> Spending:
+        twin = object.__new__(Spending)
         twin.pool, twin.held, twin.price, twin.spent = (
             self.pool,
             self.held.copy(),
@@ -164,61 +164,61 @@ class Bought:
     """Candidates in the order of buying; the state after them."""
 
     order: tuple[int, ...]
-    belt: Belt
-    purse: Purse
+    covariance: Covariance
+    spending: Spending
 
     @property
     def score(self) -> float:
-        return self.belt.score()
+        return self.covariance.score()
 
 
 def buy(
     modes: Modes,
-    purse: Purse,
+    spending: Spending,
     open: Bools,
     limit: float,
     powers: Sequence[float] = POWERS,
-    belt: Belt | None = None,
+    covariance: Covariance | None = None,
     *,
     swaps: bool = True,
 ) -> Bought:
-    """The best of greedy choices under all powers, then improved by swaps. What `purse` holds is bought
-    already and counts in `limit`; only candidates in `open` [n] may be added. `belt`: the covariance to start
+    """The best of greedy choices under all powers, then improved by swaps. What `spending` holds is bought
+    already and counts in `limit`; only candidates in `open` [n] may be added. `covariance`: the covariance to start
     from, if not that of `modes`."""
-    belt = Belt(modes) if belt is None else belt
-    found = [_greedy(belt, purse, open, limit, power) for power in powers]
+    covariance = Covariance(modes) if covariance is None else covariance
+    found = [_greedy(covariance, spending, open, limit, power) for power in powers]
     best = min(found, key=lambda b: b.score)
     return _swap(best, open, limit) if swaps else best
 
 
-def _greedy(belt: Belt, purse: Purse, open: Bools, limit: float, power: float) -> Bought:
-    belt, purse = belt.copy(), purse.copy()
+def _greedy(covariance: Covariance, spending: Spending, open: Bools, limit: float, power: float) -> Bought:
+    covariance, spending = covariance.copy(), spending.copy()
     left = open.copy()
     order: list[int] = []
     # Large pools are bought in small batches: their neighbours are alike, and the time stays bounded.
     batch = max(1, len(left) // 1500)
     while True:
-        affordable = left & (purse.spent + purse.price <= limit)
-        worth = belt.worth()
+        affordable = left & (spending.spent + spending.price <= limit)
+        worth = covariance.worth()
         # What tells nothing never ranks, however little it costs.
         worth = np.where(affordable & (worth >= WORTHLESS), worth, 0.0)
         if not worth.any():
             break
-        rate = worth / np.maximum(purse.price, 1.0) ** power
+        rate = worth / np.maximum(spending.price, 1.0) ** power
         # Rounded, so that equal candidates (seeds of one cell) tie whatever the last bits say.
         ranked = np.argsort(-np.round(rate / rate.max(), 10), kind="stable")[:batch]
         for i in (int(r) for r in ranked):
-            if worth[i] > 0 and purse.spent + purse.price[i] <= limit:
-                belt.add(i)
-                purse.buy(i)
+            if worth[i] > 0 and spending.spent + spending.price[i] <= limit:
+                covariance.add(i)
+                spending.buy(i)
                 order.append(i)
                 left[i] = False
-    return Bought(tuple(order), belt, purse)
+    return Bought(tuple(order), covariance, spending)
 
 
 def _swap(bought: Bought, open: Bools, limit: float) -> Bought:
     """Pairwise exchange: sell each run in turn and buy the affordable one that helps most instead."""
-    order, belt, purse = list(bought.order), bought.belt.copy(), bought.purse.copy()
+    order, covariance, spending = list(bought.order), bought.covariance.copy(), bought.spending.copy()
     left = open.copy()
     left[order] = False
     # The time of a swap grows with the pool: large ones get fewer.
@@ -227,8 +227,8 @@ def _swap(bought: Bought, open: Bools, limit: float) -> Bought:
     while order and tries > 0 and since < len(order):
         tries -= 1
         i = order[position % len(order)]
-        before = belt.score()
-        without, cheaper = belt.copy(), purse.copy()
+        before = covariance.score()
+        without, cheaper = covariance.copy(), spending.copy()
         without.add(i, -1.0)
         cheaper.sell(i)
         allowed = left & (cheaper.spent + cheaper.price <= limit)
@@ -239,21 +239,21 @@ def _swap(bought: Bought, open: Bools, limit: float) -> Bought:
             cheaper.buy(j)
             order[position % len(order)] = j
             left[i], left[j] = True, False
-            belt, purse, since = without, cheaper, 0
+            covariance, spending, since = without, cheaper, 0
         else:
             since += 1
         position += 1
-    return Bought(tuple(order), belt, purse)
+    return Bought(tuple(order), covariance, spending)
 
 
 def without_each(bought: Bought, columns: Sequence[int]) -> Floats:
     """For each bought run, in order: the share of the variance of these answers that it takes, as if it had been
     bought last [k], in [0, 1]."""
     mine, values = list(columns), []
-    weight = bought.belt.modes.weight[:, mine]
+    weight = bought.covariance.modes.weight[:, mine]
     for i in bought.order:
-        belt = bought.belt.copy()
-        belt.add(i, -1.0)
-        taken = 1.0 - bought.belt.V[:, mine] / np.maximum(belt.V[:, mine], 1e-300)
+        covariance = bought.covariance.copy()
+        covariance.add(i, -1.0)
+        taken = 1.0 - bought.covariance.V[:, mine] / np.maximum(covariance.V[:, mine], 1e-300)
         values.append(float(np.sum(taken * weight) / weight.sum()))
     return np.asarray(np.clip(np.array(values), 0.0, 1.0))

@@ -4,7 +4,7 @@ One state for all: z = (theta about the middle of the pool, w of the misfit GP, 
 prior block-diag(S0, tau^2 I, sigma_c^2) and observations ln L = f(theta) + phi w + c + noise. Where another law
 answers the same question, z has one more coordinate: how far the truth lies from this law towards that. Runs of
 one cell share phi w, which replicates can't average away; evaluations of one run share most of its noise. With
-no points the belief is the prior. Pure."""
+no points the posterior is the prior. Pure."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class View:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Belief:
+class Posterior:
     """A law's centred theta [p] with its scales: prior sd [p] (0: fixed), T [p, p] (theta = T @ centred),
     `views` of the pool, `member` [n]: candidates that the study fits this law to; `noise`; `points`: finished
     runs behind it; `scatter` of their log losses about it (nan: too few to say)."""
@@ -104,7 +104,7 @@ class Belief:
         """Finished runs beyond its free parameters."""
         return self.points - int(np.sum(self.sd > 0))
 
-    def rows(self, centred: Floats, rivals: Sequence[Belief] = ()) -> Floats:
+    def rows(self, centred: Floats, rivals: Sequence[Posterior] = ()) -> Floats:
         """Observation vectors of all candidates in z, one per view, with independent errors of one size
         [n, views, p + m + 1 + rivals]; zero where the law isn't fitted to them."""
         blocks = []
@@ -144,7 +144,7 @@ def surface(pool: Pool) -> Floats:
     return np.asarray(np.logaddexp.reduce(terms))
 
 
-def believe(
+def posterior_of(
     name: str,
     law: Law,
     pool: Pool,
@@ -153,8 +153,8 @@ def believe(
     smooth: Smooth,
     shared: float,
     fractions: tuple[float, ...] = (1.0,),
-) -> Belief:
-    """The law's belief after the finished runs `seen`. `fractions` of training at which it looks at a run."""
+) -> Posterior:
+    """The law's posterior after the finished runs `seen`. `fractions` of training at which it looks at a run."""
     centred_x, T = law.centre(pool.x)
     y = surface(pool)
     use = np.flatnonzero(member if member.sum() > len(law.parameters) else np.ones(len(pool), dtype=bool))
@@ -170,9 +170,9 @@ def believe(
         j = law.parameters.index(parameter)
         start[j], sd[j] = value, 0.0
     views = tuple(View.of(pool, smooth, fraction) for fraction in fractions)
-    belief = Belief(name, law, start, sd, T, views, member, Noise(shared=shared))
+    posterior = Posterior(name, law, start, sd, T, views, member, Noise(shared=shared))
     if not len(seen):
-        return belief
+        return posterior
     # The level of the loss first: the prior knows ratios only.
     level = float(np.mean(seen.log_loss - y[seen.rows]))
     centre = start.copy()
@@ -181,7 +181,7 @@ def believe(
             centre[j] += level
     middle = float(seen.log_loss.mean()) - 0.5 * (y.min() + y.max())
     bounds = law.bounds(centred_x, np.array([y.min(), y.max()]) + middle)
-    return _Descent(belief, centre, seen, smooth(seen.x), bounds).run()
+    return _Descent(posterior, centre, seen, smooth(seen.x), bounds).run()
 
 
 _STARTS: dict[tuple[object, ...], Floats] = {}
@@ -208,15 +208,20 @@ class _Descent:
     theta."""
 
     def __init__(
-        self, belief: Belief, centre: Floats, seen: Seen, features: Floats, bounds: tuple[Floats, Floats]
+        self,
+        posterior: Posterior,
+        centre: Floats,
+        seen: Seen,
+        features: Floats,
+        bounds: tuple[Floats, Floats],
     ) -> None:
-        self.belief, self.centre, self.seen = belief, centre, seen
-        self.free = np.flatnonzero(belief.sd > 0)
+        self.posterior, self.centre, self.seen = posterior, centre, seen
+        self.free = np.flatnonzero(posterior.sd > 0)
         self.phi = np.concatenate([features, np.ones((len(seen), 1))], axis=1)
         self.lower, self.upper = (b[self.free] for b in bounds)
 
-    def run(self) -> Belief:
-        b, p = self.belief, len(self.free)
+    def run(self) -> Posterior:
+        b, p = self.posterior, len(self.free)
         noise, theta, total = b.noise, self.centre, float("nan")
         for _ in range(2):
             theta, residual = self._solve(noise, theta)
@@ -230,7 +235,7 @@ class _Descent:
 
     def _solve(self, noise: Noise, start: Floats) -> tuple[Floats, Floats]:
         """(theta, residuals of the law alone [k])."""
-        b, free = self.belief, self.free
+        b, free = self.posterior, self.free
         sd = np.concatenate([np.full(self.phi.shape[1] - 1, noise.misfit), [max(noise.shared, 1e-9)]])
         # w and c are linear: marginalised, they make the residuals' covariance.
         covariance = (self.phi * sd**2) @ self.phi.T + noise.run**2 * together(self.seen.rows)
@@ -259,7 +264,7 @@ class _Descent:
         return theta, residual
 
     def _value(self, theta: Floats, whiten: Floats) -> tuple[Floats, float]:
-        b = self.belief
+        b = self.posterior
         residual = self.seen.log_loss - b.law.log_prediction(b.T @ theta, self.seen.x)
         white = whiten @ residual
         free = self.free

@@ -12,8 +12,8 @@ from isoloss.compiler.design.posterior import Seen
 from isoloss.compiler.design.target import Target
 from isoloss.compiler.laws.arrays import Bools, Inputs
 from isoloss.compiler.laws.forms.law import Law
+from isoloss.compiler.laws.forms.registry import LAWS
 from isoloss.compiler.laws.points import Points
-from isoloss.compiler.laws.registry import LAWS
 from isoloss.compiler.observed.runs import Knowledge, Run, points
 from isoloss.compiler.observed.study_fits import members
 from isoloss.dsl.study.study import Fit, Study
@@ -23,7 +23,7 @@ STAND_IN = "chinchilla"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Asked:
+class AskedLaw:
     """A law of the study as it is asked: `declared` for the runs of `generator` (None: of all); `member` [n]
     of the pool; `fractions` of its training at which it looks at a run, the last 1."""
 
@@ -35,7 +35,7 @@ class Asked:
     fractions: tuple[float, ...]
 
 
-def asked(study: Study, runs: Sequence[Run], pool: Pool) -> list[Asked]:
+def asked_laws(study: Study, runs: Sequence[Run], pool: Pool) -> list[AskedLaw]:
     """Every law with what is asked of it; none without fits. Without forecasts and allocations, the fits
     themselves are the questions."""
     declared = {fit.name: fit for fit in study.fits}
@@ -83,7 +83,7 @@ def _asked(
     targets: list[Target],
     runs: Sequence[Run],
     pool: Pool,
-) -> Asked:
+) -> AskedLaw:
     law = LAWS[fit.law]
     law = law if law.pointwise else LAWS[STAND_IN]
     by_grid: dict[str, list[Run]] = {}
@@ -96,7 +96,7 @@ def _asked(
     mine = {r.train for r in members(fit, by_grid)[0] if generator in (None, r.cell.generator)}
     member = np.array([run.train in mine for run in runs], dtype=bool)
     inside = _evaluated(study, [run.cell.recipe for run in runs if run.train in mine])
-    return Asked(key, fit, law, member, tuple(targets), _looks(fit, inside))
+    return AskedLaw(key, fit, law, member, tuple(targets), _looks(fit, inside))
 
 
 def _evaluated(study: Study, recipes: Sequence[str]) -> float:
@@ -118,7 +118,7 @@ def curved(fit: Fit) -> bool:
     return fit.points == "curve" or LAWS[fit.law].points_rule == "curve"
 
 
-def seen(each: Asked, runs: Sequence[Run], knowledge: Knowledge, pool: Pool) -> Seen:
+def data_of(each: AskedLaw, runs: Sequence[Run], knowledge: Knowledge, pool: Pool) -> Seen:
     """The finished runs of a law as its fit takes them: of each its lowest or its last loss, or of its curve as
     many as it looks at."""
     row: Mapping[str, int] = {run.train: i for i, run in enumerate(runs) if each.member[i]}

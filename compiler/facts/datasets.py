@@ -5,10 +5,9 @@ The loaders are the runtime's; a test holds the two tables equal. Pure."""
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING
-
-from isoloss.dsl.frozen import dataclass, replace
 
 if TYPE_CHECKING:
     from isoloss.compiler.plan import Component

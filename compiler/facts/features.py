@@ -6,12 +6,12 @@ The extractors are the runtime's; tests hold the tables equal and count the FLOP
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from isoloss.compiler.facts.components import component
 from isoloss.compiler.facts.datasets import shape
 from isoloss.dsl.diagnostics.diagnostic import Diagnostic
-from isoloss.dsl.frozen import dataclass
 from isoloss.dsl.study.study import Generator, Study
 
 if TYPE_CHECKING:

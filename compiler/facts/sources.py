@@ -5,11 +5,11 @@ Limits are decided here and nowhere else; cells, jobs and questions ask. Pure.""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from fractions import Fraction
 
 from isoloss.compiler.facts.datasets import DatasetShape
 from isoloss.dsl.diagnostics.diagnostic import Diagnostic
-from isoloss.dsl.frozen import dataclass
 from isoloss.dsl.study.study import Generator, Study
 
 

@@ -32,7 +32,6 @@ from isoloss.compiler.plan import (
     ImportSpec,
     TrainSpec,
 )
-from isoloss.dsl.frozen import maker
 from isoloss.dsl.study.study import Evaluation, Generator, Grid, Origin, Recipe, Study
 
 #: A dataset's own images, where it makes them when asked for.
@@ -249,7 +248,6 @@ class Workshop:
 
     def runs(self, cells: Iterable[Cell]) -> list[RunJobs]:
         """The jobs of every cell's run, in order."""
-        make, make_source = maker(RunJobs), maker(Source)
         setups: dict[tuple[object, ...], Setup] = {}
         found: list[RunJobs] = []
         for cell in cells:
@@ -257,10 +255,10 @@ class Workshop:
             setup = setups.get(key)
             if setup is None:
                 setup = setups[key] = self._setup(cell)
-            train = make_source(*setup.kit.training.cast(*setup.drawn, cell.seed), setup.needs)
+            train = Source(*setup.kit.training.cast(*setup.drawn, cell.seed), setup.needs)
             needs = (train.id,)
-            tests = [make_source(*test.cast(train.id, cell.seed), needs) for test in setup.kit.tests]
-            found.append(make(cell, setup, train, tuple(tests)))
+            tests = [Source(*test.cast(train.id, cell.seed), needs) for test in setup.kit.tests]
+            found.append(RunJobs(cell, setup, train, tuple(tests)))
         return found
 
     def train(self, cell: Cell) -> Source:
@@ -277,10 +275,10 @@ class Workshop:
         if kit is None:
             kit = self._kits[key] = self._kit(cell)
         data, needs = self.data(cell.generator, cell.drawn)
-        (before, after), make = kit.name, maker(Facts)
+        before, after = kit.name
         drawn, space = cell.drawn, self.generators[cell.generator].features.kind
         facts = [
-            make(
+            Facts(
                 params=cell.params,
                 images=drawn,
                 flops_per_image=cell.flops_per_image,
@@ -295,7 +293,7 @@ class Workshop:
             )
             for name, metric in kit.measured
         ]
-        return maker(Setup)(
+        return Setup(
             kit,
             f"{before}/{cell.generator}/{short(cell.images)}{after}",
             (data, cell.train_steps),

@@ -14,7 +14,6 @@ from typing import Any
 import orjson
 
 from isoloss.compiler.plan import KINDS, Spec
-from isoloss.dsl.frozen import maker
 
 #: Of every kind of spec: what its id's text begins with, its values, and the text before each of them. orjson
 #: sorts the keys of mappings, not the fields of dataclasses: those stand as they are declared.
@@ -79,7 +78,7 @@ class Mould:
         self._json = identity.json
         begun, *self._pieces = identity.pieces(first, varying)
         self._begun = hashlib.sha256(begun)
-        self._make: Callable[..., Spec] = maker(type(first))
+        self._make: Callable[..., Spec] = type(first)
         names = [f.name for f in fields(first)]
         self._values = [getattr(first, name) for name in names]
         self._places = [names.index(name) for name in varying]

@@ -14,7 +14,7 @@ from isoloss.compiler.laws.fitting.fitted import LawFit, Note
 from isoloss.compiler.laws.fitting.interval_terms import Domain
 from isoloss.compiler.laws.fitting.options import Status
 from isoloss.compiler.laws.forms.approach2 import from_base
-from isoloss.compiler.laws.registry import LAWS
+from isoloss.compiler.laws.forms.registry import LAWS
 
 _BARTOLDSON = "Bartoldson, Diffenderfer, Parasyris, Kailkhura 2024 (ICML; arXiv:2404.09349)"
 #: Grid of the paper: WRN-28-4 to 82-16, nominal 5M to 100M images, FID 1.65 (DG) to 35.54 (EDM, 5 steps).

@@ -16,9 +16,9 @@ from isoloss.compiler.facts.feature_spaces import check_fit, check_question
 from isoloss.compiler.laws.accuracy import AccuracyFit, fit_accuracy
 from isoloss.compiler.laws.fitting.fit import FitOptions, fit_law
 from isoloss.compiler.laws.fitting.fitted import LawFit
+from isoloss.compiler.laws.forms.registry import LAWS
 from isoloss.compiler.laws.lint import lint_selection
 from isoloss.compiler.laws.points import Points
-from isoloss.compiler.laws.registry import LAWS
 from isoloss.compiler.observed.runs import Knowledge, Run, points
 from isoloss.compiler.plan import Answer, Range
 from isoloss.compiler.rounding import rounded

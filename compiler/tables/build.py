@@ -14,8 +14,9 @@ import numpy as np
 from isoloss.compiler.laws.arrays import Floats, Ints
 from isoloss.compiler.tables import checks
 from isoloss.compiler.tables.columns import Formula, Mapped, map_columns
+from isoloss.compiler.tables.open_sheet import LIMIT_BYTES, open_sheet
 from isoloss.compiler.tables.problems import TableError, Tally, problem, stop
-from isoloss.compiler.tables.sheet import LIMIT_BYTES, Sheet, open_sheet
+from isoloss.compiler.tables.sheet import Sheet
 from isoloss.compiler.tables.table import COLUMNS, Labels, RunTable
 from isoloss.dsl.diagnostics.diagnostic import Diagnostic
 

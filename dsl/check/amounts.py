@@ -146,14 +146,6 @@ def _too_large(node: ast.Expression, scope: Scope) -> Bad:
     return BAD
 
 
-def show(value: Fraction) -> str:
-    """A number as a person would write it: `10000000`, `0.15`, `8/255`."""
-    if value.denominator == 1:
-        return str(value.numerator) if abs(value) < 10**15 else f"{float(value):.6g}"
-    decimal = f"{float(value):.10g}"
-    return decimal if Fraction(decimal) == value else f"{value.numerator}/{value.denominator}"
-
-
 def describe(node: ast.Expression) -> str:
     """What an expression is, in the words of messages, with article."""
     match node:

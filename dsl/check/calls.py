@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
+from isoloss.dsl.check.defaults import parsed_default
 from isoloss.dsl.check.scope import BAD, Bad, Scope
-from isoloss.dsl.names import did_you_mean
+from isoloss.dsl.check.simple_values import SIMPLE, Checker, check_with, unknown_term, wrong_type
+from isoloss.dsl.names import did_you_mean, nearest
 from isoloss.dsl.study.study import Call
 from isoloss.dsl.syntax import ast
-from isoloss.dsl.vocabulary import Slot, Term, find_term, terms
+from isoloss.dsl.vocabulary import Slot, Term, find_term
 from isoloss.dsl.vocabulary.units import Amount
 
 
@@ -21,24 +24,12 @@ def check_call(slot: Slot, node: ast.Expression, scope: Scope) -> Call | Bad:
         case ast.Path(parts=(name,)):
             arguments = ()
         case _:
-            # Late: values.py imports this module.
-            from isoloss.dsl.check.values import wrong_type
-
             return wrong_type(slot, node, scope)
     term = find_term(slot.family, name.text)
     if term is None:
         return unknown_term(slot, name, scope)
     given = _given(term, arguments, scope)
     return _filled(term, given, name, scope)
-
-
-def unknown_term(slot: Slot, name: ast.Name | ast.Path, scope: Scope) -> Bad:
-    """A name that the slot's family doesn't have."""
-    allowed = [t.name for t in terms(slot.family)] + ([slot.absent] if slot.absent else [])
-    kind = f"{'an' if slot.family[0] in 'aeiou' else 'a'} {slot.family}"
-    helps = did_you_mean(name.text, allowed)
-    scope.report.add("N103", f"`{name.text}` is not {kind}", name.span, f"not {kind}", helps)
-    return BAD
 
 
 def _given(term: Term, arguments: tuple[ast.Argument, ...], scope: Scope) -> dict[str, ast.Expression | Bad]:
@@ -63,8 +54,6 @@ def _given(term: Term, arguments: tuple[ast.Argument, ...], scope: Scope) -> dic
                     did_you_mean(key, names, f"`{term.name}` has no settings"),
                 )
                 # The setting that was probably meant is not also missing.
-                from isoloss.dsl.names import nearest
-
                 given.setdefault(nearest(key, names) or key, BAD)
                 continue
         if key in given and not isinstance(given[key], Bad):
@@ -87,21 +76,19 @@ def _report_position(term: Term, argument: ast.Argument, after_named: bool, scop
 
 def _filled(term: Term, given: dict[str, ast.Expression | Bad], name: ast.Name, scope: Scope) -> Call | Bad:
     """Every parameter checked, defaults included; a default may name earlier parameters."""
-    from isoloss.dsl.check.values import check_value
-
     values: dict[str, Any] = {}
     missing: list[Slot] = []
     for slot in term.slots:
         if slot.name in given:
             node = given[slot.name]
-            values[slot.name] = BAD if isinstance(node, Bad) else check_value(slot, node, scope)
+            values[slot.name] = BAD if isinstance(node, Bad) else check_with(ARGUMENTS, slot, node, scope)
             if not isinstance(node, Bad) and slot.ceiling and not _below(slot, node, values, scope):
                 values[slot.name] = BAD
         elif (text := default_text(slot, scope)) is None:
             missing.append(slot)
             values[slot.name] = BAD
         else:
-            values[slot.name] = check_default(slot, text, scope, values)
+            values[slot.name] = check_default(ARGUMENTS, slot, text, scope, values)
     if missing:
         words = " and ".join(f"`{s.name}`" for s in missing)
         scope.report.add(
@@ -135,11 +122,10 @@ def default_text(slot: Slot, scope: Scope) -> str | None:
     return slot.default.text(scope.context)
 
 
-def check_default(slot: Slot, text: str, scope: Scope, before: dict[str, Any]) -> Any:
+def check_default(
+    checkers: Mapping[str, Checker], slot: Slot, text: str, scope: Scope, before: dict[str, Any]
+) -> Any:
     """A default goes through the same checks as what a user writes. BAD if it rests on a BAD setting."""
-    from isoloss.dsl.check.defaults import parsed_default
-    from isoloss.dsl.check.values import check_value
-
     node = parsed_default(text)
     used = {part.text for part in _paths(node)}
     if any(isinstance(before.get(name), Bad) for name in used):
@@ -149,7 +135,7 @@ def check_default(slot: Slot, text: str, scope: Scope, before: dict[str, Any]) -
         for name, value in before.items()
         if name in used and isinstance(value, int | float | Fraction)
     }
-    return check_value(slot, node, scope.for_defaults(siblings))
+    return check_with(checkers, slot, node, scope.for_defaults(siblings))
 
 
 def _paths(node: ast.Expression) -> list[ast.Path]:
@@ -157,3 +143,7 @@ def _paths(node: ast.Expression) -> list[ast.Path]:
     for child in ast.children(node):
         found += _paths(child)
     return found
+
+
+#: The types that an argument of a call may have.
+ARGUMENTS: Mapping[str, Checker] = {**SIMPLE, "call": check_call}

@@ -5,6 +5,7 @@ Runs after layers.py, once for the study as it stands and once for every profile
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from isoloss.dsl.check import declarations
@@ -15,7 +16,6 @@ from isoloss.dsl.check.settings import origin_of
 from isoloss.dsl.check.values import check_value
 from isoloss.dsl.diagnostics.collector import Report
 from isoloss.dsl.diagnostics.diagnostic import Span
-from isoloss.dsl.frozen import replace
 from isoloss.dsl.study.study import (
     Allocate,
     Call,

@@ -6,13 +6,13 @@ one thing within a layer are a mistake. The order of declarations in a layer doe
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 from isoloss.dsl.check.calls import default_text
 from isoloss.dsl.check.defaults import parsed_default
 from isoloss.dsl.check.scope import Scope
 from isoloss.dsl.diagnostics.collector import Report
 from isoloss.dsl.diagnostics.diagnostic import Span
-from isoloss.dsl.frozen import dataclass, field, replace
 from isoloss.dsl.names import did_you_mean
 from isoloss.dsl.syntax import ast
 from isoloss.dsl.vocabulary import BLOCKS, BUILT_IN, LATER, QUANTITIES, WORDS, By, Slot, find_term

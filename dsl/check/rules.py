@@ -4,12 +4,13 @@ Dimensions are checked as for constants; `generator == edm5` compares names, `mo
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from fractions import Fraction
 
 from isoloss.dsl.check.amounts import combine, describe, literal, report_mixed
 from isoloss.dsl.check.calls import check_call
 from isoloss.dsl.check.scope import BAD, Bad, Scope
-from isoloss.dsl.frozen import dataclass
+from isoloss.dsl.check.simple_values import fits, reference, wrong_type
 from isoloss.dsl.names import did_you_mean
 from isoloss.dsl.study.study import Conditional, Const, Expr, Operation, Quantity
 from isoloss.dsl.syntax import ast
@@ -66,9 +67,6 @@ def _known_in_time(slot: Slot, node: ast.Expression, scope: Scope) -> bool:
 
 
 def _fits(slot: Slot, node: ast.Expression, found: Typed, scope: Scope) -> bool:
-    # Late: values.py imports this module.
-    from isoloss.dsl.check.values import fits, wrong_type
-
     unfolded = scope.unfold(node)
     assert not isinstance(unfolded, Bad), "a rule in a circle was reported when it was converted"
     if isinstance(unfolded, ast.IfElse):
@@ -148,9 +146,6 @@ def _name(node: ast.Path, scope: Scope, hint: str) -> Typed | Bad:
     if hint in ("generator", "recipe"):
         if node.text in scope.names(hint):
             return Typed(Const(node.text), hint)
-        # Late: values.py imports this module.
-        from isoloss.dsl.check.values import reference
-
         reference(hint, node, scope)
         return BAD
     if hint == "model":

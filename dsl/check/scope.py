@@ -5,11 +5,11 @@ Made by check.py for each variant (profile) of a study; read by values.py and ru
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from isoloss.dsl.diagnostics.collector import Report
 from isoloss.dsl.diagnostics.diagnostic import Span
-from isoloss.dsl.frozen import dataclass, field, replace
 from isoloss.dsl.study.study import Evaluation
 from isoloss.dsl.syntax import ast
 from isoloss.dsl.vocabulary.units import Amount

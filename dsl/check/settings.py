@@ -12,7 +12,8 @@ from isoloss.dsl.check.amounts import describe, evaluate_amount
 from isoloss.dsl.check.calls import check_default, default_text
 from isoloss.dsl.check.layers import MergedBlock
 from isoloss.dsl.check.scope import BAD, Bad, Scope
-from isoloss.dsl.check.values import check_value, finished, fits, written, wrong_type
+from isoloss.dsl.check.simple_values import finished, fits, written, wrong_type
+from isoloss.dsl.check.values import CHECKERS, check_value
 from isoloss.dsl.names import did_you_mean, nearest
 from isoloss.dsl.study.study import Axis, Call, Origin
 from isoloss.dsl.syntax import ast
@@ -69,7 +70,7 @@ def _one(slot: Slot, block: MergedBlock, scope: Scope, before: dict[str, Any]) -
         # A default that depends on a setting which is wrong isn't missing.
         depends = not isinstance(slot.default, str | None) and isinstance(before.get(slot.default.key), Bad)
         return BAD if depends else MISSING
-    value = check_default(slot, text, scope, before)
+    value = check_default(CHECKERS, slot, text, scope, before)
     if slot.form == "in" and not isinstance(value, Bad):
         return Axis((slot.name,), ((value,),))
     return value

@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from isoloss.dsl.diagnostics.diagnostic import Diagnostic, Severity, Span
-from isoloss.dsl.frozen import replace
 
 _WORD = re.compile(r"\w+")
 

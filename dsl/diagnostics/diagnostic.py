@@ -6,9 +6,8 @@ In: what the checks of any room yield. Out: what the front door prints. Stable c
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Literal
-
-from isoloss.dsl.frozen import dataclass, field
 
 Severity = Literal["error", "warning", "note"]
 

@@ -6,10 +6,10 @@ declarations, of the values of an axis, of conditions and of portfolios makes no
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from isoloss.dsl.frozen import dataclass
 from isoloss.dsl.study.study import Budget, Call, Evaluation, Generator, Grid, Study
 from isoloss.dsl.study.value_text import listed, number_text, rule_text, value_text
 from isoloss.dsl.vocabulary import BLOCKS, Slot, find_term

@@ -6,10 +6,10 @@ and accuracies in [0, 1]. Pixel fractions stay exact (`Fraction`) until a tensor
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 from isoloss.dsl.diagnostics.diagnostic import Span
-from isoloss.dsl.frozen import dataclass, field
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from typing import Any
 
-from isoloss.dsl.check.amounts import show
 from isoloss.dsl.study.study import (
     Call,
     Conditional,
@@ -22,6 +21,7 @@ from isoloss.dsl.study.study import (
     Schedule,
 )
 from isoloss.dsl.vocabulary import Slot, find_term, units
+from isoloss.dsl.vocabulary.units import show
 
 _COUNTS = ((Fraction(10**9), "B"), (Fraction(10**6), "M"), (Fraction(10**3), "k"))
 _PERCENT = ((Fraction(1, 100), "%"),)

@@ -7,10 +7,10 @@ The language's dataclasses have no slots: each slotted class is made twice at ev
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 from isoloss.dsl.diagnostics.diagnostic import Span
-from isoloss.dsl.frozen import dataclass, field
 
 UNKNOWN_SPAN = Span("", 1, 1, 1, 1)
 

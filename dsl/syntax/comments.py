@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from isoloss.dsl.diagnostics.diagnostic import Span
-from isoloss.dsl.frozen import dataclass
 
 # Texts first: a `#` inside one begins no comment.
 _TEXT_OR_COMMENT = re.compile(r'"[^"\n]*"|#[^\n]*')

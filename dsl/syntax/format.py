@@ -5,9 +5,10 @@ between statements. Blocks that were written on one line stay so where they fit,
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 from isoloss.dsl.diagnostics.collector import Report
 from isoloss.dsl.diagnostics.diagnostic import Span
-from isoloss.dsl.frozen import dataclass, field
 from isoloss.dsl.syntax import ast
 from isoloss.dsl.syntax.comments import Comment, Comments
 from isoloss.dsl.syntax.format_expression import argument_text, text_of

@@ -4,8 +4,7 @@ third parties' descriptors all read it."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-
-from isoloss.dsl.frozen import dataclass
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)

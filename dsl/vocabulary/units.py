@@ -5,9 +5,8 @@ money in its currency; percent is a fraction of one."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from fractions import Fraction
-
-from isoloss.dsl.frozen import dataclass
 
 #: unit word -> (dimension, factor to the canonical unit). Storage counts in powers of 1000.
 UNITS: dict[str, tuple[str, Fraction]] = {
@@ -107,3 +106,11 @@ def _divided(left: str, right: str) -> str | None:
     if left == right:
         return "plain"
     return {("money", "time"): "price", ("money", "storage"): "tariff"}.get((left, right))
+
+
+def show(value: Fraction) -> str:
+    """A number as a person would write it: `10000000`, `0.15`, `8/255`."""
+    if value.denominator == 1:
+        return str(value.numerator) if abs(value) < 10**15 else f"{float(value):.6g}"
+    decimal = f"{float(value):.10g}"
+    return decimal if Fraction(decimal) == value else f"{value.numerator}/{value.denominator}"

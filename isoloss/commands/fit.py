@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from isoloss.compiler.laws.fitting.fit_json import fit_to_json
 from isoloss.errors import WRONG_USAGE, UserError, fault
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _law(arguments: argparse.Namespace) -> Law:
     """Also checks the numbers that argparse can't."""
-    from isoloss.compiler.laws.registry import LAWS
+    from isoloss.compiler.laws.forms.registry import LAWS
 
     if arguments.law not in LAWS:
         listed = ", ".join(f"`{name}`" for name in LAWS)
@@ -189,7 +190,7 @@ def _fit(
     chosen = points.best_per_run(floor) if rule == "best" else points.curves(floor)
     line = fit_accuracy(chosen.loss, chosen.accuracy, chosen.run, arguments.test_images)
     constant = flops_rule(kept)
-    data = fit.to_json()
+    data = fit_to_json(fit)
     data["accuracy"] = None if line is None else line.to_json()
     data["flops_rule"] = {"constant": constant.constant, "spread": constant.spread, "given": constant.given}
     data["source"] = arguments.table

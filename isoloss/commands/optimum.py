@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
+from isoloss.compiler.laws.fitting.tradeoff import tradeoff
 from isoloss.inputs.arguments import FID_HELP
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     law = load_law(arguments.law)
     fid = fid_for([law], arguments.fid)
     result = answer([law], flops, fid)
-    tradeoffs = [law.fit.tradeoff(size, flops, fid, result.rule) for size in SIZES]
+    tradeoffs = [tradeoff(law.fit, size, flops, fid, result.rule) for size in SIZES]
     if arguments.json:
         import orjson
 

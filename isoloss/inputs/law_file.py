@@ -12,6 +12,7 @@ from typing import Any
 
 from isoloss.compiler.laws.accuracy import BARTOLDSON2024, AccuracyFit
 from isoloss.compiler.laws.arrays import FLOPS_PER_IMAGE_AND_PARAMETER, Floats
+from isoloss.compiler.laws.fitting.fit_json import fit_from_json
 from isoloss.compiler.laws.fitting.fitted import LawFit
 from isoloss.compiler.laws.published import PUBLISHED, published
 from isoloss.errors import UserError, fault
@@ -45,7 +46,7 @@ def load_law(argument: str) -> NamedLaw:
     text, data = _read_json(argument)
     try:
         check_shape(text)
-        fit = LawFit.from_json(data)
+        fit = fit_from_json(data)
         accuracy = AccuracyFit.from_json(data["accuracy"]) if data.get("accuracy") else None
         if not set(fit.unidentified) <= set(fit.law.parameters):
             raise ValueError("`state.unidentified` names a parameter that the law doesn't have")

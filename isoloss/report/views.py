@@ -15,7 +15,9 @@ from numpy.typing import ArrayLike
 
 from isoloss.compiler.laws.accuracy import AccuracyFit, fit_accuracy
 from isoloss.compiler.laws.arrays import Floats, FlopsPerImage
+from isoloss.compiler.laws.fitting.fit_json import fit_from_json
 from isoloss.compiler.laws.fitting.fitted import Band, LawFit, Tradeoff
+from isoloss.compiler.laws.fitting.tradeoff import tradeoff
 from isoloss.compiler.laws.portfolio import Portfolio
 from isoloss.compiler.plan import TrainSpec
 from isoloss.compiler.questions.buildable_networks import buildable, per_image_rule
@@ -66,11 +68,11 @@ class View:
 
     def tradeoff(self, size: float, flops: float, fid: float) -> Tradeoff | None:
         """What a network of `size` x N* pays (Eq. 6), with every resample."""
-        return self.fit.tradeoff(size, flops, fid, self.flops_rule)
+        return tradeoff(self.fit, size, flops, fid, self.flops_rule)
 
     def drawn_tradeoff(self, size: float, flops: float, fid: float) -> Tradeoff | None:
         """The same for a figure."""
-        return self.thinned.tradeoff(size, flops, fid, self.flops_rule)
+        return tradeoff(self.thinned, size, flops, fid, self.flops_rule)
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,7 +153,7 @@ def views(material: Material) -> Views:
     ):
         base, _, generator = name.partition("/")
         try:
-            fit = LawFit.from_json(data)
+            fit = fit_from_json(data)
         except ValueError as error:
             unreadable.append((name, str(error)))
             continue

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tables_of_runs import LAW2, curves, plain, qualities
 
-from isoloss.compiler.laws.fitting.fitted import LawFit
+from isoloss.compiler.laws.fitting.fit_json import fit_from_json
 
 
 def isoloss(folder: Path, command: str) -> Ran:
@@ -49,7 +49,7 @@ def test_the_contract_of_the_json(tmp_path: Path) -> None:
     assert data["accuracy"]["slope"] == pytest.approx(-0.7496, abs=0.02)
     assert data["flops_rule"]["constant"] == pytest.approx(7822)
     assert orjson.loads((tmp_path / "fit.json").read_bytes()) == data
-    assert LawFit.from_json(data).parameters == data["parameters"]
+    assert fit_from_json(data).parameters == data["parameters"]
 
 
 def test_the_screen_names_what_matters(tmp_path: Path) -> None:

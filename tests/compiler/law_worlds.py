@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from isoloss.compiler.laws.arrays import Floats
+from isoloss.compiler.laws.forms.registry import LAWS
 from isoloss.compiler.laws.points import Points
-from isoloss.compiler.laws.registry import LAWS
 
 PARAMS = np.array([5.849e6, 8.949e6, 1.98e7, 5.25e7, 1.222e8, 1.78e8, 2.668e8, 3.164e8])
 IMAGES = np.array([5e6, 1e7, 3e7, 7e7, 1e8])

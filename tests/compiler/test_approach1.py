@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from isoloss.compiler.laws.arrays import Floats
-from isoloss.compiler.laws.fitting.approach1 import QUERIES, Curves
+from isoloss.compiler.laws.fitting.envelope import QUERIES, Curves
 from isoloss.compiler.laws.fitting.fit import fit_law
 from isoloss.compiler.laws.fitting.options import FitOptions, Status
 from isoloss.compiler.laws.points import Points

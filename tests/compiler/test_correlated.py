@@ -10,10 +10,11 @@ from law_worlds import TRUE, points_of
 
 from isoloss.compiler.laws.fitting.correlated import Box, Errors, fit_correlated
 from isoloss.compiler.laws.fitting.fit import Problem, fit_law
+from isoloss.compiler.laws.fitting.fit_json import fit_from_json, fit_to_json
 from isoloss.compiler.laws.fitting.neighbours import CURVE, alike, coordinates_of, together
 from isoloss.compiler.laws.fitting.options import FitOptions, Status
+from isoloss.compiler.laws.forms.registry import LAWS
 from isoloss.compiler.laws.points import Points
-from isoloss.compiler.laws.registry import LAWS
 
 CORRELATED = FitOptions(resamples=0, rolling=False, errors="correlated")
 INDEPENDENT = replace(CORRELATED, errors="independent")
@@ -157,7 +158,7 @@ def test_the_same_seed_gives_the_same_fit_and_json_keeps_it() -> None:
     one, two = (fit_law("approach3", points, options) for _ in range(2))
     assert one.theta.tobytes() == two.theta.tobytes()
     assert one.samples.tobytes() == two.samples.tobytes()
-    assert type(one).from_json(one.to_json()).settings == one.settings
+    assert fit_from_json(fit_to_json(one)).settings == one.settings
 
 
 @pytest.mark.parametrize("rows", [4, 6, 7])

@@ -230,9 +230,9 @@ def test_laws_that_cant_be_told_apart_are_named(monkeypatch: pytest.MonkeyPatch)
     one, _ = (t for t in made.state.targets if t.what == "loss" and t.question == asked.name)
     assert doubt._distance(made, one, one) == pytest.approx(0.0, abs=1e-6)
     monkeypatch.setattr(doubt, "APART", 1e-3)
-    assert "B111" not in {d.code for d in doubt.doubts(design, some)}
+    assert "B111" not in {d.code for d in doubt.infeasible_questions(design, some)}
     monkeypatch.setattr(doubt, "APART", 1e3)
-    (said,) = (d for d in doubt.doubts(design, some) if d.code == "B111")
+    (said,) = (d for d in doubt.infeasible_questions(design, some) if d.code == "B111")
     assert "standard deviations" in said.headline
     assert "no run up to the question's compute" in said.help[0]
 

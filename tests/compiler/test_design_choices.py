@@ -12,8 +12,9 @@ import pytest
 
 from isoloss.compiler.design.balance import buy_evenly, shortfall
 from isoloss.compiler.design.choice import Candidate
-from isoloss.compiler.design.greedy import Belt, Modes, Purse, buy
-from isoloss.compiler.design.planner import Situation, next_slice, situation
+from isoloss.compiler.design.greedy import Covariance, Modes, Spending, buy
+from isoloss.compiler.design.planner import next_slice, situation
+from isoloss.compiler.design.situation import Situation
 from isoloss.compiler.observed.runs import Knowledge, Run
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
@@ -41,8 +42,8 @@ def test_a_larger_budget_never_leaves_more_variance(paper: dict[float, Situation
     scores = []
     for share, made in paper.items():
         bought = buy(made.state.modes, made.before()[1], made.open(), made.available)
-        assert bought.purse.spent <= made.available
-        assert sum(made.pool.own[list(bought.order)]) == pytest.approx(bought.purse.spent), share
+        assert bought.spending.spent <= made.available
+        assert sum(made.pool.own[list(bought.order)]) == pytest.approx(bought.spending.spent), share
         scores.append(bought.score)
     assert scores == sorted(scores, reverse=True)
 
@@ -53,28 +54,28 @@ def test_it_leaves_less_variance_than_cheapest_and_random(paper: dict[float, Sit
     rng = np.random.default_rng(0)
     orders = [np.argsort(made.pool.own, kind="stable"), *(rng.permutation(len(made.pool)) for _ in range(5))]
     for order in orders:
-        belt = Belt(made.state.modes)
+        covariance = Covariance(made.state.modes)
         for i in benchmark.prefix(order.tolist(), 0.04):
-            belt.add(i)
-        assert bought.score < belt.score()
+            covariance.add(i)
+        assert bought.score < covariance.score()
 
 
 def test_no_question_is_served_much_worse_than_another() -> None:
     """Questions that count the same by themselves leave the dear one behind: leaning costs mean variance only."""
     made = nothing_known(0.08, seeds=1)
-    belt, purse = made.before()
-    weight, questions = belt.modes.weight, made.state.questions
-    everything = belt.copy()
+    covariance, spending = made.before()
+    weight, questions = covariance.modes.weight, made.state.questions
+    everything = covariance.copy()
     everything.add_all(np.flatnonzero(made.open()))
     np.testing.assert_allclose(shortfall(everything, everything, questions, weight), 0.0)
-    equal = buy(belt.modes, purse, made.open(), made.available)
-    even = buy_evenly(belt, questions, purse, made.open(), made.available)
-    assert even.purse.spent <= made.available
-    worst = [shortfall(b.belt, everything, questions, weight).max() for b in (equal, even)]
+    equal = buy(covariance.modes, spending, made.open(), made.available)
+    even = buy_evenly(covariance, questions, spending, made.open(), made.available)
+    assert even.spending.spent <= made.available
+    worst = [shortfall(b.covariance, everything, questions, weight).max() for b in (equal, even)]
     assert 0 < worst[1] < worst[0] - 0.02
     assert equal.score < even.score
     # One question has nothing to lean to.
-    alone = buy_evenly(belt, np.zeros_like(questions), purse, made.open(), made.available)
+    alone = buy_evenly(covariance, np.zeros_like(questions), spending, made.open(), made.available)
     assert alone.order == equal.order
 
 
@@ -83,41 +84,41 @@ def test_adding_and_forgetting_agree_with_algebra() -> None:
     H, P = rng.standard_normal((1, 6, 2, 4)), np.diag([1.0, 2.0, 0.5, 0.0])[None]
     G = rng.standard_normal((1, 1, 4))
     modes = Modes(H, P, G, np.ones((1, 1)), np.array([0.3]))
-    belt = Belt(modes)
+    covariance = Covariance(modes)
     for i in (0, 2, 5):
-        belt.add(i)
+        covariance.add(i)
     h = H[0, [0, 2, 5]].reshape(6, 4)
     gained = P[0] @ h.T @ np.linalg.solve(h @ P[0] @ h.T + 0.3 * np.eye(6), h @ P[0])
-    np.testing.assert_allclose(belt.P[0], P[0] - gained, atol=1e-12)
+    np.testing.assert_allclose(covariance.P[0], P[0] - gained, atol=1e-12)
     # What one more run would take is what it takes.
-    promised, before, more = belt.reduction()[0, 3, 0], belt.V[0, 0], belt.copy()
+    promised, before, more = covariance.reduction()[0, 3, 0], covariance.V[0, 0], covariance.copy()
     more.add(3)
     assert more.V[0, 0] == pytest.approx(before * (1 - promised))
-    at_once = Belt(modes)
+    at_once = Covariance(modes)
     at_once.add_all(np.array([0, 2, 5]))
-    np.testing.assert_allclose(at_once.P, belt.P, atol=1e-12)
-    np.testing.assert_allclose(at_once.V, belt.V, atol=1e-12)
-    belt.add(2, -1.0)
-    again = Belt(modes)
+    np.testing.assert_allclose(at_once.P, covariance.P, atol=1e-12)
+    np.testing.assert_allclose(at_once.V, covariance.V, atol=1e-12)
+    covariance.add(2, -1.0)
+    again = Covariance(modes)
     again.add_all(np.array([0, 5]))
     for name in ("P", "V", "var", "cross"):
-        np.testing.assert_allclose(getattr(belt, name), getattr(again, name), atol=1e-10)
+        np.testing.assert_allclose(getattr(covariance, name), getattr(again, name), atol=1e-10)
 
 
 def test_replicates_average_noise_and_not_misfit(paper: dict[float, Situation]) -> None:
     made = paper[0.08]
-    belief, H = made.beliefs[0], made.state.modes.H[:1]
-    p, noise = len(belief.sd), belief.noise
+    posterior, H = made.posteriors[0], made.state.modes.H[:1]
+    p, noise = len(posterior.sd), posterior.noise
     # What the law itself says at one cell: its misfit there is no part of the question.
     G = np.zeros((1, 1, H.shape[3]))
     G[0, 0, :p] = H[0, 0, 0, :p]
     modes = Modes(H, made.state.modes.P[:1], G, np.ones((1, 1)), np.array([noise.run**2]))
     left = []
     for replicates in (1, 1000):
-        belt = Belt(modes)
+        covariance = Covariance(modes)
         for _ in range(replicates):
-            belt.add(0)
-        left.append(belt.V[0, 0])
+            covariance.add(0)
+        left.append(covariance.V[0, 0])
     assert left[0] == pytest.approx(noise.run**2 + noise.misfit**2, rel=0.1)
     assert left[1] == pytest.approx(noise.misfit**2, rel=0.1)
 
@@ -127,16 +128,16 @@ def test_shared_jobs_are_paid_once(paper: dict[float, Situation]) -> None:
 
     candidates = [Candidate(0, 1.0, (("a", 5.0),)), Candidate(1, 2.0, (("a", 5.0), ("b", 7.0)))]
     pool = Pool.of(benchmark.paper()[1][:2], candidates, ["edm5"])
-    purse = Purse(pool)
-    assert purse.price.tolist() == [6.0, 14.0]
-    purse.buy(0)
-    assert purse.price.tolist() == [1.0, 9.0]
-    purse.buy(1)
-    assert purse.spent == 15.0
-    purse.sell(0)
-    assert purse.spent == 14.0
-    purse.sell(1)
-    assert purse.price.tolist() == [6.0, 14.0]
+    spending = Spending(pool)
+    assert spending.price.tolist() == [6.0, 14.0]
+    spending.buy(0)
+    assert spending.price.tolist() == [1.0, 9.0]
+    spending.buy(1)
+    assert spending.spent == 15.0
+    spending.sell(0)
+    assert spending.spent == 14.0
+    spending.sell(1)
+    assert spending.price.tolist() == [6.0, 14.0]
 
 
 @pytest.mark.timeout(20)
@@ -147,7 +148,7 @@ def test_what_tells_nothing_is_not_bought_however_cheap() -> None:
     pool = Pool.of(benchmark.paper()[1][:2], [Candidate(0, 1.0), Candidate(1, 1e9)], ["edm5"])
     H = np.array([1e-4, 1.0]).reshape(1, 2, 1, 1)
     modes = Modes(H, np.ones((1, 1, 1)), np.ones((1, 1, 1)), np.ones((1, 1)), np.array([0.3]))
-    bought = buy(modes, Purse(pool), np.ones(2, dtype=bool), 1e10)
+    bought = buy(modes, Spending(pool), np.ones(2, dtype=bool), 1e10)
     assert bought.order == (1,)
 
 
@@ -155,7 +156,7 @@ def test_the_pilots_design_of_the_paper_fits_its_slice(paper: dict[float, Situat
     made = paper[0.08]
     stage, slice = next_slice(made)
     assert stage == "pilot"
-    assert 0 < slice.purse.spent <= 0.1 * made.available
+    assert 0 < slice.spending.spent <= 0.1 * made.available
     assert len({made.cells[i].generator for i in slice.order}) >= 3
 
 

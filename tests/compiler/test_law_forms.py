@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from law_worlds import TRUE, points_of
 
-from isoloss.compiler.laws import registry
 from isoloss.compiler.laws.arrays import Floats, Inputs
 from isoloss.compiler.laws.fitting.fit import fit_law
 from isoloss.compiler.laws.fitting.options import FitOptions, Status
+from isoloss.compiler.laws.forms import registry
 from isoloss.compiler.laws.forms.law import Law
 from isoloss.compiler.laws.forms.powerlaw import window
+from isoloss.compiler.laws.forms.registry import LAWS
 from isoloss.compiler.laws.points import Points
 from isoloss.compiler.laws.published import published
-from isoloss.compiler.laws.registry import LAWS
 
 FORMS = tuple(TRUE)
 ALONE = FitOptions(resamples=0, rolling=False)

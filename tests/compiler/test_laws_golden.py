@@ -110,7 +110,7 @@ def test_tradeoff_of_approach2(size: float, overhead: float) -> None:
 
 
 def test_tradeoff_says_when_no_data_suffices() -> None:
-    assert published("bartoldson2024.approach2").tradeoff(1e-4, 1e20, 0.0) is None
+    assert tradeoff(published("bartoldson2024.approach2"), 1e-4, 1e20, 0.0) is None
 
 
 def test_envelope_line_of_pfgmpp() -> None:

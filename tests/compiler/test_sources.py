@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -17,7 +18,6 @@ from isoloss.compiler.cost.devices import BUILT_IN
 from isoloss.compiler.facts.datasets import SHAPES, shape
 from isoloss.compiler.facts.sources import Supply, supply
 from isoloss.compiler.plan import EvaluateSpec, FidSpec, ImportSpec, Plan, TrainSpec
-from isoloss.dsl.frozen import replace
 from isoloss.dsl.study.study import Call, Generator
 
 FILES = 'generator files { from = "made/*.npz" images = 10k }'

@@ -13,7 +13,7 @@ from isoloss.compiler import plan as plans
 from isoloss.compiler.compile import compile_study
 from isoloss.compiler.cost.devices import BUILT_IN
 from isoloss.compiler.laws.fitting.fit import FitOptions, fit_law
-from isoloss.compiler.laws.fitting.fitted import LawFit
+from isoloss.compiler.laws.fitting.fit_json import fit_from_json, fit_to_json
 from isoloss.compiler.laws.points import Points
 from isoloss.compiler.laws.published import PUBLISHED, published
 from isoloss.compiler.plan import Observation
@@ -145,7 +145,7 @@ def test_questions_are_asked_in_the_laws_space(question: str, refused: bool, tmp
 def test_fits_carry_their_space_into_the_plan(tmp_path: Path) -> None:
     fits = "fit joint { law = approach2 resamples = 20 }\n fit plain { law = chinchilla resamples = 20 }"
     made, _ = run_to_fixed_point(study(tmp_path, fits=fits))
-    laws = {name: LawFit.from_json(data) for name, data in made[-1].laws.items()}
+    laws = {name: fit_from_json(data) for name, data in made[-1].laws.items()}
     assert laws["joint"].features == "pixels"
     assert laws["plain"].features is None, "it has no use for quality"
     trained = [job for job in made[-1].jobs if job.kind == "train"]
@@ -163,8 +163,8 @@ def test_a_space_survives_json() -> None:
     loss = 0.5 + 9 * n**-0.3 + 20 * d**-0.3
     points = Points.build(n, d, loss, fid=[1.0] * len(n))
     fit = fit_law("approach2", points, FitOptions(resamples=0, rolling=False, features="resnet18"))
-    assert LawFit.from_json(fit.to_json()).features == "resnet18"
-    assert LawFit.from_json({**fit.to_json(), "features": None}).features is None
+    assert fit_from_json(fit_to_json(fit)).features == "resnet18"
+    assert fit_from_json({**fit_to_json(fit), "features": None}).features is None
 
 
 def plans_grid():  # type: ignore[no-untyped-def]

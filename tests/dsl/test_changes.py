@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isoloss.dsl.diagnostics.collector import Report
-from isoloss.dsl.frozen import replace
 from isoloss.dsl.load import load_study, load_with_places
 from isoloss.dsl.study.changes import changes
 from isoloss.dsl.study.study import Study

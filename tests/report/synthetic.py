@@ -16,6 +16,7 @@ import numpy as np
 from isoloss import forecast_ledger as ledger
 from isoloss.compiler.cost.devices import BUILT_IN
 from isoloss.compiler.laws.fitting.fit import FitOptions, fit_law
+from isoloss.compiler.laws.fitting.fit_json import fit_to_json
 from isoloss.compiler.laws.points import Points
 from isoloss.compiler.plan import (
     FORMAT,
@@ -292,7 +293,7 @@ def fit_laws(made: list[Made], resamples: int = 200) -> dict[str, Any]:
     }
     points = Points.build(loss=[o.value for o in seen], **columns)
     options = FitOptions(resamples=resamples, points="best")
-    return {name: fit_law(law, points, options).to_json() for name, law in LAW_NAMES.items()}
+    return {name: fit_to_json(fit_law(law, points, options)) for name, law in LAW_NAMES.items()}
 
 
 def make_plan(made: list[Made], name: str = "synthetic_limits", laws: dict[str, Any] | None = None) -> Plan:

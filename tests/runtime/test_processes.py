@@ -67,7 +67,7 @@ SPECS = {
 #: Watched on the validation split, with a rate that makes the weights after step 4 the best by far: 12 of 97 images
 #: against 7, 4 and fewer.
 CHOOSING = train_spec(
-    8, 32, lr=3.0, seed=5, augment={"kind": "pad_crop_flip", "pad": 1},
+    8, 32, lr=1.0, seed=9, augment={"kind": "pad_crop_flip", "pad": 1},
     evaluation={"attack": pgd(5, "cw", eps="1/20"), "weights": "average", "split": "validation", "images": None,
                 "every": 0.25},
 )  # fmt: skip
@@ -292,7 +292,7 @@ def test_processes_choose_the_same_best_weights_also_when_killed(tmp_path: Path)
     run_ranks(2, _choosing, two)
     _alike(one, two)
     alone, shared = _best(one), _best(two)
-    assert (alone["step"], alone["score"]) == (shared["step"], shared["score"]) == (4, 12 / 97)
+    assert (alone["step"], alone["score"]) == (shared["step"], shared["score"]) == (4, 8 / 97)
     for name, tensor in alone["weights"].items():
         torch.testing.assert_close(tensor, shared["weights"][name], rtol=0.02, atol=0.02)
     _same_best(shared, _best(two, rank=1))

@@ -16,7 +16,8 @@ ROWS = {code: row for code, row in codes().items() if code.startswith("R")}
 
 def raised() -> set[str]:
     places = [*(ROOT / "runtime").rglob("*.py"), *(ROOT / "isoloss").glob("*.py")]
-    places += [*(ROOT / "isoloss" / "commands").glob("*.py"), *(ROOT / "isoloss" / "report").rglob("*.py")]
+    folders = [p for p in (ROOT / "isoloss").iterdir() if p.is_dir() and not p.is_symlink()]
+    places += [path for folder in folders for path in folder.rglob("*.py")]
     text = "\n".join(path.read_text() for path in places)
     return set(re.findall(r"\bR[1-9]\d\d\b", "\n".join(re.findall(r'f?"[^"\n]*"', text))))
 

@@ -78,9 +78,9 @@ def when_under_way(store: Store, job: Job, act: Any) -> threading.Thread:
 
 
 def ranks_at_work() -> list[psutil.Process]:
-    nurseries = [child for child in psutil.Process().children() if "nursery" in " ".join(child.cmdline())]
+    servers = [child for child in psutil.Process().children() if "fork_server" in " ".join(child.cmdline())]
     return sorted(
-        (rank for n in nurseries for rank in n.children()), key=lambda process: process.create_time()
+        (rank for server in servers for rank in server.children()), key=lambda process: process.create_time()
     )
 
 

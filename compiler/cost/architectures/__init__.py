@@ -6,13 +6,13 @@ planning needs the numbers, not the networks."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from isoloss.compiler.cost.architectures.cnn import cnn_members, count_cnn
 from isoloss.compiler.cost.architectures.tally import Architecture
 from isoloss.compiler.cost.architectures.wrn import count_wrn, wrn_members
 from isoloss.compiler.facts.datasets import DatasetShape, shape
-from isoloss.dsl.frozen import dataclass
 
 if TYPE_CHECKING:
     from isoloss.compiler.plan import Component

@@ -5,7 +5,7 @@ FlopCounterMode and of DeepSpeed's profiler; batch norm, activations and pooling
 
 from __future__ import annotations
 
-from isoloss.dsl.frozen import dataclass
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,9 @@ import numpy as np
 
 from isoloss.compiler.laws.arrays import Floats, Inputs
 from isoloss.compiler.laws.fitting.fitted import LEVEL, LawFit, Note
-from isoloss.compiler.laws.fitting.options import Status
+from isoloss.compiler.laws.fitting.options import FitOptions, Status
+from isoloss.compiler.laws.fitting.problem import inputs_of
+from isoloss.compiler.laws.fitting.rolling import held_out_score, misfit_from
 from isoloss.compiler.laws.points import Points
 
 #: A scaled Jacobian with singular values this far apart leaves some combination of parameters open.
@@ -99,3 +101,17 @@ def _condition(fit: LawFit, x: Inputs) -> tuple[float, tuple[str, ...]]:
     return float(values[0] / max(values[-1], 1e-300)), tuple(
         n for n, part in zip(names, loosest, strict=True) if part > 0.3 * loosest.max()
     )
+
+
+def finish(fit: LawFit, points: Points, options: FitOptions, at_bound: tuple[str, ...]) -> LawFit:
+    """Reservations, residual scale, and what held-out runs say."""
+    fit = review(fit, points, inputs_of(fit.law, points, options), np.log(points.loss), at_bound)
+    if options.rolling:
+        score = held_out_score(fit, points, options)
+        misfit, measured = misfit_from(fit, score, points, options)
+        if not measured:
+            drift = f"{100 * misfit.slope:.2g}% of the loss per e-fold"
+            told = f"no held-out run lies beyond the others: outside the data a drift of {drift} is assumed"
+            fit = replace(fit, notes=(*fit.notes, Note("drift_assumed", told)))
+        fit = replace(fit, held_out=score.summary(), misfit=misfit)
+    return fit

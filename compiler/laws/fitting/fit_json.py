@@ -15,7 +15,7 @@ from isoloss.compiler.laws.arrays import Floats
 from isoloss.compiler.laws.fitting.fitted import LawFit, Note
 from isoloss.compiler.laws.fitting.interval_terms import Domain, Misfit
 from isoloss.compiler.laws.fitting.options import Status
-from isoloss.compiler.laws.registry import LAWS
+from isoloss.compiler.laws.forms.registry import LAWS
 
 
 def fit_to_json(fit: LawFit) -> dict[str, Any]:

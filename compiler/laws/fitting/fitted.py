@@ -304,27 +304,6 @@ class LawFit:
             None if params is None else self.predict(params, inf, fid),
         )
 
-    def tradeoff(
-        self, size: float, flops: float, fid: float, flops_per_image: FlopsPerImage | None = None
-    ) -> Tradeoff | None:
-        """What a network of `size` x N* pays to reach L* (Eq. 6). None where no number of images suffices."""
-        from isoloss.compiler.laws.fitting.tradeoff import tradeoff
-
-        return tradeoff(self, size, flops, fid, flops_per_image)
-
-    def to_json(self) -> dict[str, Any]:
-        """The contract of `fit --json`, and under `state` what `from_json` needs."""
-        from isoloss.compiler.laws.fitting.fit_json import fit_to_json
-
-        return fit_to_json(self)
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> LawFit:
-        """Raises ValueError naming what is missing or wrong."""
-        from isoloss.compiler.laws.fitting.fit_json import fit_from_json
-
-        return fit_from_json(data)
-
 
 def unfit(law: Law, points: int, runs: int, domain: Domain, notes: tuple[Note, ...]) -> LawFit:
     """A fit that isn't: every prediction is None."""

@@ -58,3 +58,9 @@ class Misfit:
         """Standard deviation [n] of the misfit in log loss, at distances [axes, n] outside the data."""
         far = np.minimum(beyond, FAR)
         return np.asarray(np.sqrt(self.base**2 + self.slope**2 * np.sum(far**2, axis=0)))
+
+
+def shared_error(test_images: int | None) -> float:
+    """Test-set sampling error of log loss, common to all runs; 0 where the number of images isn't known. Per-image
+    losses of robust networks scatter about as much as their mean (assumed): relative error 1 / sqrt(n)."""
+    return 0.0 if test_images is None else float(1.0 / np.sqrt(test_images))

@@ -11,8 +11,9 @@ import numpy as np
 
 from isoloss.compiler.laws.arrays import Floats
 from isoloss.compiler.laws.fitting.fitted import LawFit
-from isoloss.compiler.laws.fitting.interval_terms import Misfit, domain_of
+from isoloss.compiler.laws.fitting.interval_terms import Misfit, domain_of, shared_error
 from isoloss.compiler.laws.fitting.options import FitOptions
+from isoloss.compiler.laws.fitting.problem import inputs_of, refit
 from isoloss.compiler.laws.points import Points
 
 #: Compute factors below the dearest run at which the origin is set.
@@ -41,8 +42,6 @@ class Score:
 
 def held_out_score(fit: LawFit, points: Points, options: FitOptions) -> Score:
     """Refit below each cut and predict above it."""
-    from isoloss.compiler.laws.fitting.fit import inputs_of, refit
-
     errors, distances = [np.empty(0)], [np.empty(0)]
     top = points.flops.max()
     for cut in CUTS:
@@ -74,10 +73,4 @@ def misfit_from(fit: LawFit, score: Score, points: Points, options: FitOptions) 
     else:
         summary = score.summary()
         slope = max(noise, summary["rms_log_error"] if summary else 0.0)
-    return Misfit(unseen, max(slope, unseen), shared_error(points, options)), bool(far.any())
-
-
-def shared_error(points: Points, options: FitOptions) -> float:
-    """Test-set sampling error of log loss, common to all runs. Per-image losses of robust
-    networks scatter about as much as their mean (assumed): relative error 1 / sqrt(n)."""
-    return 0.0 if options.test_images is None else float(1.0 / np.sqrt(options.test_images))
+    return Misfit(unseen, max(slope, unseen), shared_error(options.test_images)), bool(far.any())

@@ -12,13 +12,14 @@ import numpy as np
 from isoloss.compiler.laws.arrays import Bools, Floats, Inputs
 from isoloss.compiler.laws.fitting.bootstrap import compact, run_weights
 from isoloss.compiler.laws.fitting.descend import Solution
-from isoloss.compiler.laws.fitting.fit import FitOptions, Problem, finish, inputs_of
+from isoloss.compiler.laws.fitting.fit_diagnostics import finish
 from isoloss.compiler.laws.fitting.fitted import LawFit, Note, unfit
 from isoloss.compiler.laws.fitting.interval_terms import domain_of
-from isoloss.compiler.laws.fitting.options import Status
+from isoloss.compiler.laws.fitting.options import FitOptions, Status
+from isoloss.compiler.laws.fitting.problem import Problem, inputs_of
 from isoloss.compiler.laws.forms.law import Law
+from isoloss.compiler.laws.forms.registry import LAWS
 from isoloss.compiler.laws.points import Points
-from isoloss.compiler.laws.registry import LAWS
 
 #: Published starts: zeta in +-.3, +-.15 and epsilon in .01, .1, .2.
 _STARTS = [(z, e) for z in (-0.3, -0.15, 0.0, 0.15, 0.3) for e in (0.01, 0.1, 0.2, 0.5)]

@@ -21,9 +21,10 @@ REACH = 30.0
 
 
 def tradeoff(
-    fit: LawFit, size: float, flops: float, fid: float, flops_per_image: FlopsPerImage | None
+    fit: LawFit, size: float, flops: float, fid: float, flops_per_image: FlopsPerImage | None = None
 ) -> Tradeoff | None:
-    """See LawFit.tradeoff. Raises ValueError for a size not above 0."""
+    """What a network of `size` x N* pays to reach L* (Eq. 6). None where no number of images suffices.
+    Raises ValueError for a size not above 0."""
     if not size > 0:
         raise ValueError(f"size must be above 0, got {size:g}")
     mid = fit.optimum_draws(flops, fid, flops_per_image, mid=True)

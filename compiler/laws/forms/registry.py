@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.metadata import entry_points
 
-from isoloss.compiler.laws.fitting.approach1 import Approach1
+from isoloss.compiler.laws.forms.approach1 import Approach1
 from isoloss.compiler.laws.forms.approach2 import Approach2
 from isoloss.compiler.laws.forms.approach3 import Approach3
 from isoloss.compiler.laws.forms.chinchilla import Chinchilla

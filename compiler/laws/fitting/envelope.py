@@ -1,5 +1,4 @@
-"""Bartoldson 2024, Approach 1: the lower envelope of training curves over FLOPs, then log-log lines
-L* = L0 C^l, N* = N0 C^a, D* = D0 C^b, each by ordinary least squares, so that a + b need not be 1.
+"""The fit of Approach 1 (Bartoldson 2024): the lower envelope of training curves over FLOPs, then log-log lines.
 
 The released algorithm: per run, loss interpolated linearly in FLOPs over evaluations with fraction >= .5;
 1000 log-spaced queries; a run whose first evaluation lies later is skipped, one past its end offers its
@@ -12,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from isoloss.compiler.laws.arrays import Floats, Inputs, Ints
+from isoloss.compiler.laws.arrays import Floats, Ints
 from isoloss.compiler.laws.fitting.bootstrap import compact, run_counts
-from isoloss.compiler.laws.fitting.fitted import LawFit, Note
-from isoloss.compiler.laws.fitting.interval_terms import Domain, Misfit, domain_of
+from isoloss.compiler.laws.fitting.fitted import LawFit, Note, unfit
+from isoloss.compiler.laws.fitting.interval_terms import Domain, Misfit, domain_of, shared_error
 from isoloss.compiler.laws.fitting.options import FitOptions, Status
 from isoloss.compiler.laws.forms.law import Law
 from isoloss.compiler.laws.points import Points
@@ -26,78 +25,49 @@ QUERIES = 1000
 _FEWEST_WINNERS = 3
 
 
-class Approach1(Law):
-    name = "approach1"
-    parameters = ("L0", "l", "N0", "a", "D0", "b")
-    logs = frozenset({"L0", "N0", "D0"})
-    pointwise = False
-    points_rule = "curve"
-
-    def log_prediction(self, theta: Floats, x: Inputs) -> Floats:
-        """The envelope predicts no single run: nan."""
-        shape = np.broadcast_shapes(x.lnN.shape, x.lnD.shape)
-        return np.full((*theta.shape[:-1], shape[-1]), np.nan)
-
-    def jacobian(self, theta: Floats, x: Inputs) -> Floats:
-        return np.full((*theta.shape[:-1], x.lnN.shape[-1], 6), np.nan)
-
-    def starts(self, x: Inputs, y: Floats, weight: Floats) -> Floats:
-        return np.zeros((1, 6))
-
-    def bounds(self, x: Inputs, y: Floats) -> tuple[Floats, Floats]:
-        return np.full(6, -np.inf), np.full(6, np.inf)
-
-    def frontier(self, theta: Floats, ln_flops: float) -> tuple[Floats, Floats, Floats]:
-        """ln N*, ln D*, ln L* [...] at C = exp(ln_flops)."""
-        l0, l, n0, a, d0, b = np.moveaxis(theta, -1, 0)
-        return n0 + a * ln_flops, d0 + b * ln_flops, l0 + l * ln_flops
-
-    def exponents(self, theta: Floats) -> dict[str, Floats]:
-        return {"a": theta[..., 3], "b": theta[..., 5]}
-
-    def fit(self, points: Points, options: FitOptions) -> LawFit:
-        """As fit_law; `points` are whole curves."""
-        points = points.curves(options.floor)
-        domain = domain_of(points)
-        curves = Curves.of(points) if len(points) else None
-        best = None if curves is None else curves.lines(np.ones(len(curves.params)))
-        if curves is None or best is None:
-            message = (
-                "the envelope needs training curves of at least 3 runs that are best somewhere: "
-                "several evaluations per run at or above the fraction floor"
-            )
-            return _unfit(self, points, domain, message)
-        counts = run_counts(len(curves.params), options.resamples, options.seed)
-        refits = [lines for row in counts if (lines := curves.lines(row)) is not None]
-        samples = np.array([lines.theta for lines in refits]).reshape(-1, 6)
-        notes = []
-        if len(refits) < 0.5 * options.resamples:
-            notes.append(
-                Note("few_resamples", f"only {len(refits)} of {options.resamples} resamples have an envelope")
-            )
-        score = curves.held_out()
-        misfit = Misfit(
-            base=max(0.004, best.sigma), slope=max(0.004, score or 0.0), shared=shared_error(options)
+def fit_envelope(law: Law, points: Points, options: FitOptions) -> LawFit:
+    """As fit_law; `points` are whole curves."""
+    points = points.curves(options.floor)
+    domain = domain_of(points)
+    curves = Curves.of(points) if len(points) else None
+    best = None if curves is None else curves.lines(np.ones(len(curves.params)))
+    if curves is None or best is None:
+        message = (
+            "the envelope needs training curves of at least 3 runs that are best somewhere: "
+            "several evaluations per run at or above the fraction floor"
         )
-        return LawFit(
-            law=self,
-            theta=best.theta,
-            samples=compact(samples, best.theta),
-            status=Status.CONVERGED,
-            domain=domain,
-            misfit=misfit,
-            objective=best.sigma**2,
-            residual_sigma=best.sigma,
-            starts=1,
-            share_at_best=1.0,
-            points=len(points),
-            runs=len(curves.params),
-            r2=best.r2[0],
-            held_out=None if score is None else {"rms_log_error": score, "points": 1.0, "beyond": 1.0},
-            notes=tuple(notes),
-            seed=options.seed,
-            settings={"resamples": options.resamples, "seed": options.seed, "r2": list(best.r2)},
+        return _unfit(law, points, domain, message)
+    counts = run_counts(len(curves.params), options.resamples, options.seed)
+    refits = [lines for row in counts if (lines := curves.lines(row)) is not None]
+    samples = np.array([lines.theta for lines in refits]).reshape(-1, 6)
+    notes = []
+    if len(refits) < 0.5 * options.resamples:
+        notes.append(
+            Note("few_resamples", f"only {len(refits)} of {options.resamples} resamples have an envelope")
         )
+    score = curves.held_out()
+    misfit = Misfit(
+        base=max(0.004, best.sigma), slope=max(0.004, score or 0.0), shared=shared_error(options.test_images)
+    )
+    return LawFit(
+        law=law,
+        theta=best.theta,
+        samples=compact(samples, best.theta),
+        status=Status.CONVERGED,
+        domain=domain,
+        misfit=misfit,
+        objective=best.sigma**2,
+        residual_sigma=best.sigma,
+        starts=1,
+        share_at_best=1.0,
+        points=len(points),
+        runs=len(curves.params),
+        r2=best.r2[0],
+        held_out=None if score is None else {"rms_log_error": score, "points": 1.0, "beyond": 1.0},
+        notes=tuple(notes),
+        seed=options.seed,
+        settings={"resamples": options.resamples, "seed": options.seed, "r2": list(best.r2)},
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -192,13 +162,7 @@ class Curves:
         return float(np.sqrt(np.sum(error**2) / np.sum((lnC - np.log(cut)) ** 2)))
 
 
-def shared_error(options: FitOptions) -> float:
-    return 0.0 if options.test_images is None else float(1.0 / np.sqrt(options.test_images))
-
-
 def _unfit(law: Law, points: Points, domain: Domain, message: str) -> LawFit:
-    from isoloss.compiler.laws.fitting.fitted import unfit
-
     return unfit(
         law, len(points), int(np.unique(points.run).size), domain, (Note("too_few_points", message),)
     )
