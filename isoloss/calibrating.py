@@ -136,9 +136,9 @@ def calibrate(
 
         machine = replace(machine, accelerator=measured.accelerator)
     at_once = f"{measured.slots} at once" if measured.slots > 1 else "one at a time"
-    said = f"measured by `isoloss calibrate`: {len(timed)} jobs, {at_once}, on {machine.host}, "
-    said += measured.accelerator or machine.cpu
-    profile = with_unmeasured(measured_profile(BUILT_IN[kind], timed, said))
+    provenance = f"measured by `isoloss calibrate`: {len(timed)} jobs, {at_once}, on {machine.host}, "
+    provenance += measured.accelerator or machine.cpu
+    profile = with_unmeasured(measured_profile(BUILT_IN[kind], timed, provenance))
     return Calibration(profile, machine, measured.slots, timed, accuracy(profile, timed))
 
 

@@ -43,18 +43,18 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         store = Store(arguments.store)
         kind = "cpu" if arguments.device == "cpu" else _accelerator()
-        found = calibrate(kind, progress, progress.expect)
+        calibration = calibrate(kind, progress, progress.expect)
     except JobError as error:
         raise as_user_error(error) from error
     finally:
         progress.close()
     for path in (str(Path(store.path) / FILE), arguments.output):
         if path:
-            write_text(path, found.to_json())
+            write_text(path, calibration.to_json())
     if arguments.json:
-        sys.stdout.write(found.to_json().decode())
+        sys.stdout.write(calibration.to_json().decode())
         return 0
-    print("\n".join(calibration_lines(found)))
+    print("\n".join(calibration_lines(calibration)))
     print(f"\nkept in {store.path / FILE}: plans and runs on this store use it")
     return 0
 

@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     from isoloss.dsl.load import load_study
     from isoloss.screens.diagnostics import show_diagnostics
 
-    found: list[Diagnostic] = []
+    all_diagnostics: list[Diagnostic] = []
     studies: list[dict[str, object]] = []
     wrong = False
     for file in arguments.files:
@@ -52,9 +52,9 @@ def run(arguments: argparse.Namespace) -> int:
             show_diagnostics(diagnostics, arguments)
             if study is not None and not fails:
                 print(f"{file}: fine; {_sentence(study, cells)}")
-        found += diagnostics
+        all_diagnostics += diagnostics
     if arguments.format == "json":
-        _print_json(found, studies)
+        _print_json(all_diagnostics, studies)
     return WRONG_INPUT if wrong else FINE
 
 

@@ -31,17 +31,17 @@ def run(arguments: argparse.Namespace) -> int:
     plans = []
     for name in (arguments.a, arguments.b):
         profile = None if is_plan(name) and not both else arguments.profile
-        plan, said = plan_of(name, profile=profile, store=arguments.store, stale="warning")
+        plan, notes = plan_of(name, profile=profile, store=arguments.store, stale="warning")
         if is_plan(name):
-            print_diagnostics(said)
+            print_diagnostics(notes)
         plans.append(plan)
     before, after = plans
-    found = diff(before, after)
+    changes = diff(before, after)
     if arguments.json:
         import orjson
 
-        sys.stdout.write(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode() + "\n")
+        sys.stdout.write(orjson.dumps(changes, option=orjson.OPT_INDENT_2).decode() + "\n")
     else:
         currency = str(after.budget.get("currency") or "USD")
-        print("\n".join(diff_lines(found, currency, None if arguments.long else 8)))
+        print("\n".join(diff_lines(changes, currency, None if arguments.long else 8)))
     return 0

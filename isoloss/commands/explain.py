@@ -30,23 +30,23 @@ def run(arguments: argparse.Namespace) -> int:
     from isoloss.screens.diagnostics import print_diagnostics
     from isoloss.screens.job_screen import job_lines
 
-    plan, said = plan_of(
+    plan, notes = plan_of(
         arguments.plan, profile=arguments.profile, overrides=arguments.set, store=arguments.store
     )
     if is_plan(arguments.plan):
-        print_diagnostics(said)
-    found = find(plan, arguments.job)
-    if not found:
+        print_diagnostics(notes)
+    matches = find(plan, arguments.job)
+    if not matches:
         names = [job.name for job in plan.jobs]
         helps = _close(arguments.job, names)
         asked = next((a for a in plan.answers if a.name == arguments.job and a.kind == "allocate"), None)
         if asked is not None:
             helps = [f"`{asked.name}` is asked for, and its run is {asked.status}: {'; '.join(asked.notes)}"]
         raise fault("P106", f"no job `{arguments.job}` in this plan", *helps)
-    if len(found) > 1:
-        listed = ", ".join(f"{job.id[:8]} ({job.name})" for job in found[:6])
-        raise fault("P106", f"`{arguments.job}` names {len(found)} jobs", f"say more of the id: {listed}")
-    explanation = explain(plan, found[0])
+    if len(matches) > 1:
+        listed = ", ".join(f"{job.id[:8]} ({job.name})" for job in matches[:6])
+        raise fault("P106", f"`{arguments.job}` names {len(matches)} jobs", f"say more of the id: {listed}")
+    explanation = explain(plan, matches[0])
     if arguments.json:
         import orjson
 

@@ -37,11 +37,11 @@ def run(arguments: argparse.Namespace) -> int:
     from isoloss.plans.planning import is_plan, plan_of, write_text
     from isoloss.screens.diagnostics import print_diagnostics
 
-    plan, said = plan_of(
+    plan, notes = plan_of(
         arguments.file, profile=arguments.profile, overrides=arguments.set, store=arguments.store
     )
     if is_plan(arguments.file):
-        print_diagnostics(said)
+        print_diagnostics(notes)
     if arguments.gantt:
         return _gantt(plan, arguments.output)
     write_text(arguments.output or "-", draw(plan).encode())

@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     from isoloss.screens.paint import Paint
     from isoloss.screens.plan_screen import screen
 
-    plan, found = plan_of(
+    plan, diagnostics = plan_of(
         arguments.file,
         profile=arguments.profile,
         overrides=arguments.set,
@@ -47,8 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
     )
     check_gates(plan, arguments)
     if is_plan(arguments.file):
-        print_diagnostics(found)
-        found = []
+        print_diagnostics(diagnostics)
+        diagnostics = []
     if arguments.output:
         write_text(arguments.output, plan_to_json(plan))
     if arguments.json:
@@ -56,8 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     print(screen(plan, long=arguments.long, paint=Paint.for_output()))
     # Notes are in the screen's own words; the long form has them in full.
-    said = [d for d in found if arguments.long or d.severity != "note"]
-    show_diagnostics(with_source(said), arguments)
+    shown = [d for d in diagnostics if arguments.long or d.severity != "note"]
+    show_diagnostics(with_source(shown), arguments)
     if arguments.output:
         print(f"\nplan written: {arguments.output}")
     return 0

@@ -89,19 +89,19 @@ def _check_first(study: Study, plan: Plan | None, arguments: argparse.Namespace)
     from isoloss.runtime.store.store import Store
     from isoloss.screens.diagnostics import print_diagnostics
 
-    known, profile = stored_observations(arguments.store), device_profile(study, arguments.store)
-    now, _ = compile_loaded(study, known, profile)
+    observations, profile = stored_observations(arguments.store), device_profile(study, arguments.store)
+    now, _ = compile_loaded(study, observations, profile)
     if plan is not None:
         path, store = arguments.file, arguments.store
-        found = plan_is_current.since(plan, known, profile, store)
-        begun = bool(known) and plan.digest in study_states(Store(store, create=False))
+        changes = plan_is_current.since(plan, observations, profile, store)
+        begun = bool(observations) and plan.digest in study_states(Store(store, create=False))
         file = study_file(study, path)
         helps = (
             again(study, file, path, store)
             if file
             else ("plan the study again, or name the plan's `--store`",)
         )
-        print_diagnostics(plan_is_current.to_run(plan, now, found, path, begun=begun, helps=helps))
+        print_diagnostics(plan_is_current.to_run(plan, now, changes, path, begun=begun, helps=helps))
     check_gates(now, arguments)
 
 

@@ -21,13 +21,13 @@ def run(arguments: argparse.Namespace) -> int:
     from isoloss.screens.status_screen import status_lines
 
     try:
-        found = store_state(Store(arguments.store, create=False))
+        state = store_state(Store(arguments.store, create=False))
     except JobError as error:
         raise as_user_error(error) from error
     if arguments.json:
         import orjson
 
-        print(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
+        print(orjson.dumps(state, option=orjson.OPT_INDENT_2).decode())
     else:
-        print("\n".join(status_lines(found)))
+        print("\n".join(status_lines(state)))
     return FINE

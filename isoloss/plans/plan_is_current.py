@@ -40,14 +40,18 @@ class Since:
 
 def since(plan: Plan, observations: Iterable[Observation], profile: DeviceProfile, store: str) -> Since:
     """What of a plan's basis is another one now."""
-    known: dict[str, list[Observation]] = {}
+    results: dict[str, list[Observation]] = {}
     for observation in observations:
-        known.setdefault(observation.job, []).append(observation)
+        results.setdefault(observation.job, []).append(observation)
     names = {each.id: each.name for each in plan.dropped} | {job.id: job.name for job in plan.jobs}
-    told = plan.basis.results
-    away = [names.get(id, id) for id in told if id not in known]
-    others = [names.get(id, id) for id in told if id in known and results_digest(known[id]) != told[id]]
-    new = [job.name for job in plan.jobs if job.id in known and job.id not in told]
+    counted_on = plan.basis.results
+    away = [names.get(id, id) for id in counted_on if id not in results]
+    others = [
+        names.get(id, id)
+        for id in counted_on
+        if id in results and results_digest(results[id]) != counted_on[id]
+    ]
+    new = [job.name for job in plan.jobs if job.id in results and job.id not in counted_on]
     lost = [f"results: {_jobs(away)} {_are(away)} not in `{store}`"] if away else []
     lost += [f"results: {_jobs(others)} {_are(others)} measured anew, with other values"] if others else []
     gained = [f"results: {_jobs(new)} {_are(new)} measured since"] if new else []
@@ -116,18 +120,18 @@ def _rest(lines: Sequence[str]) -> tuple[str, ...]:
 
 
 def to_run(
-    plan: Plan, now: Plan, found: Since, path: str, *, begun: bool, helps: Sequence[str]
+    plan: Plan, now: Plan, changes: Since, path: str, *, begun: bool, helps: Sequence[str]
 ) -> list[Diagnostic]:
     """What to tell before a plan is run, `now` being what its study gets today. `begun`: the study was run in the
     store before, so that what was measured since is the plan's own course. Raises UserError P111 where the run
     would not be the one that the plan says, `helps` with it."""
-    course = begun and bool(found.gained) and not found.lost
+    course = begun and bool(changes.gained) and not changes.lost
     other = list(_other_jobs(plan, now))
-    if not other and found.profile:
+    if not other and changes.profile:
         other = list(_dearer(plan, now))
     if not other or course:
-        return _going_on(found, path, course and bool(other))
-    lines = found.lines or ("isoloss: of the same version, with other code or libraries",)
+        return _going_on(changes, path, course and bool(other))
+    lines = changes.lines or ("isoloss: of the same version, with other code or libraries",)
     headline = f"`{path}` is stale: {lines[0]}"
     raise UserError([Diagnostic("P111", headline, help=(*_rest(lines), *other, *helps))])
 

@@ -22,22 +22,22 @@ def store_state(store: Any) -> dict[str, Any]:
             jobs[job["id"]] = {"name": job["name"], "kind": job["kind"], "state": "waiting"}
             jobs[job["id"]] |= {"images": job["facts"]["images"], "planned_seconds": _planned(job)}
     for id, event in last.items():
-        known = jobs.setdefault(id, {"name": event.get("name", id), "kind": "", "state": "waiting"})
+        state = jobs.setdefault(id, {"name": event.get("name", id), "kind": "", "state": "waiting"})
         if event["state"] in ("failed", "crashed"):
-            known |= {"state": "failed", "code": event.get("code"), "message": event.get("message")}
+            state |= {"state": "failed", "code": event.get("code"), "message": event.get("message")}
         elif running(store, event):
-            known |= {
+            state |= {
                 "state": "running",
                 "since": event["time"],
                 "host": event.get("host"),
                 "pid": event.get("pid"),
             }
         elif event["state"] in ("started", "stopped", "lost"):
-            known["state"] = "stopped"
+            state["state"] = "stopped"
         note = progress_file.read(store.path / "work" / id)
-        if note is not None and known["state"] in ("running", "stopped", "failed"):
-            known |= {"fraction": note.fraction, "seconds": note.seconds, "attempts": note.attempts}
-            known["seconds_left"] = note.seconds_left
+        if note is not None and state["state"] in ("running", "stopped", "failed"):
+            state |= {"fraction": note.fraction, "seconds": note.seconds, "attempts": note.attempts}
+            state["seconds_left"] = note.seconds_left
     for id, result in results.items():
         run = result.run
         jobs[id] = {

@@ -26,8 +26,8 @@ def stored_profile(store: str | Path | None, kind: str) -> DeviceProfile | None:
     path = Path(store) / FILE if store is not None else None
     if path is None or not path.exists():
         return None
-    found, machine = read_profile(path)
-    if found.device != kind:
+    profile, machine = read_profile(path)
+    if profile.device != kind:
         return None
     from isoloss.runtime.executors.calibration import this_machine
 
@@ -40,7 +40,7 @@ def stored_profile(store: str | Path | None, kind: str) -> DeviceProfile | None:
                 "measure this one: `isoloss calibrate`, with the same `--store`",
                 f"or delete `{path}`: plans then assume a speed",
             )
-    return found
+    return profile
 
 
 def read_profile(path: Path) -> tuple[DeviceProfile, Machine]:

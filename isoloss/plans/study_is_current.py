@@ -45,12 +45,12 @@ def study_changed(plan: Plan, path: str, *, severity: Severity = "error") -> Dia
     file = study_file(before, path)
     if file is None:
         return None
-    after, found, places = load_with_places(file, profile=before.profile, overrides=before.overrides)
+    after, mistakes, places = load_with_places(file, profile=before.profile, overrides=before.overrides)
     if after is None:
-        first = next(d for d in found if d.severity == "error")
-        said = f"`{path}` is stale: `{file}` has mistakes now: {first.headline}"
+        first = next(d for d in mistakes if d.severity == "error")
+        headline = f"`{path}` is stale: `{file}` has mistakes now: {first.headline}"
         helps = (f"all of them: `isoloss check {shlex.quote(file)}`", *again(before, file, path))
-        return with_source([Diagnostic("P111", said, first.span, first.label, helps, severity)])[0]
+        return with_source([Diagnostic("P111", headline, first.span, first.label, helps, severity)])[0]
     differing = changes(before, after)
     if not differing:
         return None

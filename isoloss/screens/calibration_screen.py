@@ -12,17 +12,17 @@ if TYPE_CHECKING:
     from isoloss.calibrating import Calibration
 
 
-def calibration_lines(found: Calibration) -> Iterator[str]:
-    profile, machine = found.profile, found.machine
-    yield f"speed of one `{profile.device}`, {found.slots} at once: {machine.host}, "
+def calibration_lines(calibration: Calibration) -> Iterator[str]:
+    profile, machine = calibration.profile, calibration.machine
+    yield f"speed of one `{profile.device}`, {calibration.slots} at once: {machine.host}, "
     yield f"  {machine.accelerator or machine.cpu}, {machine.cores} cores"
     start = profile.startup_seconds
     yield f"  start-up of a job  {time_range_text(start)}"
     rows = [("", "jobs", "arithmetic per second", "per launch")]
-    works = list(dict.fromkeys(each.work for each in found.timed))
+    works = list(dict.fromkeys(timed.work for timed in calibration.timed))
     for work in works:
         rate, launch = profile.flops_per_second[work], profile.launch_seconds[work]
-        number = sum(each.work == work for each in found.timed)
+        number = sum(timed.work == work for timed in calibration.timed)
         speed = (
             f"{flop_text(rate.mid)} ({flop_text(rate.low)} to {flop_text(rate.high)})"
             if rate.mid < 1e17
@@ -30,8 +30,8 @@ def calibration_lines(found: Calibration) -> Iterator[str]:
         )
         rows.append((work, str(number), speed, time_text(launch.mid)))
     yield from columns(rows)
-    told = found.accuracy
+    accuracy = calibration.accuracy
     yield (
-        f"  of these {told['jobs']} jobs the median is told within {told['median_error']:.0%}, "
-        f"{told['inside']:.0%} lie inside their interval"
+        f"  of these {accuracy['jobs']} jobs the median is told within {accuracy['median_error']:.0%}, "
+        f"{accuracy['inside']:.0%} lie inside their interval"
     )

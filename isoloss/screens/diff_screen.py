@@ -11,17 +11,17 @@ if TYPE_CHECKING:
     from isoloss.compiler.plans.diff import AnswerChange, PlanDiff, Width
 
 
-def diff_lines(found: PlanDiff, currency: str, limit: int | None) -> list[str]:
-    if found.empty:
-        return [f"nothing changes: {found.same} jobs are the same"]
-    lines = [f"setting {change}" for change in found.settings[:limit]]
-    if limit is not None and len(found.settings) > limit:
-        lines.append(f"and {len(found.settings) - limit} more settings (--long)")
+def diff_lines(changes: PlanDiff, currency: str, limit: int | None) -> list[str]:
+    if changes.empty:
+        return [f"nothing changes: {changes.same} jobs are the same"]
+    lines = [f"setting {change}" for change in changes.settings[:limit]]
+    if limit is not None and len(changes.settings) > limit:
+        lines.append(f"and {len(changes.settings) - limit} more settings (--long)")
     groups = (
-        ("+", "added", [f"{j.name} ({flop_text(j.cost.flops)})" for j in found.added]),
-        ("-", "dropped", [f"{j.name} ({flop_text(j.cost.flops)})" for j in found.removed]),
-        ("~", "changed, will run again", [b.name for _, b in found.replaced]),
-        ("*", "in another state", [f"{b.name}: {a.state} -> {b.state}" for a, b in found.moved]),
+        ("+", "added", [f"{j.name} ({flop_text(j.cost.flops)})" for j in changes.added]),
+        ("-", "dropped", [f"{j.name} ({flop_text(j.cost.flops)})" for j in changes.removed]),
+        ("~", "changed, will run again", [b.name for _, b in changes.replaced]),
+        ("*", "in another state", [f"{b.name}: {a.state} -> {b.state}" for a, b in changes.moved]),
     )
     for sign, word, names in groups:
         if names:
@@ -29,23 +29,23 @@ def diff_lines(found: PlanDiff, currency: str, limit: int | None) -> list[str]:
             if sign == "~":
                 lines += [
                     f"  because {f.field} {f.before} -> {f.after} ({f.jobs} jobs)"
-                    for f in found.fields[:limit]
+                    for f in changes.fields[:limit]
                 ]
             lines += [f"  {sign} {name}" for name in names[:limit]]
             if limit is not None and len(names) > limit:
                 lines.append(f"  {sign} and {len(names) - limit} more (--long)")
-    lines.append(f"{found.same} jobs in both")
-    lines.append(f"compute {_signed(found.flops, flop_text)}")
-    if found.usd is not None:
-        lines.append(f"money {_signed(found.usd, money_text)} {currency}")
-    if found.seconds is not None:
+    lines.append(f"{changes.same} jobs in both")
+    lines.append(f"compute {_signed(changes.flops, flop_text)}")
+    if changes.usd is not None:
+        lines.append(f"money {_signed(changes.usd, money_text)} {currency}")
+    if changes.seconds is not None:
         later = (
             ""
-            if found.makespan_seconds is None
-            else f"; by the clock {_signed(found.makespan_seconds, time_text)}"
+            if changes.makespan_seconds is None
+            else f"; by the clock {_signed(changes.makespan_seconds, time_text)}"
         )
-        lines.append(f"device-time {_signed(found.seconds, time_text)}{later}")
-    for answer in found.answers:
+        lines.append(f"device-time {_signed(changes.seconds, time_text)}{later}")
+    for answer in changes.answers:
         states = f"{answer.before or 'not asked'} -> {answer.after or 'not asked'}"
         widths = f"{_width(answer.width_before)} -> {_width(answer.width_after)}"
         lines.append(f"answer {answer.name}: {states}, loss {widths}{_verdict(answer)}")

@@ -59,8 +59,8 @@ def _resources(cost: Cost, currency: str) -> Iterator[str]:
         yield f"  memory     {bytes_text(cost.memory_bytes)} at once, the whole batch on one device"
     if place is not None:
         zero = f", ZeRO-{place.zero_stage}" if place.zero_stage else ""
-        each = f"{place.micro_batch} images at a time_text, {bytes_text(place.memory_bytes)} on each{zero}"
-        yield f"  placement  {place.devices} devices, {each}" + ("" if place.fits else ": too much")
+        per_device = f"{place.micro_batch} images at a time, {bytes_text(place.memory_bytes)} on each{zero}"
+        yield f"  placement  {place.devices} devices, {per_device}" + ("" if place.fits else ": too much")
         yield from (f"             {advice}" for advice in place.advice)
     yield f"  storage    {bytes_text(cost.storage_bytes)}"
     if cost.transfer_bytes is not None:

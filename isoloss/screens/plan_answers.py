@@ -28,15 +28,15 @@ def answers(plan: Plan, paint: Paint) -> list[str]:
     laws: dict[str, list[Answer]] = {}
     for fit in fits:
         laws.setdefault(fit.name.split("/", 1)[0], []).append(fit)
-    known = (plan.budget.get("design") or {}).get("answers") or []
+    widths = (plan.budget.get("design") or {}).get("answers") or []
     for answer in plan.answers:
         if answer.kind != "fit":
-            lines.extend(_question(plan, answer, [r for r in known if r["question"] == answer.name], paint))
+            lines.extend(_question(plan, answer, [r for r in widths if r["question"] == answer.name], paint))
     if laws:
-        said = ", ".join(
+        members_text = ", ".join(
             f"{name} ({members[0].laws[0]}, {_state(members)})" for name, members in laws.items()
         )
-        lines.extend(wrapped(f"laws: {said}"))
+        lines.extend(wrapped(f"laws: {members_text}"))
     return ["what it will answer", *lines] if lines else []
 
 
@@ -59,13 +59,13 @@ def _question(plan: Plan, answer: Answer, rows: Sequence[Mapping[str, Any]], pai
     if values:
         shown = [f"{_LABELS[name]} {estimate_text(values[name], name)}" for name in _LABELS if name in values]
         yield from wrapped(f"{'so far: ' if answer.status == 'pending' else ''}{', '.join(shown)}", 4)
-    found = {name: value for name, value in answer.measured.items() if value is not None}
-    if found:
+    measured = {name: value for name, value in answer.measured.items() if value is not None}
+    if measured:
         yield from wrapped(
-            "measured: " + ", ".join(f"{n} {estimate_text(v, n)}" for n, v in found.items()), 4
+            "measured: " + ", ".join(f"{n} {estimate_text(v, n)}" for n, v in measured.items()), 4
         )
     if answer.status == "pending":
-        yield from (line for said in _expected(rows) for line in wrapped(said, 4))
+        yield from (line for sentence in _expected(rows) for line in wrapped(sentence, 4))
         if not rows:
             yield from wrapped("pending: " + "; ".join(answer.notes[:2]), 4)
     elif answer.status == "unanswerable":
@@ -99,16 +99,16 @@ def _asks(answer: Answer, asked: Mapping[str, Any]) -> str:
 
 def _expected(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """How well each quantity is known now, and how well this plan is expected to leave it: the worst law's."""
-    said = []
+    parts = []
     for what, label in (("loss", "loss"), ("size", "N*"), ("fit", "exponent or parameters")):
-        mine = [row for row in rows if row["what"] == what]
-        if not mine:
+        widths = [row for row in rows if row["what"] == what]
+        if not widths:
             continue
-        now, after, rest = (max(r[k] for r in mine) for k in ("now", "after_slice", "whole_budget"))
+        now, after, rest = (max(r[k] for r in widths) for k in ("now", "after_slice", "whole_budget"))
         more = f", {_width(what, rest)} with the whole budget" if rest < 0.95 * after else ""
-        said.append(f"{label} {_width(what, now)} now, expected {_width(what, after)} after this plan{more}")
-    if said:
-        yield "; ".join(said)
+        parts.append(f"{label} {_width(what, now)} now, expected {_width(what, after)} after this plan{more}")
+    if parts:
+        yield "; ".join(parts)
 
 
 def _width(what: str, half: float) -> str:

@@ -17,45 +17,47 @@ _WORTH_A_WORD = 1.5
 
 
 def assumptions(plan: Plan) -> list[str]:
-    said: list[tuple[str, str]] = []
+    rows: list[tuple[str, str]] = []
     profile = plan.budget.get("profile") or {}
     if profile:
         measured = "assumed" not in str(profile["provenance"]).split(":", 1)[0]
         hint = "" if measured else "; `isoloss calibrate` measures this machine's"
-        said.append(("speed", f"{profile['device']}, {profile['provenance']}{hint}"))
+        rows.append(("speed", f"{profile['device']}, {profile['provenance']}{hint}"))
     faster = _faster(plan)
     if faster:
-        said.append(("precision", faster))
+        rows.append(("precision", faster))
     shares = sorted({j.cost.survivors for j in plan.jobs if j.cost.survivors is not None})
     if shares or any(
         isinstance(j.spec, EvaluateSpec) and j.spec.attack["kind"] == "autoattack" for j in plan.jobs
     ):
         listed = _range_text(shares or [cost.ASSUMED_SURVIVORS])
-        known = "assumed" if shares in ([], [cost.ASSUMED_SURVIVORS]) else "robust accuracies observed so far"
-        said.append(
-            ("autoattack", f"{listed} of images survive ({known}), {cost.AUTOATTACK_PASSES:,} passes each")
+        source = (
+            "assumed" if shares in ([], [cost.ASSUMED_SURVIVORS]) else "robust accuracies observed so far"
+        )
+        rows.append(
+            ("autoattack", f"{listed} of images survive ({source}), {cost.AUTOATTACK_PASSES:,} passes each")
         )
     if (plan.budget.get("schedule") or {}).get("widest", 1) > 1:
-        said.append(
+        rows.append(
             ("scaling", f"{plan.budget['schedule']['loss_per_e_fold']:.0%} lost per e-fold of devices")
         )
     if any(job.cost.memory_bytes for job in plan.jobs):
-        said.append(("memory", "three saved tensors per convolution; a tenth of a device is left free"))
+        rows.append(("memory", "three saved tensors per convolution; a tenth of a device is left free"))
     design = plan.budget.get("design") or {}
     starts = sorted({belief["from"] for belief in (design.get("laws") or {}).values()})
     if starts:
-        said.append(("design", f"what runs will tell is foreseen from {' or '.join(starts)}"))
+        rows.append(("design", f"what runs will tell is foreseen from {' or '.join(starts)}"))
     fids = design.get("assumed_fids") or {}
     if fids:
-        said.append(
+        rows.append(
             (
                 "fid",
                 "not measured yet: " + ", ".join(f"{g} {decimal_text(value)}" for g, value in fids.items()),
             )
         )
     missing = Counter(why for job in plan.jobs for why in job.cost.unknown)
-    said += [("not estimated", f"{why} ({count:,} jobs)") for why, count in missing.items()]
-    lines = [line for word, text in said for line in wrapped(f"{word:<15}{text}", 2, 17)]
+    rows += [("not estimated", f"{why} ({count:,} jobs)") for why, count in missing.items()]
+    lines = [line for word, text in rows for line in wrapped(f"{word:<15}{text}", 2, 17)]
     return ["what is assumed", *lines] if lines else []
 
 
@@ -70,8 +72,10 @@ def _faster(plan: Plan) -> str:
         key.partition("@")[2]: rate.mid / fp32 for key, rate in rates.items() if key.startswith("train@")
     }
     ranked = sorted(gains.items(), key=itemgetter(1))
-    told = [f"{n} about {times_text(g)} times as fast" for n, g in ranked if g > _WORTH_A_WORD]
-    return f"trainings in fp32; {', '.join(told)}: `precision`, another experiment" if told else ""
+    gains_text = [f"{n} about {times_text(g)} times as fast" for n, g in ranked if g > _WORTH_A_WORD]
+    return (
+        f"trainings in fp32; {', '.join(gains_text)}: `precision`, another experiment" if gains_text else ""
+    )
 
 
 def _range_text(shares: Sequence[float]) -> str:

@@ -24,10 +24,14 @@ def bill(plan: Plan) -> list[str]:
     for kind in (*KINDS, "all"):
         if kind in plan.totals:
             rows.extend(_rows(plan, kind, plan.totals[kind]))
-    kept = float(plan.budget["waiting_flops"])
-    if kept:
-        rows.insert(-1, ("kept for `allocate`", "", flop_text(kept), "", ""))
-    return ["what it costs", *columns(rows), *(line for said in _sums(plan) for line in wrapped(said))]
+    waiting_flops = float(plan.budget["waiting_flops"])
+    if waiting_flops:
+        rows.insert(-1, ("kept for `allocate`", "", flop_text(waiting_flops), "", ""))
+    return [
+        "what it costs",
+        *columns(rows),
+        *(line for sentence in _sums(plan) for line in wrapped(sentence)),
+    ]
 
 
 def _rows(plan: Plan, kind: str, total: Cost) -> Iterator[tuple[str, str, str, str, str]]:
@@ -35,11 +39,11 @@ def _rows(plan: Plan, kind: str, total: Cost) -> Iterator[tuple[str, str, str, s
     everything = (total.flops or 0.0) + (total.evaluation_flops if kind == "all" else 0.0)
     if kind == "all":
         everything += plan.budget["waiting_flops"]
-    known = flop_text(everything) if everything or not total.unknown else "not estimated"
+    compute = flop_text(everything) if everything or not total.unknown else "not estimated"
     word = KINDS[kind].words if kind in KINDS else "together"
     spent = "" if total.seconds is None else device_time_text(total.seconds)
     cash = "" if total.usd is None else money_range_text(total.usd)
-    yield word, f"{jobs:,}", known, spent, cash
+    yield word, f"{jobs:,}", compute, spent, cash
     if kind == "train" and total.evaluation_flops:
         yield "  on the way", "", flop_text(total.evaluation_flops), "", ""
 
@@ -52,15 +56,16 @@ def _sums(plan: Plan) -> Iterator[str]:
         spent = f", {flop_text(b['spent_flops'])} of it spent" if b.get("spent_flops") else ""
         yield f"the budget is {flop_text(b['compute_flops'])}{spent}"
     on = f"{devices['count']} of {devices['kind']}"
-    bound, made = max(b["work_bound_seconds"], b["path_bound_seconds"]), b.get("schedule")
-    if made and made["makespan_seconds"]:
-        least = max(made["work_bound_seconds"], made["path_bound_seconds"])
+    bound, schedule = max(b["work_bound_seconds"], b["path_bound_seconds"]), b.get("schedule")
+    if schedule and schedule["makespan_seconds"]:
+        least = max(schedule["work_bound_seconds"], schedule["path_bound_seconds"])
         why = (
             "all work over all devices"
-            if made["work_bound_seconds"] >= least
+            if schedule["work_bound_seconds"] >= least
             else "the longest chain of jobs"
         )
-        yield f"{time_text(made['makespan_seconds'])} on {on}; no schedule is shorter than {time_text(least)}, {why}"
+        makespan = time_text(schedule["makespan_seconds"])
+        yield f"{makespan} on {on}; no schedule is shorter than {time_text(least)}, {why}"
     elif bound:
         yield f"at least {time_text(bound)} on {on}"
     chains = b.get("chains") or {}
@@ -74,11 +79,11 @@ def _sums(plan: Plan) -> Iterator[str]:
         yield f"{len(fitting):,} jobs take up to {max(fitting)} devices each: {room}"
     if any(not place.fits for place in placed):
         yield f"{sum(not place.fits for place in placed):,} jobs fit on no number of these devices"
-    said = [
+    volumes = [
         f"{bytes_text(b.get('used_storage_bytes'))} stored",
         f"{bytes_text(b.get('transfer_bytes'))} moved",
     ]
     energy = (b.get("energy_kwh") or {}).get("all")
     if energy is not None:
-        said.append(energy_text(Range(**energy)))
-    yield ", ".join(said)
+        volumes.append(energy_text(Range(**energy)))
+    yield ", ".join(volumes)

@@ -21,10 +21,10 @@ from isoloss.screens.plan_networks import networks
 
 def sections(plan: Plan) -> list[list[str]]:
     """Lines of each section, without the short form's."""
-    made = networks(plan, True)
+    network_lines = networks(plan, True)
     return [
         _models(plan),
-        made,
+        network_lines,
         _answers(plan),
         _placements(plan),
         _recipes(plan),
@@ -48,11 +48,11 @@ def _models(plan: Plan) -> list[str]:
         network = count(spec.model, spec.dataset)
         loss, attack = spec.recipe["loss"], spec.recipe["attack"]
         perturb = spec.recipe.get("perturb", cost_rule.NO_PERTURB)
-        each = cost_rule.flops_per_image(spec.model, spec.dataset, loss, attack, perturb) / network.params
+        constant = cost_rule.flops_per_image(spec.model, spec.dataset, loss, attack, perturb) / network.params
         ratio = "outside its domain"
         stated = cost.paper_constant_applies(spec.model, spec.dataset, loss, attack)
         if stated and perturb["kind"] == "none":
-            ratio = f"{each / cost.PAPER_CONSTANT - 1:+.2%}"
+            ratio = f"{constant / cost.PAPER_CONSTANT - 1:+.2%}"
         total = sum(job.cost.flops or 0.0 for job in jobs)
         rows.append(
             (
@@ -61,7 +61,7 @@ def _models(plan: Plan) -> list[str]:
                 str(len(jobs)),
                 flop_text(network.forward_flops),
                 flop_text(total),
-                f"{each:,.0f}",
+                f"{constant:,.0f}",
                 ratio,
             )
         )
@@ -84,12 +84,14 @@ def _answers(plan: Plan) -> list[str]:
             continue
         law = " and ".join(answer.laws)
         lines.append(f"  {answer.kind} {answer.name}  by {law}, {answer.status}")
-        known = {name: value for name, value in answer.values.items() if value is not None}
-        if known:
-            lines.append("    " + ", ".join(f"{n} {estimate_text(v, n)}" for n, v in known.items()))
-        found = {name: value for name, value in answer.measured.items() if value is not None}
-        if found:
-            lines.append("    measured: " + ", ".join(f"{n} {estimate_text(v, n)}" for n, v in found.items()))
+        values = {name: value for name, value in answer.values.items() if value is not None}
+        if values:
+            lines.append("    " + ", ".join(f"{n} {estimate_text(v, n)}" for n, v in values.items()))
+        measured = {name: value for name, value in answer.measured.items() if value is not None}
+        if measured:
+            lines.append(
+                "    measured: " + ", ".join(f"{n} {estimate_text(v, n)}" for n, v in measured.items())
+            )
         lines.extend(f"    {note}" for note in answer.notes)
     return ["laws and answers", *lines] if lines else []
 
@@ -123,13 +125,13 @@ def _placements(plan: Plan) -> list[str]:
             groups[key] = groups.get(key, 0) + 1
     rows = [("network", "batch", "jobs", "devices", "at a time", "on each", "ZeRO", "")]
     for (name, batch, place), jobs in groups.items():
-        each = (
+        per_device = (
             f"{place.devices}",
             f"{place.micro_batch}",
             bytes_text(place.memory_bytes),
             f"{place.zero_stage}",
         )
-        rows.append((name, f"{batch}", f"{jobs}", *each, "" if place.fits else "too much"))
+        rows.append((name, f"{batch}", f"{jobs}", *per_device, "" if place.fits else "too much"))
     return ["placement of jobs that one device can't hold", *columns(rows)] if groups else []
 
 
@@ -158,8 +160,8 @@ def _recipe(specs: Sequence[TrainSpec]) -> Iterator[str]:
     # A plan read from JSON has its keys sorted: both show the same.
     for name in sorted(spec.recipe.keys() - {"batch", "lr", "clip"}):
         yield f"  {name:<10}{plain(dict(sorted(spec.recipe[name].items())))}"
-    yield f"  {'batch':<10}{_listed({each.recipe['batch'] for each in specs})}"
-    yield f"  {'lr':<10}{_listed({each.recipe['lr'] for each in specs})}"
+    yield f"  {'batch':<10}{_listed({trained.recipe['batch'] for trained in specs})}"
+    yield f"  {'lr':<10}{_listed({trained.recipe['lr'] for trained in specs})}"
     yield f"  {'clip':<10}{plain(spec.recipe['clip'])}"
     yield f"  {'precision':<10}{_precision(spec)}"
     yield f"  {'bn group':<10}{_group(spec)}"

@@ -8,22 +8,22 @@ from typing import Any
 from isoloss.dsl.vocabulary.quantity_text import time_text
 
 
-def status_lines(found: Mapping[str, Any]) -> Iterator[str]:
-    yield f"store {found['store']}"
-    for study in found["studies"]:
+def status_lines(store_state: Mapping[str, Any]) -> Iterator[str]:
+    yield f"store {store_state['store']}"
+    for study in store_state["studies"]:
         yield f"  study {study['name']} (revision {study['revision']}): {study['state']}"
-    counts = ", ".join(f"{n} {state}" for state, n in found["counts"].items() if n)
+    counts = ", ".join(f"{n} {state}" for state, n in store_state["counts"].items() if n)
     yield f"  jobs: {counts or 'none yet'}"
-    if found["damaged"]:
-        yield f"  {len(found['damaged'])} damaged results were set aside in damaged/"
-    for id, job in found["jobs"].items():
+    if store_state["damaged"]:
+        yield f"  {len(store_state['damaged'])} damaged results were set aside in damaged/"
+    for id, job in store_state["jobs"].items():
         if job["state"] == "running":
             yield f"  running  {job['name']}  {'  '.join([*_far(job), _where(job)])}"
         elif job["state"] == "failed":
             yield f"  failed   {job['name']}  {job.get('code') or ''}: {job.get('message') or ''} ({id})"
         elif job["state"] == "stopped":
             yield f"  stopped  {job['name']}  {'  '.join([*_far(job), 'goes on with the next `isoloss run`'])}"
-    yield from _compared(found["jobs"].values())
+    yield from _compared(store_state["jobs"].values())
 
 
 def _far(job: Mapping[str, Any]) -> Iterator[str]:
@@ -54,10 +54,11 @@ def _compared(jobs: Any) -> Iterator[str]:
     yield "  planned against measured"
     yield f"    {'':<10}{'jobs':>6}{'planned':>12}{'measured':>12}   median error   inside the interval"
     for kind in dict.fromkeys(j["kind"] for j in timed):
-        mine = [j for j in timed if j["kind"] == kind]
-        planned = sum(j["planned_seconds"][1] for j in mine)
-        measured = sum(j["seconds"] for j in mine)
-        inside = sum(j["planned_seconds"][0] <= j["seconds"] <= j["planned_seconds"][2] for j in mine)
+        of_kind = [j for j in timed if j["kind"] == kind]
+        planned = sum(j["planned_seconds"][1] for j in of_kind)
+        measured = sum(j["seconds"] for j in of_kind)
+        inside = sum(j["planned_seconds"][0] <= j["seconds"] <= j["planned_seconds"][2] for j in of_kind)
         times = f"{time_text(planned):>12}{time_text(measured):>12}"
-        error = median(j["seconds"] / j["planned_seconds"][1] - 1 for j in mine)
-        yield f"    {kind:<10}{len(mine):>6}{times}{error:>+15.0%}   {inside} of {len(mine)} ({inside / len(mine):.0%})"
+        error = median(j["seconds"] / j["planned_seconds"][1] - 1 for j in of_kind)
+        count = len(of_kind)
+        yield f"    {kind:<10}{count:>6}{times}{error:>+15.0%}   {inside} of {count} ({inside / count:.0%})"

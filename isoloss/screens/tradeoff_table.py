@@ -21,11 +21,11 @@ def tradeoff_table(sizes: Sequence[float], tradeoffs: Sequence[Tradeoff | None],
     if optimum.params is None or optimum.images is None or not any(tradeoffs):
         return ""
     lines = ["", "  the same loss with another size", "    size     params     images   training FLOPs"]
-    for size, found in zip(sizes, tradeoffs, strict=True):
+    for size, tradeoff in zip(sizes, tradeoffs, strict=True):
         params = count_text(optimum.params.mid * size)
-        if found is None:
+        if tradeoff is None:
             lines.append(f"    {size:>4g}x {params:>10}   out of reach: no number of images makes up for it")
             continue
-        images = count_text(optimum.images.mid * found.images.mid)
-        lines.append(f"    {size:>4g}x {params:>10} {images:>10}   {_signed(found.overhead.mid)}")
+        images = count_text(optimum.images.mid * tradeoff.images.mid)
+        lines.append(f"    {size:>4g}x {params:>10} {images:>10}   {_signed(tradeoff.overhead.mid)}")
     return "\n".join(lines)

@@ -104,7 +104,7 @@ def _job(entry: Entry) -> str:
 def read(material: Material) -> list[Entry]:
     """The ledger's forecasts of this study, oldest first, each with its score once there is one."""
     digest = material.plan.digest if material.plan else None
-    lines = [e for e in material.ledger if digest in (None, e.get("study"))]
+    lines = [e for e in material.forecasts if digest in (None, e.get("study"))]
     scored = [e for e in lines if e.get("event") == "score"]
     scores = {(e.get("job"), e.get("quantity")): as_range(e.get("measured")) for e in scored}
     entries = []

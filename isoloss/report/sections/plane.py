@@ -10,11 +10,12 @@ import numpy as np
 from isoloss.compiler.laws.arrays import Floats
 from isoloss.dsl.vocabulary.quantity_text import count_text, decimal_text
 from isoloss.report import number_html
-from isoloss.report.gather import Material, Run
+from isoloss.report.gather import Material
 from isoloss.report.html import figure, text
 from isoloss.report.png import data_uri
 from isoloss.report.svg import Axis, Figure
 from isoloss.report.svg.contour import contour
+from isoloss.report.trained_networks import TrainedNetwork
 from isoloss.report.views import Focus, Frontier, View, Views
 
 GRID = 48
@@ -124,10 +125,10 @@ def _around(material: Material, beyond: float) -> _Plane:
     )
 
 
-def _runs(material: Material, about: Focus) -> list[Run]:
+def _runs(material: Material, about: Focus) -> list[TrainedNetwork]:
     return [r for r in material.runs if about.generator in (None, r.facts.generator)]
 
 
-def _mark(plot: Figure, runs: list[Run], colour: str) -> None:
+def _mark(plot: Figure, runs: list[TrainedNetwork], colour: str) -> None:
     xs, ys = [float(r.images) for r in runs], [float(r.params) for r in runs]
     plot.points(xs, ys, colour, tips=[r.name for r in runs], radius=2.6)

@@ -7,9 +7,10 @@ import math
 import numpy as np
 
 from isoloss.dsl.vocabulary.quantity_text import count_text, decimal_text, flop_text
-from isoloss.report.gather import FINISHED, Material, Point, Run
+from isoloss.report.gather import Material
 from isoloss.report.html import figure, figures, note, section, text
 from isoloss.report.svg import SHAPES, Axis, Figure, sequence
+from isoloss.report.trained_networks import FINISHED, Point, TrainedNetwork
 from isoloss.report.views import View, Views
 
 CURVE_POINTS = 32
@@ -51,7 +52,7 @@ def colour_and_shape(material: Material, size: int) -> tuple[str, str]:
     return sequence(every.index(size), len(every)), SHAPES[every.index(size) % len(SHAPES)]
 
 
-def tip(run: Run, point: Point) -> str:
+def tip(run: TrainedNetwork, point: Point) -> str:
     """What hovering over a point says."""
     known = point.low is not None and point.high is not None
     interval = f" [{decimal_text(point.low or 0)}, {decimal_text(point.high or 0)}]" if known else ""
@@ -106,7 +107,9 @@ def _images_panel(material: Material, metric: str, generator: str | None, laws: 
     return figure(plot.render(), caption)
 
 
-def _run_points(plot: Figure, ends: list[tuple[Run, Point]], colour: str, shape: str, done: bool) -> None:
+def _run_points(
+    plot: Figure, ends: list[tuple[TrainedNetwork, Point]], colour: str, shape: str, done: bool
+) -> None:
     plot.points(
         [p.images for _, p in ends],
         [p.value for _, p in ends],
@@ -120,7 +123,7 @@ def _run_points(plot: Figure, ends: list[tuple[Run, Point]], colour: str, shape:
 
 
 def _law_curves(
-    plot: Figure, material: Material, generator: str, candidates: list[View], runs: list[Run]
+    plot: Figure, material: Material, generator: str, candidates: list[View], runs: list[TrainedNetwork]
 ) -> list[tuple[View, str]]:
     """A curve per N and law, the first law's with its band; the laws that had something to say."""
     fid = material.quality.get(generator, math.nan)
