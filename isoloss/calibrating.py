@@ -53,7 +53,7 @@ _CIFAR = """study calibrate {{
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What `isoloss calibrate` found: the profile, where, from which jobs and how well it tells them."""
+    """A measured profile, the machine it was measured on, the timed jobs, and the profile's error on them."""
 
     profile: DeviceProfile
     machine: Machine
@@ -178,8 +178,7 @@ def with_unmeasured(profile: DeviceProfile) -> DeviceProfile:
 
 
 def timed_job(job: Job, seconds: float) -> Timed:
-    """A finished job as the fit sees it. Families and number formats are told apart: they run on
-    other kernels."""
+    """A finished job as a point of the fit. Families and number formats are kept apart: they run on other kernels."""
     from isoloss.compiler.cost.calibration import Timed
     from isoloss.compiler.cost.price import launches, work_keys
 

@@ -74,7 +74,7 @@ def _unknown_command(word: str) -> str:
 
 
 def _our_bug(error: Exception) -> Diagnostic:
-    """An exception that is no user's mistake, told like one; its traceback goes to a file, not to the user."""
+    """R299 for an exception that no user caused; its traceback goes to a file."""
     import tempfile
     import traceback
 
@@ -91,8 +91,7 @@ def _our_bug(error: Exception) -> Diagnostic:
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
-    """argparse makes one for every argument, and measures the terminal with a module that takes as long to import
-    as itself."""
+    """argparse's own, given the terminal's width: the module that it would measure it with is slow to import."""
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, width=_columns() - 2)
@@ -110,8 +109,8 @@ def _columns() -> int:
 
 
 def _parser(chosen: str | None, alone: bool) -> argparse.ArgumentParser:
-    """Only the chosen command's module is imported: start-up stays at what the command needs. `alone`: the
-    line begins with the command, so that no help on the others can be asked for."""
+    """The parser of all commands; only the chosen command's module is imported. `alone`: the line begins with the
+    command, so that help on the others can't be asked for."""
     parser = argparse.ArgumentParser(
         prog="isoloss",
         description="Studies of adversarial robustness: write, plan, run.",

@@ -1,4 +1,4 @@
-"""What the front door tells a user instead of a traceback: diagnostics and an exit code."""
+"""Errors that reach a user as diagnostics and an exit code, never as a traceback."""
 
 from __future__ import annotations
 
@@ -29,5 +29,5 @@ def fault(code: str, headline: str, *help: str, exit_code: int = WRONG_INPUT) ->
 
 
 def as_user_error(error: JobError) -> UserError:
-    """A failure of the whole run, for the command line."""
+    """The runtime's failure of a whole run, as the command line shows it."""
     return fault(error.code, error.message, *error.help, exit_code=JOB_FAILED if error.code == "R209" else 1)

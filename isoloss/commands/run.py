@@ -84,7 +84,7 @@ def _check_first(study: Study, plan: Plan | None, arguments: argparse.Namespace)
     UserError P110, P111."""
     from isoloss.plans import plan_is_current
     from isoloss.plans.planning import compile_loaded, device_profile, stored_observations
-    from isoloss.plans.study_is_current import again, study_file
+    from isoloss.plans.study_is_current import replanning_commands, study_file
     from isoloss.runtime.store.recovery import study_states
     from isoloss.runtime.store.store import Store
     from isoloss.screens.diagnostics import print_diagnostics
@@ -93,15 +93,17 @@ def _check_first(study: Study, plan: Plan | None, arguments: argparse.Namespace)
     now, _ = compile_loaded(study, observations, profile)
     if plan is not None:
         path, store = arguments.file, arguments.store
-        changes = plan_is_current.since(plan, observations, profile, store)
+        changes = plan_is_current.changes_since(plan, observations, profile, store)
         begun = bool(observations) and plan.digest in study_states(Store(store, create=False))
         file = study_file(study, path)
         helps = (
-            again(study, file, path, store)
+            replanning_commands(study, file, path, store)
             if file
             else ("plan the study again, or name the plan's `--store`",)
         )
-        print_diagnostics(plan_is_current.to_run(plan, now, changes, path, begun=begun, helps=helps))
+        print_diagnostics(
+            plan_is_current.check_before_run(plan, now, changes, path, begun=begun, helps=helps)
+        )
     check_gates(now, arguments)
 
 

@@ -24,7 +24,7 @@ _NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Since:
+class Changes:
     """What has changed since a plan was made, each as a line that begins with its field. `lost`: results that the plan
     counts on and that are not, or no longer, what they were; `gained`: new ones of its jobs."""
 
@@ -38,8 +38,10 @@ class Since:
         return *self.lost, *self.profile, *self.version, *self.gained
 
 
-def since(plan: Plan, observations: Iterable[Observation], profile: DeviceProfile, store: str) -> Since:
-    """What of a plan's basis is another one now."""
+def changes_since(
+    plan: Plan, observations: Iterable[Observation], profile: DeviceProfile, store: str
+) -> Changes:
+    """Differences between what a plan was made from and what is known now."""
     results: dict[str, list[Observation]] = {}
     for observation in observations:
         results.setdefault(observation.job, []).append(observation)
@@ -57,7 +59,7 @@ def since(plan: Plan, observations: Iterable[Observation], profile: DeviceProfil
     gained = [f"results: {_jobs(new)} {_are(new)} measured since"] if new else []
     same = plan.basis.version == __version__
     version = () if same else (f"isoloss: {plan.basis.version} -> {__version__}",)
-    return Since(tuple(lost), tuple(gained), tuple(_speeds(plan.basis.profile, profile)), version)
+    return Changes(tuple(lost), tuple(gained), tuple(_speeds(plan.basis.profile, profile)), version)
 
 
 def _jobs(names: Sequence[str]) -> str:
@@ -102,8 +104,8 @@ def _speed(
 # To be shown.
 
 
-def told(found: Since, path: str) -> list[Diagnostic]:
-    """For a command that shows the plan as it was made."""
+def as_notes(found: Changes, path: str) -> list[Diagnostic]:
+    """The changes as a note (P112), for a command that shows the plan as it was made."""
     if not found.lines:
         return []
     helps = (*_rest(found.lines), "what it says of states, speeds and answers is of when it was made")
@@ -119,8 +121,8 @@ def _rest(lines: Sequence[str]) -> tuple[str, ...]:
 # To be run.
 
 
-def to_run(
-    plan: Plan, now: Plan, changes: Since, path: str, *, begun: bool, helps: Sequence[str]
+def check_before_run(
+    plan: Plan, now: Plan, changes: Changes, path: str, *, begun: bool, helps: Sequence[str]
 ) -> list[Diagnostic]:
     """What to tell before a plan is run, `now` being what its study gets today. `begun`: the study was run in the
     store before, so that what was measured since is the plan's own course. Raises UserError P111 where the run
@@ -136,7 +138,7 @@ def to_run(
     raise UserError([Diagnostic("P111", headline, help=(*_rest(lines), *other, *helps))])
 
 
-def _going_on(found: Since, path: str, grown: bool) -> list[Diagnostic]:
+def _going_on(found: Changes, path: str, grown: bool) -> list[Diagnostic]:
     if not found.lines:
         return []
     said = "the study goes on from there" if grown else "it runs the same jobs"

@@ -103,7 +103,7 @@ def is_plan(path: str) -> bool:
 
 def _plan_on_disk(path: str, store: str | Path | None, stale: Severity) -> tuple[Plan, list[Diagnostic]]:
     from isoloss.compiler.plans.plan_file import read_plan
-    from isoloss.plans.plan_is_current import since, told
+    from isoloss.plans.plan_is_current import as_notes, changes_since
     from isoloss.plans.study_is_current import study_changed, study_in
 
     plan, problem = read_plan(path)
@@ -117,8 +117,10 @@ def _plan_on_disk(path: str, store: str | Path | None, stale: Severity) -> tuple
         return plan, [changed]
     if store is None:
         return plan, []
-    changes = since(plan, stored_observations(store), device_profile(study_in(plan), store), str(store))
-    return plan, told(changes, path)
+    changes = changes_since(
+        plan, stored_observations(store), device_profile(study_in(plan), store), str(store)
+    )
+    return plan, as_notes(changes, path)
 
 
 def _refuse_changes(options: Mapping[str, object]) -> None:

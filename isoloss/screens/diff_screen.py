@@ -57,7 +57,7 @@ def _signed(value: float, show: Callable[[float], str]) -> str:
 
 
 def _width(width: Width | None) -> str:
-    """`±2.3 %`, with whether it is only expected."""
+    """`±2.3%`, with whether it is only expected."""
     if width is None:
         return "not estimated"
     said = f"±{share_text(width.half)}" if width.half < 1 else "not known"

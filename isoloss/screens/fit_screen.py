@@ -1,4 +1,4 @@
-"""A fit for a person: parameters with intervals, how sure, how good. Not a command."""
+"""A fitted law -> lines: parameters with intervals, status, residuals, error on held-out runs."""
 
 from __future__ import annotations
 

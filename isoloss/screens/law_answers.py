@@ -1,4 +1,4 @@
-"""Laws asked at a compute budget: the answer, for people and for scripts. Not a command."""
+"""Laws, a compute budget and an FID -> optimum, loss and accuracy with intervals, as a screen and as JSON."""
 
 from __future__ import annotations
 
@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LawAnswer:
-    """`asymptote` is the loss of unlimited N and D at this FID. `rule`: N -> FLOP per image, None for"
-    " 7822 N."""
+    """`asymptote` is the loss of unlimited N and D at this FID. `rule`: N -> FLOP per image; None: 7822 N."""
 
     laws: tuple[NamedLaw, ...]
     flops: float
@@ -186,7 +185,7 @@ def fid_for(laws: Sequence[NamedLaw], stated: str | None) -> float:
 
 
 def show_warnings(warnings: Sequence[Diagnostic]) -> None:
-    """After the answer, on the same stream: a number is not read without its reservations."""
+    """Print warnings after the answer, on the same stream, so that no number is read without them."""
     from isoloss.dsl.diagnostics.diagnostic import render
 
     if warnings:
@@ -206,7 +205,7 @@ def _mid(value: Range | None) -> float | None:
 
 
 def _accuracy(line: Any, loss: Range) -> Range:
-    """Without an interval of the loss there is none of the accuracy."""
+    """Accuracy at a loss; without an interval where the loss has none."""
     from isoloss.compiler.plan import Range as PlanRange
 
     if ends(loss) is None:

@@ -119,7 +119,7 @@ def _width(what: str, half: float) -> str:
 
 
 def _out_of_reach(plan: Plan, answer: Answer, within: float) -> str:
-    """What the plan's warnings say of a tolerance, in short."""
+    """A short line for a tolerance that a warning of the plan calls out of reach; empty without one."""
     for warning in plan.warnings:
         if warning.code in ("B110", "L504") and f"`{answer.name}`" in warning.message:
             return f"within {share_text(within)} is out of reach: {warning.code}, below"

@@ -61,7 +61,7 @@ class Progress:
         self._show()
 
     def say(self, line: str) -> None:
-        """A line that stays."""
+        """Print a line that stays above the block."""
         self._screen.say(line)
 
     def close(self) -> None:
@@ -144,7 +144,7 @@ class Progress:
         return f"{head}  {self._painted(bar(fraction, _BAR_COLUMNS), '36')}{fit('  ' + extra, room).rstrip()}"
 
     def _whole(self) -> Iterator[str]:
-        """Most wanted first: a narrow terminal shows the beginning."""
+        """Facts of the whole run, the most useful first: a narrow terminal shows the beginning."""
         yield f"{self._done}/{self._done + len(self._left)} jobs"
         yield f"{len(self._places)} running"
         left = self.seconds_left()
@@ -182,7 +182,7 @@ class Progress:
 
 
 def _longest_chain(jobs: Mapping[str, Job], seconds: Mapping[str, float]) -> float:
-    """Of jobs in an order in which needs may come after users."""
+    """Seconds of the longest chain of jobs that wait for each other; jobs come in any order."""
     ends: dict[str, float] = {}
 
     def end(id: str) -> float:

@@ -1,8 +1,7 @@
-"""What a run ends with: the answers, said honestly.
+"""The end of a run -> its closing screen, and the same as data for scripts.
 
-In: how the study ended. Out: text (and the same as data): measured FIDs, fitted laws, forecasts with
-intervals and what became of them, what it cost beside what was planned, where the report and the MLflow store
-are."""
+Measured FIDs, fitted laws, forecasts with intervals and their measurements, planned and measured cost, and where the
+report and MLflow are."""
 
 from __future__ import annotations
 
@@ -34,7 +33,7 @@ def text(ended: Ended, report: str | None, tracking: str) -> str:
 
 
 def as_data(ended: Ended, report: str | None, tracking: str) -> dict[str, Any]:
-    """The same for scripts."""
+    """The closing screen's content as JSON-ready data."""
     plan, results = ended.plan, _results(ended)
     planned, measured = _seconds(results)
     return {
@@ -136,7 +135,7 @@ def _estimated(value: Range | None, quantity: str) -> str:
 
 
 def _checks(ended: Ended) -> Iterator[str]:
-    """The forecast was written down before the run was trained; here is how it came out."""
+    """Forecasts of this run, written down before it trained, beside their measurements."""
     scored = {score.answer for score in ended.scores}
     if ended.scores:
         yield "forecasts checked by training"

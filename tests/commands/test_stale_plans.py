@@ -14,7 +14,7 @@ from isoloss import calibrating
 from isoloss.cli import main
 from isoloss.compiler.cost.devices import BUILT_IN
 from isoloss.compiler.plan import DeviceProfile, Range
-from isoloss.plans import plan_is_current as basis
+from isoloss.plans import plan_is_current
 from isoloss.runtime.executors.calibration import this_machine
 from isoloss.runtime.store.store import Store
 
@@ -311,7 +311,7 @@ def test_a_calibration_beyond_its_interval_is_refused(desk: Desk) -> None:
 
 def test_another_version_of_isoloss(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     desk.plan()
-    monkeypatch.setattr(basis, "__version__", "9.9.9")
+    monkeypatch.setattr(plan_is_current, "__version__", "9.9.9")
     status, _, err = desk.run("PLAN.json")
     assert status == 0
     assert re.search(r"warning\[P112\]: since `PLAN.json`: isoloss: [0-9.]+ -> 9.9.9", err)

@@ -88,7 +88,7 @@ def _families(specs: dict[str, GenerateSpec]) -> dict[str, str]:
 
 
 def _differs(key: str, settings: Sequence[dict[str, str]]) -> bool:
-    """Whether two generators of the same kinds have it set differently."""
+    """Whether two generators of the same kinds differ in a setting."""
     seen: dict[tuple[Any, Any], str] = {}
     for each in settings:
         kinds = each.get("sampler.kind"), each.get("denoiser.kind")

@@ -125,7 +125,7 @@ def _run_points(
 def _law_curves(
     plot: Figure, material: Material, generator: str, candidates: list[View], runs: list[TrainedNetwork]
 ) -> list[tuple[View, str]]:
-    """A curve per N and law, the first law's with its band; the laws that had something to say."""
+    """A curve per N and law, the first law's with its band; and the laws that could be drawn."""
     fid = material.quality.get(generator, math.nan)
     grid = np.geomspace(min(r.images for r in runs) / 1.3, max(r.images for r in runs) * 1.3, CURVE_POINTS)
     drawn: list[tuple[View, str]] = []
