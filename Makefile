@@ -8,7 +8,7 @@ STUDY  ?= examples/quickstart.study
 # One OpenMP thread: the runtime gives every device slot its own, and tests must not fight over cores.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: run test lint unit test-faults test-long bench docs clean help
+.PHONY: run test lint unit seeds test-faults test-long bench docs clean help
 
 help:                    ## say what the doors are
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -26,6 +26,10 @@ lint: $(READY)           ## ruff, mypy, import rules
 
 unit: $(READY)           ## the tests, two processes
 	$(BIN)/python -m pytest -n 2 --dist loadscope --durations 10
+
+seeds: $(READY)          ## the property tests under twenty random seeds, by hand before a change of rules lands
+	for seed in $$(seq 20); do \
+	  $(BIN)/python -m pytest -x $$(grep -rl '@given\|RuleBasedStateMachine' tests) --hypothesis-seed=$$seed || exit 1; done
 
 test-faults: $(READY)    ## the long fault-injection runs: 100 kills
 	ISOLOSS_KILLS=100 $(BIN)/python -m pytest -n 2 --dist load --durations 5 tests/faults/test_kills.py tests/faults/test_studies.py

@@ -27,8 +27,8 @@ CASES: dict[str, tuple[list[str], float | None]] = {
     "bare interpreter": (["-c", "pass"], None),
     "isoloss --help": (["-m", "isoloss", "--help"], 0.1),
     "isoloss help WORD": (["-m", "isoloss", "help", "trades"], 0.15),
-    "isoloss fmt": (["-m", "isoloss", "fmt", "--check", PAPER], 0.15),
-    "isoloss check": (["-m", "isoloss", "check", PAPER], 0.15),
+    "isoloss fmt": (["-m", "isoloss", "fmt", "--check", PAPER], 0.2),
+    "isoloss check": (["-m", "isoloss", "check", PAPER], 0.2),
     "isoloss plan": (["-m", "isoloss", "plan", PAPER, "--set", "budget.choose=cheapest"], None),
     "import numpy": (["-c", "import numpy"], None),
     "import pydantic": (["-c", "from pydantic import BaseModel"], None),
@@ -79,7 +79,7 @@ def main() -> None:
         shutil.rmtree(f"{store}/bare{ROOT}")
         bare["PYTHONDONTWRITEBYTECODE"] = "1"
         rows = [(name, arguments, goal, warm) for name, (arguments, goal) in CASES.items()]
-        rows.insert(5, ("isoloss check, no bytecode", CASES["isoloss check"][0], 0.15, bare))
+        rows.insert(5, ("isoloss check, no bytecode", CASES["isoloss check"][0], None, bare))
         for name, arguments, goal, environment in rows:
             peer = name.startswith("import ")
             if peer and not installed(arguments):

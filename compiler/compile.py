@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain
 
-from isoloss import __version__
 from isoloss.compiler.cells.expand import Cell, expand
 from isoloss.compiler.cost.devices import Timing, refine
 from isoloss.compiler.cost.price import Pricer, Terms, launches, rate_key
@@ -28,6 +27,7 @@ from isoloss.compiler.observed.study_fits import Fitted, check_questions, fit_al
 from isoloss.compiler.plan import (
     FORMAT,
     KINDS,
+    VERSION,
     Answer,
     Basis,
     Cost,
@@ -408,7 +408,7 @@ class _Compilation:
         known = sorted(mine & self.knowledge.finished)
         results = {id: results_digest(self.knowledge.of_job(id)) for id in known}
         kinds = {kind: row.version for kind, row in KINDS.items()}
-        return Basis(__version__, kinds, results, self.profile)
+        return Basis(VERSION, kinds, results, self.profile)
 
     def _dropped(self, each: RunJobs, choice: Choice, index: int) -> Dropped:
         origin, cost = self.shop.origin(each.cell.origin), self._costs(each)[0]

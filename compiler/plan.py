@@ -16,6 +16,8 @@ from typing import Any, Literal, cast
 import orjson
 
 FORMAT = "isoloss.plan/1"
+#: Of isoloss, as every plan and every result holds it; pyproject.toml reads it here.
+VERSION = "0.1.0"
 
 #: A registered thing as JSON: {"kind": "pgd", "norm": "linf", "eps": "8/255", "steps": 10, ...}.
 Component = Mapping[str, Any]
@@ -419,3 +421,55 @@ def observations_from_json(text: bytes | str) -> tuple[Observation, ...]:
     from pydantic import TypeAdapter
 
     return TypeAdapter(tuple[Observation, ...]).validate_json(text)
+
+
+# Typed names of what is measured: made here alone, read by the compiler and by the runtime.
+
+
+def component_text(item: Component) -> str:
+    """A registered thing in short, for names: `wrn(28, 4)`, `cnn(2)`."""
+    arguments = [plain_number(v) for name, v in item.items() if name != "kind" and v is not None]
+    return f"{item['kind']}({', '.join(arguments)})" if arguments else str(item["kind"])
+
+
+def plain_number(value: Any) -> str:
+    """A spec's value as a name shows it: `5`, `0.5`, `8/255`."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def loss_name(loss: Component) -> str:
+    """`trades(5)`, `mart(5)`, `pgd_at`, `natural`. What shapes training alone (label smoothing, entropy, a detached
+    side, weights of a batch's halves, noise) is left out: it never enters an evaluation."""
+    return f"{loss['kind']}({plain_number(loss['beta'])})" if "beta" in loss else str(loss["kind"])
+
+
+def attack_name(attack: Component) -> str:
+    """`pgd(40, cw, linf, 8/255)`, `autoattack(linf, 8/255)`, `clean` for no attack."""
+    kind = attack["kind"]
+    if kind == "none":
+        return "clean"
+    if kind == "pgd":
+        return f"pgd({attack['steps']}, {attack['loss']}, {attack['norm']}, {plain_number(attack['eps'])})"
+    if kind == "autoattack":
+        return f"autoattack({attack['norm']}, {plain_number(attack['eps'])})"
+    return component_text(attack)
+
+
+def metric_name(loss: Component, attack: Component, split: str = "test") -> str:
+    """The type under which a loss is measured, `trades(5) @ pgd(40, cw, linf, 8/255)`; on held-out training images
+    it ends in ` on validation`, so that no law takes one for the other."""
+    return f"{loss_name(loss)} @ {attack_name(attack)}{_on_split(split)}"
+
+
+def loss_metric(loss: Component, attack: Component, split: str = "test") -> str:
+    """`loss trades(5) @ pgd(40, cw, linf, 8/255)`."""
+    return f"loss {metric_name(loss, attack, split)}"
+
+
+def accuracy_metric(attack: Component, split: str = "test") -> str:
+    """`accuracy @ pgd(40, cw, linf, 8/255)`."""
+    return f"accuracy @ {attack_name(attack)}{_on_split(split)}"
+
+
+def _on_split(split: str) -> str:
+    return "" if split == "test" else f" on {split}"

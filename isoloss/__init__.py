@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from isoloss.report import write_report
     from isoloss.runtime.store.store import Store
 
-__version__ = "0.1.0"
+__version__: str
 
 _HOMES = {
     "BUILT_IN": "compiler.cost.devices",
@@ -74,6 +74,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return import_module("isoloss.compiler.plan").VERSION
     if name not in _HOMES:
         raise AttributeError(f"isoloss has no `{name}`; it has {', '.join(__all__)}")
     return getattr(import_module(f"isoloss.{_HOMES[name]}"), name)

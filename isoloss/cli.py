@@ -8,7 +8,7 @@ import os
 import sys
 from importlib import import_module
 
-from isoloss import __version__
+from isoloss.compiler.plan import VERSION
 from isoloss.dsl.diagnostics.diagnostic import Diagnostic
 from isoloss.errors import INTERRUPTED, WRONG_INPUT, UserError
 from isoloss.screens.diagnostics import show_diagnostics
@@ -117,7 +117,7 @@ def _parser(chosen: str | None, alone: bool) -> argparse.ArgumentParser:
         allow_abbrev=False,
         formatter_class=_Formatter,
     )
-    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND")
     # One command's words are enough once it is named: making them all takes longer than reading a study.
     shown = {chosen: COMMANDS[chosen]} if alone and chosen in COMMANDS else COMMANDS

@@ -10,7 +10,24 @@ from pathlib import Path
 from typing import Protocol
 
 from isoloss.compiler.plan import Job, Observation
-from isoloss.runtime.placement import AS_IT_FITS, Placement
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Device layout of one training, for one of its processes: micro-batch size and ZeRO stage.
+
+    A layout is never part of what a job means: the same batch and batch-norm group are the same maths on every layout,
+    so a job has one id wherever it runs, and a checkpoint goes on under another placement. An executor states what it
+    wants; training/layout.py makes a layout of it or says why there is none. `micro_batch` images pass at a time; None:
+    as many as memory is estimated to hold. `zero_stage`: what DeepSpeed partitions, 0 to 2; None: nothing, unless
+    memory asks for it. `Task.world_size` processes share a batch."""
+
+    micro_batch: int | None = None
+    zero_stage: int | None = None
+
+
+#: All left open.
+AS_IT_FITS = Placement()
 
 
 class MetricLog(Protocol):

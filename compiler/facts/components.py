@@ -1,4 +1,4 @@
-"""Calls of the language -> Components of specs, and the typed names of what is measured.
+"""Calls of the language -> Components of specs.
 
 Pure. A Component is identity: exact fractions become strings ("8/255"), nothing is rounded."""
 
@@ -6,12 +6,10 @@ from __future__ import annotations
 
 from fractions import Fraction
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from isoloss.compiler.plan import Component, plain_number
 from isoloss.dsl.study.study import Call, Value
-
-if TYPE_CHECKING:
-    from isoloss.compiler.plan import Component
 
 
 def component(call: Call) -> Component:
@@ -50,41 +48,7 @@ def plain(value: Value) -> Any:
 def call_text(call: Call) -> str:
     """A call in short, for names: `wrn(28, 4)`, `cnn(2)`."""
     return (
-        f"{call.kind}({', '.join(_number(plain(v)) for _, v in call.arguments)})"
+        f"{call.kind}({', '.join(plain_number(plain(v)) for _, v in call.arguments)})"
         if call.arguments
         else call.kind
     )
-
-
-def component_text(item: Component) -> str:
-    """The same for a Component."""
-    arguments = [_number(v) for name, v in item.items() if name != "kind" and v is not None]
-    return f"{item['kind']}({', '.join(arguments)})" if arguments else str(item["kind"])
-
-
-def _number(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def loss_name(loss: Component) -> str:
-    """`trades(5)`, `mart(5)`, `pgd_at`, `natural`: what shapes training alone (label smoothing, entropy, a
-    detached side, weights of a batch's halves, noise) is left out, it never enters an evaluation."""
-    return f"{loss['kind']}({_number(loss['beta'])})" if "beta" in loss else str(loss["kind"])
-
-
-def attack_name(attack: Component) -> str:
-    """`pgd(40, cw, linf, 8/255)`, `autoattack(linf, 8/255)`, `clean` for no attack."""
-    kind = attack["kind"]
-    if kind == "none":
-        return "clean"
-    if kind == "pgd":
-        return f"pgd({attack['steps']}, {attack['loss']}, {attack['norm']}, {_number(attack['eps'])})"
-    if kind == "autoattack":
-        return f"autoattack({attack['norm']}, {_number(attack['eps'])})"
-    return component_text(attack)
-
-
-def metric_name(loss: Component, attack: Component, split: str = "test") -> str:
-    """The type under which a loss is measured: "trades(5) @ pgd(40, cw, linf, 8/255)", and on held-out training
-    images "… on validation", so that no law takes one for the other."""
-    return f"{loss_name(loss)} @ {attack_name(attack)}{'' if split == 'test' else f' on {split}'}"

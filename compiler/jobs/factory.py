@@ -15,7 +15,7 @@ from isoloss.compiler.cells.expand import Cell
 from isoloss.compiler.cost.architectures.unet import count_unet
 from isoloss.compiler.cost.flops import TRAINING_PASSES
 from isoloss.compiler.cost.price import Pricer
-from isoloss.compiler.facts.components import call_text, component, metric_name
+from isoloss.compiler.facts.components import call_text, component
 from isoloss.compiler.facts.datasets import shape
 from isoloss.compiler.facts.shards import FIRST, shards
 from isoloss.compiler.facts.sources import Supply, is_real, mixed, supply
@@ -31,6 +31,7 @@ from isoloss.compiler.plan import (
     GenerateSpec,
     ImportSpec,
     TrainSpec,
+    metric_name,
 )
 from isoloss.dsl.study.study import Evaluation, Generator, Grid, Origin, Recipe, Study
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 from statistics import fmean
 
 from isoloss.compiler.cost.flops import ASSUMED_SURVIVORS
-from isoloss.compiler.facts.components import attack_name
 from isoloss.compiler.observed.runs import Knowledge
-from isoloss.compiler.plan import EvaluateSpec, Observation
+from isoloss.compiler.plan import EvaluateSpec, Observation, attack_name
 from isoloss.compiler.rounding import rounded
 
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import orjson
 
-from isoloss import __version__
 from isoloss.compiler.plan import (
     FORMAT,
     KINDS,
+    VERSION,
     DiscriminatorSpec,
     EvaluateSpec,
     FidSpec,
@@ -98,7 +98,7 @@ def _written_by(data: dict[str, Any]) -> tuple[str, ...]:
     """By which isoloss, where that isn't this one."""
     basis = data.get("basis")
     version = basis.get("version") if isinstance(basis, dict) else "of an earlier version"
-    return () if version == __version__ else (f"it was written by isoloss {version}, this is {__version__}",)
+    return () if version == VERSION else (f"it was written by isoloss {version}, this is {VERSION}",)
 
 
 # What a plan says twice must agree. Each check gives the end of a sentence about the file, or None.

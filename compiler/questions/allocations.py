@@ -15,12 +15,12 @@ import numpy as np
 from isoloss.compiler.cells.expand import Cell
 from isoloss.compiler.cost.price import Pricer
 from isoloss.compiler.design.reservation import Kept, test_passes
-from isoloss.compiler.facts.components import component, component_text, metric_name
+from isoloss.compiler.facts.components import component
 from isoloss.compiler.facts.shards import first
 from isoloss.compiler.jobs.factory import Source, short
 from isoloss.compiler.laws.arrays import Bools, Floats
 from isoloss.compiler.observed.study_fits import Fitted, known_range
-from isoloss.compiler.plan import Answer, DeviceProfile, Facts, Range, State
+from isoloss.compiler.plan import Answer, DeviceProfile, Facts, Range, State, component_text, metric_name
 from isoloss.compiler.plans.totals import bill_flops
 from isoloss.compiler.questions import unreachable
 from isoloss.compiler.questions.answering import (

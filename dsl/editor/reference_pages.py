@@ -11,7 +11,7 @@ from pathlib import Path
 from isoloss.dsl.diagnostics.codes import STAGES, codes
 from isoloss.dsl.diagnostics.codes.row import Code
 from isoloss.dsl.editor.word_help import default_words, type_text
-from isoloss.dsl.syntax import tables
+from isoloss.dsl.syntax.grammar import TABLES, build, save
 from isoloss.dsl.vocabulary import BLOCKS, BUILT_IN, DEVICES, FAMILIES, QUANTITIES, WORDS, Slot
 from isoloss.dsl.vocabulary.units import PHRASES, UNITS
 
@@ -104,7 +104,7 @@ def main() -> None:
     docs.mkdir(exist_ok=True)
     (docs / "language.md").write_text(language_page(), encoding="utf-8")
     (docs / "diagnostics.md").write_text(diagnostics_page(), encoding="utf-8")
-    tables.FILE.write_bytes(tables.dump(tables.made(tables.build())))
+    TABLES.write_bytes(save(build(strict=True)))
 
 
 if __name__ == "__main__":

@@ -6,15 +6,16 @@ one mistake makes no noise further down and a second one is still found."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache
 from typing import Any
+
+from lark import Tree, UnexpectedInput
 
 from isoloss.dsl.diagnostics.collector import Report
 from isoloss.dsl.diagnostics.diagnostic import Span
-from isoloss.dsl.syntax import ast, tables
+from isoloss.dsl.syntax import ast
 from isoloss.dsl.syntax.build import Builder
-from isoloss.dsl.syntax.lalr import Node, Parser, Token, UnexpectedCharacterError, UnexpectedInputError
-from isoloss.dsl.vocabulary.units import UNITS
+from isoloss.dsl.syntax.grammar import parser, tokens
+from isoloss.dsl.syntax.syntax_errors import report_syntax_error
 
 #: Deeper expressions are refused: nobody writes them, and the checks walk them recursively.
 MAX_DEPTH = 60
@@ -26,11 +27,6 @@ MAX_ERRORS = 20
 MAX_BYTES = 2_000_000
 
 
-@cache
-def parser() -> Parser:
-    return Parser(tables.load(), UNITS)
-
-
 def parse_study(text: str, file: str, report: Report) -> ast.StudyAst | None:
     """Read one file. Returns None and reports S codes where it is not a study."""
     report.add_source(file, text)
@@ -38,10 +34,10 @@ def parse_study(text: str, file: str, report: Report) -> ast.StudyAst | None:
     for _ in range(MAX_ERRORS):
         try:
             tree = parser().parse(remaining, start="start")
-        except UnexpectedInputError as error:
+        except UnexpectedInput as error:
             failed = True
-            _report(error, text, file, report)
-            blanked = _without_block_at(remaining, error.start_pos)
+            report_syntax_error(error, text, file, report)
+            blanked = _without_block_at(remaining, error.pos_in_stream)
             if blanked is None:
                 return None
             remaining = blanked
@@ -58,9 +54,9 @@ def parse_value(text: str, file: str, report: Report) -> ast.Expression | None:
     """Read the value of a `--set` or a default of the vocabulary."""
     report.add_source(file, text)
     try:
-        tree = parser().parse(text, start="_value")
-    except UnexpectedInputError as error:
-        _report(error, text, file, report)
+        tree = parser().parse(text, start="_value").children[0]
+    except UnexpectedInput as error:
+        report_syntax_error(error, text, file, report)
         return None
     if _report_deep_tree(tree, file, report):
         return None
@@ -69,28 +65,6 @@ def parse_value(text: str, file: str, report: Report) -> ast.Expression | None:
         report.add("S105", "an expression is nested too deeply", node.span, f"deeper than {MAX_DEPTH} levels")
         return None
     return node
-
-
-def _report(error: UnexpectedInputError, text: str, file: str, report: Report) -> None:
-    # Only a text that is wrong pays for its import.
-    from isoloss.dsl.syntax.syntax_errors import report_syntax_error
-
-    report_syntax_error(error, text, file, report)
-
-
-def tokens(text: str) -> Iterator[Token]:
-    """The tokens of a text, comments and blanks left out. Characters that begin none are skipped, the first
-    hundred of them: an error further on must still be found."""
-    start = 0
-    for _ in range(100):
-        try:
-            for token in parser().tokens(text):
-                if token.start_pos >= start:
-                    yield token
-            return
-        except UnexpectedCharacterError as error:
-            start = error.start_pos + 1
-            text = text[: start - 1] + " " + text[start:]
 
 
 def _without_block_at(text: str, position: int) -> str | None:
@@ -112,16 +86,16 @@ def _blank(text: str, start: int, end: int) -> str:
     return text[:start] + "".join(c if c == "\n" else " " for c in text[start:end]) + text[end:]
 
 
-def _report_deep_tree(root: Node, file: str, report: Report) -> bool:
+def _report_deep_tree(root: Tree[Any], file: str, report: Report) -> bool:
     """Guards the builder, which recurses: blocks in blocks, and parentheses that leave no node."""
     pending = [(root, 1)]
     while pending:
         node, level = pending.pop()
         if level > MAX_TREE_DEPTH:
-            span = Span(file, node.line, node.column, node.line, node.column + 1)
+            span = Span(file, node.meta.line, node.meta.column, node.meta.line, node.meta.column + 1)
             report.add("S105", "this is nested too deeply", span, f"deeper than {MAX_DEPTH} levels")
             return True
-        pending.extend((child, level + 1) for child in node.children if isinstance(child, Node))
+        pending.extend((child, level + 1) for child in node.children if isinstance(child, Tree))
     return False
 
 

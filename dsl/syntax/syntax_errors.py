@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
+from lark import Token, UnexpectedCharacters, UnexpectedInput, UnexpectedToken
+
 from isoloss.dsl.diagnostics.collector import Report
 from isoloss.dsl.diagnostics.diagnostic import Span
 from isoloss.dsl.names import did_you_mean
-from isoloss.dsl.syntax.lalr import (
-    Token,
-    UnexpectedCharacterError,
-    UnexpectedInputError,
-    UnexpectedTokenError,
-)
-from isoloss.dsl.syntax.parse import tokens
+from isoloss.dsl.syntax.grammar import tokens
 from isoloss.dsl.vocabulary.units import UNITS
 
 _UNIT_WORDS = tuple(unit for unit in UNITS if unit != "%")
@@ -71,16 +67,16 @@ _OPERATORS = frozenset(
 )
 
 
-def report_syntax_error(error: UnexpectedInputError, text: str, file: str, report: Report) -> None:
+def report_syntax_error(error: UnexpectedInput, text: str, file: str, report: Report) -> None:
     """One diagnostic for one error."""
-    if isinstance(error, UnexpectedCharacterError):
+    if isinstance(error, UnexpectedCharacters):
         _character(error, text, file, report)
-    elif isinstance(error, UnexpectedTokenError):
+    elif isinstance(error, UnexpectedToken):
         _token(error, text, file, report)
 
 
-def _character(error: UnexpectedCharacterError, text: str, file: str, report: Report) -> None:
-    character = text[error.start_pos : error.start_pos + 1]
+def _character(error: UnexpectedCharacters, text: str, file: str, report: Report) -> None:
+    character = error.char
     span = Span(file, error.line, error.column, error.line, error.column + 1)
     if character == '"':
         report.add(
@@ -94,7 +90,7 @@ def _character(error: UnexpectedCharacterError, text: str, file: str, report: Re
     )
 
 
-def _token(error: UnexpectedTokenError, text: str, file: str, report: Report) -> None:
+def _token(error: UnexpectedToken, text: str, file: str, report: Report) -> None:
     token = error.token
     unclosed = _unclosed(text, file, None if token.type == "$END" else token)
     if token.type == "$END":
@@ -123,7 +119,7 @@ def _token(error: UnexpectedTokenError, text: str, file: str, report: Report) ->
             did_you_mean(str(word), _UNIT_WORDS),
         )
         return
-    expected = error.expected
+    expected = error.accepts
     if "NAME" in expected and token.type == "UNIT" and "NUMBER" not in expected:
         report.add(
             "S109", f"`{token}` is a unit and can't be a name", span, "reserved", "choose a longer name"
@@ -160,8 +156,8 @@ def _short(token: Token) -> str:
     return str(token) if len(token) <= 40 else f"{token[:37]}…"
 
 
-def _expected(error: UnexpectedTokenError) -> str:
-    expected = set(error.expected)
+def _expected(error: UnexpectedToken) -> str:
+    expected = set(error.accepts)
     words: list[str] = []
     if "NUMBER" in expected:
         words.append("a value")

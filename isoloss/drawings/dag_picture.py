@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from isoloss.compiler.facts.components import component_text
-from isoloss.compiler.plan import KINDS, Job, Plan
+from isoloss.compiler.plan import KINDS, Job, Plan, component_text
 from isoloss.compiler.plans.dag import graph
 from isoloss.dsl.vocabulary.quantity_text import flop_text
 

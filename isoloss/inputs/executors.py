@@ -82,8 +82,8 @@ def _local(study: Study, arguments: argparse.Namespace) -> Executor:
 
 
 def _resources(study: Study, arguments: argparse.Namespace) -> Resources:
+    from isoloss.runtime.context import Placement
     from isoloss.runtime.executors.base import Resources
-    from isoloss.runtime.placement import Placement
 
     root = arguments.data or os.environ.get("ISOLOSS_DATA")
     devices = study.budget.devices

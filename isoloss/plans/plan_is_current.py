@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from isoloss import __version__
-from isoloss.compiler.plan import DeviceProfile, Observation, Plan, Range, results_digest
+from isoloss.compiler.plan import VERSION, DeviceProfile, Observation, Plan, Range, results_digest
 from isoloss.dsl.diagnostics.diagnostic import Diagnostic, Severity
 from isoloss.dsl.vocabulary.quantity_text import (
     decimal_text,
@@ -57,8 +56,8 @@ def changes_since(
     lost = [f"results: {_jobs(away)} {_are(away)} not in `{store}`"] if away else []
     lost += [f"results: {_jobs(others)} {_are(others)} measured anew, with other values"] if others else []
     gained = [f"results: {_jobs(new)} {_are(new)} measured since"] if new else []
-    same = plan.basis.version == __version__
-    version = () if same else (f"isoloss: {plan.basis.version} -> {__version__}",)
+    same = plan.basis.version == VERSION
+    version = () if same else (f"isoloss: {plan.basis.version} -> {VERSION}",)
     return Changes(tuple(lost), tuple(gained), tuple(_speeds(plan.basis.profile, profile)), version)
 
 

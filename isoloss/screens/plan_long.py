@@ -11,8 +11,7 @@ from isoloss.compiler.cost import flops as cost
 from isoloss.compiler.cost import passes as cost_rule
 from isoloss.compiler.cost.architectures import count
 from isoloss.compiler.cost.price import number_format
-from isoloss.compiler.facts.components import component_text
-from isoloss.compiler.plan import Answer, Job, Placement, Plan, TrainSpec
+from isoloss.compiler.plan import Answer, Job, Placement, Plan, TrainSpec, component_text
 from isoloss.dsl.vocabulary.quantity_text import bytes_text, estimate_text, flop_text, time_text, writer
 from isoloss.report.study_text import plain
 from isoloss.screens.layout import columns

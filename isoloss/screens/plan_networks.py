@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from isoloss.compiler.cost.architectures.unet import count_unet
-from isoloss.compiler.facts.components import component_text
-from isoloss.compiler.plan import DenoiserSpec, DiscriminatorSpec, Job, Plan
+from isoloss.compiler.plan import DenoiserSpec, DiscriminatorSpec, Job, Plan, component_text
 from isoloss.dsl.vocabulary.quantity_text import flop_text
 from isoloss.screens.layout import columns
 

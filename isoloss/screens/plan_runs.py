@@ -6,8 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from isoloss.compiler.facts.components import component_text
-from isoloss.compiler.plan import KINDS, Job, Plan, TrainSpec
+from isoloss.compiler.plan import KINDS, Job, Plan, TrainSpec, component_text
 from isoloss.dsl.vocabulary.quantity_text import count_text, flop_text
 
 

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from isoloss.runtime.context import AS_IT_FITS
 from isoloss.runtime.errors import JobError
 from isoloss.runtime.noise import Noise, key, noise_at
-from isoloss.runtime.placement import AS_IT_FITS
 from isoloss.runtime.training.engine import Engine
 from isoloss.runtime.training.layout import lay_out
 from isoloss.runtime.training.processes import mean

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from isoloss.compiler.plan import Job
+from isoloss.runtime.context import AS_IT_FITS, Placement
 from isoloss.runtime.errors import JobError
-from isoloss.runtime.placement import AS_IT_FITS, Placement
 from isoloss.runtime.store.store import Store
 from isoloss.runtime.worker.worker import Failure
 

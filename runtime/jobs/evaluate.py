@@ -12,7 +12,7 @@ import numpy as np
 import orjson
 from torch import Tensor
 
-from isoloss.compiler.plan import EvaluateSpec, Observation, exact
+from isoloss.compiler.plan import EvaluateSpec, Observation, accuracy_metric, exact, loss_metric
 from isoloss.runtime import attacks
 from isoloss.runtime.context import JobContext
 from isoloss.runtime.data import load
@@ -22,7 +22,6 @@ from isoloss.runtime.evaluation.autoattack import autoattack
 from isoloss.runtime.evaluation.intervals import Measured, mean, share
 from isoloss.runtime.evaluation.samples import save_samples
 from isoloss.runtime.evaluation.scoring import Subject, Verdicts, attack_all, perturbation, verify
-from isoloss.runtime.metrics import accuracy_metric, loss_metric
 from isoloss.runtime.models.load import load_trained
 from isoloss.runtime.training import losses, precision
 

@@ -13,13 +13,12 @@ from typing import Any
 import orjson
 import torch
 
-from isoloss.compiler.plan import Component, Observation, TrainSpec
+from isoloss.compiler.plan import Component, Observation, TrainSpec, loss_name
 from isoloss.runtime.context import JobContext
 from isoloss.runtime.data import ImageSet, load
 from isoloss.runtime.data.registry import describe
 from isoloss.runtime.data.shards import open_shards
 from isoloss.runtime.errors import JobError, Stopped
-from isoloss.runtime.metrics import loss_name
 from isoloss.runtime.models import WEIGHTS_FILE
 from isoloss.runtime.training import checkpoint, layout_choice, precision
 from isoloss.runtime.training.engine import connect

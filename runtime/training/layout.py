@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from isoloss.runtime.context import Placement
 from isoloss.runtime.errors import JobError
-from isoloss.runtime.placement import Placement
 
 #: In the order in which they cost least. ZeRO is none of it: the state that it partitions is a few per cent of memory.
 ADVICE = (

@@ -14,9 +14,8 @@ import torch.distributed as dist
 
 from isoloss.compiler.plan import TrainSpec
 from isoloss.runtime import disk
-from isoloss.runtime.context import JobContext
+from isoloss.runtime.context import JobContext, Placement
 from isoloss.runtime.errors import JobError
-from isoloss.runtime.placement import Placement
 from isoloss.runtime.training.layout import ADVICE, Layout, Memory, lay_out, micro_batches
 from isoloss.runtime.training.memory_estimate import estimate
 

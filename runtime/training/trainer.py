@@ -18,10 +18,10 @@ from torch import Tensor
 
 from isoloss.compiler.plan import TrainSpec, exact
 from isoloss.runtime import attacks, models
+from isoloss.runtime.context import AS_IT_FITS
 from isoloss.runtime.errors import JobError
 from isoloss.runtime.models.batchnorm import Statistics, frozen
 from isoloss.runtime.noise import Noise, key, noise_at
-from isoloss.runtime.placement import AS_IT_FITS
 from isoloss.runtime.training import augment, average, losses, perturb, precision, processes
 from isoloss.runtime.training.engine import Engine
 from isoloss.runtime.training.feed import Feed

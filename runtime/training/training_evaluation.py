@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isoloss.compiler.plan import TrainSpec, exact
-from isoloss.runtime import attacks, metrics
+from isoloss.compiler.plan import TrainSpec, accuracy_metric, exact, loss_metric
+from isoloss.runtime import attacks
 from isoloss.runtime.data import ImageSet
 from isoloss.runtime.evaluation.intervals import Measured, mean, share
 from isoloss.runtime.models.network import Network
@@ -46,7 +46,7 @@ class Probe:
         self.weights: str = spec.evaluation["weights"]
         self._attack_spec = spec.evaluation["attack"]
         #: The metric that is best when highest.
-        self.score = metrics.accuracy_metric(self._attack_spec, self._split)
+        self.score = accuracy_metric(self._attack_spec, self._split)
         self._attack = attacks.build(self._attack_spec)
         self._loss_spec = spec.recipe["loss"]
         self._loss = losses.build(self._loss_spec)
@@ -73,13 +73,11 @@ class Probe:
             robust_right.append(right & (adversarial.argmax(1) == y_B))
             losses_B.append(self._loss.per_image(clean, adversarial, y_B))
         return {
-            metrics.loss_metric(self._loss_spec, self._attack_spec, self._split): mean(
+            loss_metric(self._loss_spec, self._attack_spec, self._split): mean(
                 torch.cat(losses_B).cpu().numpy()
             ),
             self.score: share(torch.cat(robust_right).cpu().numpy()),
-            metrics.accuracy_metric({"kind": "none"}, self._split): share(
-                torch.cat(clean_right).cpu().numpy()
-            ),
+            accuracy_metric({"kind": "none"}, self._split): share(torch.cat(clean_right).cpu().numpy()),
         }
 
 

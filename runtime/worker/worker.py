@@ -21,11 +21,10 @@ from pathlib import Path
 from typing import Literal
 
 from isoloss.compiler.plan import Job, Observation
-from isoloss.runtime.context import JobContext
+from isoloss.runtime.context import AS_IT_FITS, JobContext, Placement
 from isoloss.runtime.disk import storage_fault
 from isoloss.runtime.errors import AGAIN, LOST_PEER, JobError, Stopped
 from isoloss.runtime.jobs import JOBS, job_function
-from isoloss.runtime.placement import AS_IT_FITS, Placement
 from isoloss.runtime.store import progress_file as notes
 from isoloss.runtime.store.journal import Journal, MetricBuffer
 from isoloss.runtime.store.leases import HEARTBEAT_SECONDS, Holder, Lease

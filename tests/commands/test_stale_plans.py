@@ -311,7 +311,7 @@ def test_a_calibration_beyond_its_interval_is_refused(desk: Desk) -> None:
 
 def test_another_version_of_isoloss(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     desk.plan()
-    monkeypatch.setattr(plan_is_current, "__version__", "9.9.9")
+    monkeypatch.setattr(plan_is_current, "VERSION", "9.9.9")
     status, _, err = desk.run("PLAN.json")
     assert status == 0
     assert re.search(r"warning\[P112\]: since `PLAN.json`: isoloss: [0-9.]+ -> 9.9.9", err)

@@ -18,12 +18,12 @@ import torch
 
 from isoloss.compiler.plan import TrainSpec
 from isoloss.runtime import attacks
+from isoloss.runtime.context import Placement
 from isoloss.runtime.data import load
 from isoloss.runtime.evaluation import autoattack as aa
 from isoloss.runtime.evaluation.scoring import Subject, attack_all, verify
 from isoloss.runtime.jobs import denoiser, discriminator, generate, train
 from isoloss.runtime.models import build
-from isoloss.runtime.placement import Placement
 from isoloss.runtime.training.inner_attack import InnerAttack
 from isoloss.runtime.training.precision import FULL, set_rounding, switched
 from isoloss.runtime.training.trainer import Trainer

@@ -10,11 +10,10 @@ from isoloss.compiler.cost import flops as cost_of_quality
 from isoloss.compiler.cost import passes as cost_rule
 from isoloss.compiler.cost.architectures import FAMILIES, count
 from isoloss.compiler.cost.devices import BUILT_IN
-from isoloss.compiler.facts import components
 from isoloss.compiler.facts.datasets import SHAPES
 from isoloss.compiler.facts.features import FEATURES, IMAGES_PER_FEATURE, dimensions
+from isoloss.compiler.plan import accuracy_metric, loss_metric
 from isoloss.dsl.vocabulary import DEVICES, terms
-from isoloss.runtime import metrics
 from isoloss.runtime.attacks import ATTACKS
 from isoloss.runtime.data import DATASETS
 from isoloss.runtime.jobs import fid
@@ -95,31 +94,34 @@ PGD = {"kind": "pgd", "restarts": 1, "start": "uniform"}
 
 
 @pytest.mark.parametrize(
-    "attack",
+    ("attack", "name"),
     [
-        {"kind": "none"},
-        {"kind": "autoattack", "norm": "linf", "eps": "8/255", "version": "standard"},
-        PGD | {"norm": "linf", "eps": "8/255", "step": "2/255", "steps": 40, "loss": "cw"},
-        PGD | {"norm": "linf", "eps": "3/20", "step": "3/80", "steps": 10, "loss": "kl", "restarts": 5},
-        {"kind": "fgsm", "norm": "linf", "eps": "8/255", "loss": "ce"},
-        {"kind": "rfgsm", "norm": "linf", "eps": "8/255", "alpha": "4/255", "loss": "ce"},
-        PGD | {"norm": "l2", "eps": 0.5, "step": 0.1, "steps": 7, "loss": "ce"},
-    ],
-    ids=lambda a: a["kind"],
-)  # fmt: skip
-@pytest.mark.parametrize(
-    "loss",
-    [
-        {"kind": "trades", "beta": 5.0},
-        {"kind": "trades", "beta": 2.5},
-        {"kind": "pgd_at"},
-        {"kind": "natural"},
-        {"kind": "mart", "beta": 5.0},
-        {"kind": "half", "weight": 0.3, "label_smoothing": 0.0, "entropy": 3.0},
-        {"kind": "noise", "sigma": "2/25", "label_smoothing": 0.0, "entropy": 0.0},
+        ({"kind": "none"}, "clean"),
+        (
+            {"kind": "autoattack", "norm": "linf", "eps": "8/255", "version": "standard"},
+            "autoattack(linf, 8/255)",
+        ),
+        (
+            PGD | {"norm": "linf", "eps": "8/255", "step": "2/255", "steps": 40, "loss": "cw"},
+            "pgd(40, cw, linf, 8/255)",
+        ),
+        ({"kind": "fgsm", "norm": "linf", "eps": "8/255", "loss": "ce"}, "fgsm(linf, 8/255, ce)"),
+        (PGD | {"norm": "l2", "eps": 0.5, "step": 0.1, "steps": 7, "loss": "ce"}, "pgd(7, ce, l2, 0.5)"),
     ],
 )
-def test_metrics_have_the_same_names(loss: dict[str, object], attack: dict[str, object]) -> None:
-    typed = components.metric_name(loss, attack)
-    assert metrics.loss_metric(loss, attack) == f"loss {typed}"
-    assert metrics.accuracy_metric(attack) == f"accuracy @ {components.attack_name(attack)}"
+def test_names_of_accuracies(attack: dict[str, object], name: str) -> None:
+    assert accuracy_metric(attack) == f"accuracy @ {name}"
+    assert accuracy_metric(attack, "validation") == f"accuracy @ {name} on validation"
+
+
+@pytest.mark.parametrize(
+    ("loss", "name"),
+    [
+        ({"kind": "trades", "beta": 5.0}, "trades(5)"),
+        ({"kind": "trades", "beta": 2.5}, "trades(2.5)"),
+        ({"kind": "pgd_at"}, "pgd_at"),
+        ({"kind": "half", "weight": 0.3, "label_smoothing": 0.0, "entropy": 3.0}, "half"),
+    ],
+)
+def test_names_of_losses(loss: dict[str, object], name: str) -> None:
+    assert loss_metric(loss, {"kind": "none"}) == f"loss {name} @ clean"

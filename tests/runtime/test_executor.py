@@ -15,12 +15,12 @@ import orjson
 import pytest
 
 from isoloss.compiler.plan import ImportSpec, Job, job_id
+from isoloss.runtime.context import Placement
 from isoloss.runtime.errors import JobError
 from isoloss.runtime.executors.base import Event, Outcome, Resources, in_order, urgency
 from isoloss.runtime.executors.devices import slots
 from isoloss.runtime.executors.local.executor import LocalExecutor
 from isoloss.runtime.executors.processes.scheduler import TRIES
-from isoloss.runtime.placement import Placement
 from isoloss.runtime.store import journal
 from isoloss.runtime.store.store import Store
 from tests.runtime.fakes import FUNCTIONS, follow_job, generate_job, train_job

@@ -20,9 +20,9 @@ import torch
 import torch.distributed as dist
 
 from isoloss.compiler.plan import TrainSpec
+from isoloss.runtime.context import AS_IT_FITS, Placement
 from isoloss.runtime.errors import LOST_PEER, JobError, Stopped
 from isoloss.runtime.jobs import denoiser, train
-from isoloss.runtime.placement import AS_IT_FITS, Placement
 from isoloss.runtime.training import processes
 from isoloss.runtime.training.layout import lay_out, micro_batches, world_sizes
 from isoloss.runtime.training.trainer import Trainer

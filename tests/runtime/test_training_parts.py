@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from isoloss.compiler.cost import passes as cost_rule
-from isoloss.compiler.facts.components import metric_name
-from isoloss.runtime import metrics, models
+from isoloss.runtime import models
 from isoloss.runtime.errors import JobError
+from isoloss.runtime.evaluation.intervals import wilson
 from isoloss.runtime.noise import noise_at
 from isoloss.runtime.training import augment, average, checkpoint, losses
 from isoloss.runtime.training.feed import Drawn, Feed, Resident, Source, open_images, open_source
@@ -379,19 +379,6 @@ def test_passes_of_the_cost_rule(kind: str, passes: int) -> None:
 # Names and times.
 
 
-@pytest.mark.parametrize(
-    "loss", [{"kind": "trades", "beta": 5}, {"kind": "trades", "beta": 2.5}, {"kind": "pgd_at"}]
-)
-@pytest.mark.parametrize(
-    "attack", [pgd(40, "cw"), {"kind": "none"}, {"kind": "autoattack", "norm": "l2", "eps": "1/2"}]
-)
-def test_metric_names_are_the_compilers(loss: dict[str, object], attack: dict[str, object]) -> None:
-    assert metrics.loss_metric(loss, attack) == f"loss {metric_name(loss, attack)}"
-    assert metrics.loss_metric({"kind": "trades", "beta": 5}, pgd(40, "cw", "8/255")) == (
-        "loss trades(5) @ pgd(40, cw, linf, 8/255)"
-    )
-
-
 @settings(deadline=None)
 @given(st.integers(1, 40), st.integers(1, 3000))
 def test_probes_come_at_fractions_below_one(parts: int, steps: int) -> None:
@@ -404,8 +391,8 @@ def test_probes_come_at_fractions_below_one(parts: int, steps: int) -> None:
 
 def test_wilson_holds_its_share() -> None:
     """7,000 of 10,000: the reference's ±.9 point."""
-    share, low, high = metrics.wilson(7000, 10000)
+    share, low, high = wilson(7000, 10000)
     assert share == 0.7
     assert (high - low) / 2 == pytest.approx(0.009, abs=2e-4)
-    assert metrics.wilson(0, 10)[1] == 0.0
-    assert metrics.wilson(10, 10)[2] == 1.0
+    assert wilson(0, 10)[1] == 0.0
+    assert wilson(10, 10)[2] == 1.0

@@ -16,10 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from isoloss.runtime import attacks, models
+from isoloss.runtime.context import Placement
 from isoloss.runtime.errors import JobError, Stopped
 from isoloss.runtime.jobs import train
 from isoloss.runtime.noise import noise_at
-from isoloss.runtime.placement import Placement
 from isoloss.runtime.training import average, layout_choice, losses, precision
 from isoloss.runtime.training.layout import Memory, lay_out
 from isoloss.runtime.training.trainer import Trainer

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from isoloss import cli
+from isoloss.runtime.context import Placement
 from isoloss.runtime.errors import JobError
 from isoloss.runtime.executors.base import Resources
 from isoloss.runtime.executors.slurm import executor as slurm
@@ -20,7 +21,6 @@ from isoloss.runtime.executors.slurm import task as slurm_task
 from isoloss.runtime.executors.slurm.executor import SlurmExecutor
 from isoloss.runtime.executors.slurm.job_arrays import MAX_TASKS, Group, arrange
 from isoloss.runtime.executors.slurm.scripts import lead_seconds, parse_option
-from isoloss.runtime.placement import Placement
 from isoloss.runtime.store.store import Store
 from tests.runtime.fakes import FUNCTIONS, follow_job, generate_job, train_job
 from tests.runtime.training_specs import train_spec

@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from isoloss.compiler.plan import KINDS, Job
+from isoloss.runtime.context import AS_IT_FITS, Placement
 from isoloss.runtime.errors import AGAIN, JobError
 from isoloss.runtime.executors.base import Call, Event, Outcome, Watcher, urgency
 from isoloss.runtime.executors.processes.fork_server import ALIVE_SECONDS, Ping, Signal, Start
 from isoloss.runtime.executors.processes.rank_group import End, Host, Seat, Team, Verdict
 from isoloss.runtime.executors.processes.rendezvous import LOOPBACK
-from isoloss.runtime.placement import AS_IT_FITS, Placement
 from isoloss.runtime.store import progress_file as notes
 from isoloss.runtime.store.recovery import last_events
 from isoloss.runtime.store.store import Store

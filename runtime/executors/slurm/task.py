@@ -22,10 +22,10 @@ import orjson
 
 from isoloss.compiler.plan import KINDS, Job
 from isoloss.runtime import disk
+from isoloss.runtime.context import Placement
 from isoloss.runtime.errors import AGAIN
 from isoloss.runtime.executors.processes import rendezvous as meeting
 from isoloss.runtime.executors.slurm import client as slurm_client
-from isoloss.runtime.placement import Placement
 from isoloss.runtime.store.store import Store
 from isoloss.runtime.worker.worker import Failure, Report, StopFlag, Task, run_task
 
