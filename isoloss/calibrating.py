@@ -1,7 +1,7 @@
-"""Measure a machine's speed, keep the profile in a store, and find it again for plans of that store.
+"""Measure a machine's speed: a kind of device -> Calibration, which `isoloss calibrate` keeps in a store.
 
 Jobs of two small built-in studies are compiled like any, run by the local executor, and their seconds fitted
-(compiler/cost/calibration.py). `profile.json` in the store says on which machine: another one is refused."""
+(compiler/cost/calibration.py). Plans read it back through plans/stored_profile.py."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isoloss.compiler.plan import DeviceProfile, Job, Range
-from isoloss.errors import fault
+from isoloss.plans.planning import compile_loaded, load
+from isoloss.plans.stored_profile import FORMAT
 
 if TYPE_CHECKING:
     from isoloss.compiler.cost.calibration import Timed
     from isoloss.runtime.executors.base import Watcher
     from isoloss.runtime.executors.calibration import Machine
 
-FORMAT = "isoloss.profile/1"
-FILE = "profile.json"
 
 _RECIPE = """
   recipe {name} {{
@@ -54,7 +53,7 @@ _CIFAR = """study calibrate {{
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What `isoloss calibrate` found: the profile, where, from which jobs and how well it tells them."""
+    """A measured profile, the machine it was measured on, the timed jobs, and the profile's error on them."""
 
     profile: DeviceProfile
     machine: Machine
@@ -109,8 +108,6 @@ def studies_of(kind: str, count: int) -> list[tuple[Job, ...]]:
 def _compiled(text: str) -> tuple[Job, ...]:
     import tempfile
 
-    from isoloss.plans.planning import compile_loaded, load
-
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "calibrate.study"
         path.write_text(text, encoding="utf-8")
@@ -139,9 +136,9 @@ def calibrate(
 
         machine = replace(machine, accelerator=measured.accelerator)
     at_once = f"{measured.slots} at once" if measured.slots > 1 else "one at a time"
-    said = f"measured by `isoloss calibrate`: {len(timed)} jobs, {at_once}, on {machine.host}, "
-    said += measured.accelerator or machine.cpu
-    profile = with_unmeasured(measured_profile(BUILT_IN[kind], timed, said))
+    provenance = f"measured by `isoloss calibrate`: {len(timed)} jobs, {at_once}, on {machine.host}, "
+    provenance += measured.accelerator or machine.cpu
+    profile = with_unmeasured(measured_profile(BUILT_IN[kind], timed, provenance))
     return Calibration(profile, machine, measured.slots, timed, accuracy(profile, timed))
 
 
@@ -181,55 +178,9 @@ def with_unmeasured(profile: DeviceProfile) -> DeviceProfile:
 
 
 def timed_job(job: Job, seconds: float) -> Timed:
-    """A finished job as the fit sees it. Families and number formats are told apart: they run on
-    other kernels."""
+    """A finished job as a point of the fit. Families and number formats are kept apart: they run on other kernels."""
     from isoloss.compiler.cost.calibration import Timed
     from isoloss.compiler.cost.price import launches, work_keys
 
     flops = (job.cost.flops or 0.0) + job.cost.evaluation_flops
     return Timed(work_keys(job.spec)[0], job.name, launches(job.spec), flops, seconds)
-
-
-def stored_profile(store: str | Path | None, kind: str) -> DeviceProfile | None:
-    """The calibration in a store, if it has one for this kind of device. Raises UserError P107 for another
-    machine's, P108 for a file that is no calibration."""
-    path = Path(store) / FILE if store is not None else None
-    if path is None or not path.exists():
-        return None
-    found, machine = read_profile(path)
-    if found.device != kind:
-        return None
-    from isoloss.runtime.executors.calibration import this_machine
-
-    here = this_machine()
-    for what, theirs, ours in (("host", machine.host, here.host), ("processor", machine.cpu, here.cpu)):
-        if theirs != ours:
-            raise fault(
-                "P107",
-                f"`{path}` was measured on another machine: {what} `{theirs}`, this is `{ours}`",
-                "measure this one: `isoloss calibrate`, with the same `--store`",
-                f"or delete `{path}`: plans then assume a speed",
-            )
-    return found
-
-
-def read_profile(path: Path) -> tuple[DeviceProfile, Machine]:
-    """A profile.json and its machine. Raises UserError P108."""
-    import orjson
-    from pydantic import TypeAdapter
-
-    from isoloss.runtime.executors.calibration import Machine
-
-    try:
-        data = orjson.loads(path.read_bytes())
-        if not isinstance(data, dict) or data.get("format") != FORMAT:
-            raise ValueError(f"its format is not `{FORMAT}`")
-        return (
-            TypeAdapter(DeviceProfile).validate_python(data.get("profile")),
-            TypeAdapter(Machine).validate_python(data.get("machine")),
-        )
-    except (OSError, ValueError) as error:
-        why = str(error).splitlines()[0]
-        raise fault(
-            "P108", f"`{path}` can't be read as a calibration: {why}", "measure again: `isoloss calibrate`"
-        ) from None

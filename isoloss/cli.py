@@ -6,12 +6,12 @@ import argparse
 import gc
 import os
 import sys
-from collections.abc import Sequence
 from importlib import import_module
 
 from isoloss.compiler.plan import VERSION
-from isoloss.dsl.diagnostics.diagnostic import Diagnostic, as_data, render
+from isoloss.dsl.diagnostics.diagnostic import Diagnostic
 from isoloss.errors import INTERRUPTED, WRONG_INPUT, UserError
+from isoloss.screens.diagnostics import show_diagnostics
 
 #: command -> what it does; `isoloss/commands/<command>.py` does it.
 COMMANDS: dict[str, str] = {
@@ -50,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return int(parsed.run(parsed))
     except UserError as error:
-        show(error.diagnostics, parsed)
+        show_diagnostics(error.diagnostics, parsed)
         return error.exit_code
     except KeyboardInterrupt:
         print("\ninterrupted; finished jobs are kept, the same command goes on from here", file=sys.stderr)
@@ -60,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
-        show([_our_bug(error)], parsed)
+        show_diagnostics([_our_bug(error)], parsed)
         return WRONG_INPUT
 
 
@@ -74,7 +74,7 @@ def _unknown_command(word: str) -> str:
 
 
 def _our_bug(error: Exception) -> Diagnostic:
-    """An exception that is no user's mistake, told like one; its traceback goes to a file, not to the user."""
+    """R299 for an exception that no user caused; its traceback goes to a file."""
     import tempfile
     import traceback
 
@@ -90,29 +90,8 @@ def _our_bug(error: Exception) -> Diagnostic:
     )
 
 
-def show(diagnostics: object, parsed: argparse.Namespace) -> None:
-    """Print diagnostics to stderr, or as JSON to stdout when the command was asked for JSON."""
-    items = list(diagnostics)  # type: ignore[call-overload]
-    wants_json = getattr(parsed, "json", False) or getattr(parsed, "format", None) == "json"
-    if wants_json:
-        import orjson
-
-        payload = {"diagnostics": [as_data(d) for d in items]}
-        sys.stdout.write(orjson.dumps(payload, option=orjson.OPT_INDENT_2).decode() + "\n")
-    else:
-        tell(items)
-
-
-def tell(diagnostics: Sequence[Diagnostic]) -> None:
-    """Print diagnostics to stderr, whatever a command prints."""
-    if diagnostics:
-        colour = sys.stderr.isatty() and "NO_COLOR" not in os.environ
-        print(render(diagnostics, colour=colour), file=sys.stderr)
-
-
 class _Formatter(argparse.RawDescriptionHelpFormatter):
-    """argparse makes one for every argument, and measures the terminal with a module that takes as long to import
-    as itself."""
+    """argparse's own, given the terminal's width: the module that it would measure it with is slow to import."""
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, width=_columns() - 2)
@@ -130,8 +109,8 @@ def _columns() -> int:
 
 
 def _parser(chosen: str | None, alone: bool) -> argparse.ArgumentParser:
-    """Only the chosen command's module is imported: start-up stays at what the command needs. `alone`: the
-    line begins with the command, so that no help on the others can be asked for."""
+    """The parser of all commands; only the chosen command's module is imported. `alone`: the line begins with the
+    command, so that help on the others can't be asked for."""
     parser = argparse.ArgumentParser(
         prog="isoloss",
         description="Studies of adversarial robustness: write, plan, run.",

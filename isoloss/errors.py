@@ -1,10 +1,14 @@
-"""What the front door tells a user instead of a traceback: diagnostics and an exit code."""
+"""Errors that reach a user as diagnostics and an exit code, never as a traceback."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from isoloss.dsl.diagnostics.diagnostic import Diagnostic
+
+if TYPE_CHECKING:
+    from isoloss.runtime.errors import JobError
 
 # Exit codes.
 FINE, WRONG_INPUT, WRONG_USAGE, JOB_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
@@ -22,3 +26,8 @@ class UserError(Exception):
 def fault(code: str, headline: str, *help: str, exit_code: int = WRONG_INPUT) -> UserError:
     """One diagnostic without a place in a file, ready to raise."""
     return UserError([Diagnostic(code, headline, help=help)], exit_code)
+
+
+def as_user_error(error: JobError) -> UserError:
+    """The runtime's failure of a whole run, as the command line shows it."""
+    return fault(error.code, error.message, *error.help, exit_code=JOB_FAILED if error.code == "R209" else 1)

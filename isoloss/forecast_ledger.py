@@ -28,14 +28,14 @@ class Score:
 def record(path: Path, plan: Plan, starting: Collection[str]) -> int:
     """Write the forecasts of `plan` whose train job is among `starting` and which aren't in the ledger yet.
     Returns how many. Raises JobError R103, R104, R105."""
-    known = {
+    written_before = {
         (e.get("study"), e.get("job"), e.get("answer")) for e in _lines(path) if e.get("event") == "forecast"
     }
     ledger = journal.Journal(path)
     written = 0
     try:
         for answer in plan.answers:
-            if answer.job not in starting or (plan.digest, answer.job, answer.name) in known:
+            if answer.job not in starting or (plan.digest, answer.job, answer.name) in written_before:
                 continue
             values = {k: asdict(v) for k, v in answer.values.items() if v is not None}
             facts = {
@@ -64,10 +64,10 @@ def score(path: Path, plan: Plan) -> list[Score]:
             answer = answers.get((line.get("job"), line.get("answer")))
             if line.get("event") != "forecast" or line.get("study") != plan.digest or answer is None:
                 continue
-            for found in _compare(answer, line["values"]):
-                scores.append(found)
-                if (answer.job, found.quantity) not in written:
-                    facts = {"study": plan.digest, "job": answer.job, **asdict(found)}
+            for comparison in _compare(answer, line["values"]):
+                scores.append(comparison)
+                if (answer.job, comparison.quantity) not in written:
+                    facts = {"study": plan.digest, "job": answer.job, **asdict(comparison)}
                     ledger.append({"event": "score", **facts}, durable=True)
     finally:
         ledger.close()

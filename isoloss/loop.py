@@ -9,16 +9,15 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 
-from isoloss import forecast_ledger as ledger
+from isoloss import forecast_ledger
 from isoloss.compiler.plan import DeviceProfile, Job, Observation, Plan
 from isoloss.compiler.plans.plan_json import plan_to_json
 from isoloss.dsl.diagnostics.collector import with_source
 from isoloss.dsl.diagnostics.diagnostic import Diagnostic
 from isoloss.dsl.study.study import Study
-from isoloss.errors import FINE, INTERRUPTED, JOB_FAILED, UserError, fault
+from isoloss.errors import FINE, INTERRUPTED, JOB_FAILED, UserError
 from isoloss.plans import planning
 from isoloss.plans.study_is_current import study_in
-from isoloss.runtime.errors import JobError
 from isoloss.runtime.executors.base import Executor, Outcome, in_order
 from isoloss.runtime.store.recovery import recover, study_states
 from isoloss.runtime.store.store import Store
@@ -42,7 +41,7 @@ class Ended:
     failed: dict[str, tuple[Job, Failure]] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     interrupted: bool = False
-    scores: list[ledger.Score] = field(default_factory=list)
+    scores: list[forecast_ledger.Score] = field(default_factory=list)
 
     @property
     def exit_code(self) -> int:
@@ -117,7 +116,7 @@ class _Loop:
                 self._journal("running", ended.plan)
                 self.on_start()
             self._announce(ended.plan, ready)
-            ledger.record(self.store.path / "forecasts.jsonl", ended.plan, {job.id for job in ready})
+            forecast_ledger.record(self.store.path / "forecasts.jsonl", ended.plan, {job.id for job in ready})
             outcome = self.executor.run(ready, self.store, ended.plan.digest, self.progress)
             self._take(outcome, ready, ended, tried)
             if not outcome.interrupted:
@@ -125,7 +124,7 @@ class _Loop:
                 ended.plan, ended.diagnostics = again.plan, again.diagnostics
         if ended.ran or ended.elsewhere:
             recover(self.store)
-        ended.scores = ledger.score(self.store.path / "forecasts.jsonl", ended.plan)
+        ended.scores = forecast_ledger.score(self.store.path / "forecasts.jsonl", ended.plan)
         state = {FINE: "finished", JOB_FAILED: "failed", INTERRUPTED: "stopped"}[ended.exit_code]
         if state != self._said:
             self._journal(state, ended.plan, values=_values(ended.plan))
@@ -193,8 +192,3 @@ def _values(plan: Plan) -> dict[str, float | None]:
                 if value is not None and answer.kind != "fit":
                     found[f"{answer.name} {what} {quantity}"] = value.mid
     return found
-
-
-def as_user_error(error: JobError) -> UserError:
-    """A failure of the whole run, for the command line."""
-    return fault(error.code, error.message, *error.help, exit_code=JOB_FAILED if error.code == "R209" else 1)

@@ -36,7 +36,7 @@ _CLEAN_SHARE = 0.5
 
 
 class Truth:
-    """The world of a simulation. `noise`: relative standard deviation of a run's loss, common to its
+    """The law that a simulation draws losses from. `noise`: relative standard deviation of a run's loss, common to its
     curve."""
 
     def __init__(self, law: NamedLaw, noise: float) -> None:

@@ -26,6 +26,7 @@ from isoloss.compiler.plan import (
     Spec,
     TrainSpec,
 )
+from isoloss.dsl.vocabulary.quantity_text import flop_text
 
 #: Forward-equivalents of standard AutoAttack on one image that survives all of it: APGD-CE 100 steps x 2,
 #: APGD-T 9 x 100 x 2, FAB-T 9 x 100 x 3, Square 5,000 queries. Counted from its published settings; exact
@@ -123,14 +124,16 @@ def _(spec: TrainSpec, survivors: float = ASSUMED_SURVIVORS) -> tuple[Part, ...]
     rule = recipe_passes(spec.recipe)
     images = drawn(spec)
     training = Part(
-        "training", rule * forward * images, f"{rule:g} passes x {forward:.4g} FLOP x {images:,} images drawn"
+        "training",
+        rule * forward * images,
+        f"{rule:g} passes x {flop_text(forward)} x {images:,} images drawn",
     )
     if spec.evaluation is None:
         return (training,)
     times = evaluations_inside(spec.evaluation["every"], spec.evaluation["split"])
     tested = shape(spec.dataset).tested(spec.evaluation["images"], spec.evaluation["split"])
     each = evaluation_passes(spec.evaluation["attack"])
-    how = f"{times} times x {tested:,} images x {each:g} passes x {forward:.4g} FLOP"
+    how = f"{times} times x {tested:,} images x {each:g} passes x {flop_text(forward)}"
     return training, Part("evaluation during training", times * tested * each * forward, how)
 
 
@@ -146,14 +149,14 @@ def _(spec: EvaluateSpec, survivors: float = ASSUMED_SURVIVORS) -> tuple[Part, .
     forward = count(spec.model, spec.dataset).forward_flops
     tested = shape(spec.dataset).tested(spec.images, spec.split)
     each = evaluation_passes(spec.attack, survivors)
-    how = f"{tested:,} images x {each:g} passes x {forward:.4g} FLOP"
+    how = f"{tested:,} images x {each:g} passes x {flop_text(forward)}"
     if spec.attack["kind"] == "autoattack":
         how += f"; {survivors:.3g} of them survive, at {AUTOATTACK_PASSES:,} passes each"
     attack = Part("attack and scoring", tested * each * forward, how)
     looked, checks = min(ALARM_IMAGES, tested), alarm_passes(spec.attack["kind"])
     if not checks:
         return (attack,)
-    how = f"{looked} images x {checks} passes x {forward:.4g} FLOP"
+    how = f"{looked} images x {checks} passes x {flop_text(forward)}"
     return attack, Part("alarms", looked * checks * forward, how)
 
 
@@ -170,13 +173,13 @@ def _(spec: GenerateSpec, survivors: float = ASSUMED_SURVIVORS) -> tuple[Part, .
     each = denoiser_flops(spec.denoiser, spec.dataset, spec.sampler)
     if each is None:
         return (Part("sampling", None, f"denoiser `{spec.denoiser['kind']}` has no cost rule"),)
-    how = f"{images:,} images x {evaluations} denoiser evaluations x {each:.4g} FLOP"
+    how = f"{images:,} images x {evaluations} denoiser evaluations x {flop_text(each)}"
     sampling = Part("sampling", images * evaluations * each, how)
     if spec.sampler["kind"] != "dg":
         return (sampling,)
     steps, judge = int(spec.sampler["steps"]), spec.sampler["discriminator"]
     forward = count_unet(judge["network"], spec.dataset).forward_flops
-    how = f"{images:,} images x {steps} steps x {GUIDANCE_PASSES} passes x {forward:.4g} FLOP"
+    how = f"{images:,} images x {steps} steps x {GUIDANCE_PASSES} passes x {flop_text(forward)}"
     return sampling, Part("discriminator", images * steps * GUIDANCE_PASSES * forward, how)
 
 
@@ -229,11 +232,11 @@ def _(spec: DiscriminatorSpec, survivors: float = ASSUMED_SURVIVORS) -> tuple[Pa
 def _training_of(spec: DenoiserSpec | DiscriminatorSpec, what: str) -> tuple[Part, ...]:
     forward = count_unet(spec.network, spec.dataset).forward_flops
     images = spec.train_steps * int(spec.recipe["batch"])
-    how = f"{TRAINING_PASSES} passes x {forward:.4g} FLOP x {images:,} images drawn"
+    how = f"{TRAINING_PASSES} passes x {flop_text(forward)} x {images:,} images drawn"
     tested = HELD_OUT_TIMES * HELD_OUT_IMAGES
     return (
         Part(f"training: {what}", TRAINING_PASSES * forward * images, how),
-        Part("held-out loss", tested * forward, f"{tested:,} images x {forward:.4g} FLOP"),
+        Part("held-out loss", tested * forward, f"{tested:,} images x {flop_text(forward)}"),
     )
 
 
@@ -248,7 +251,7 @@ def _(spec: FidSpec, survivors: float = ASSUMED_SURVIVORS) -> tuple[Part, ...]:
     some = min(images, PAIRWISE_IMAGES)
     real, held_out = pixels.epoch_images, min(pixels.test_images, some)
     seen = images + real + held_out
-    parts = [Part("features", seen * each, f"{seen:,} images x {each:.4g} FLOP, real ones included")]
+    parts = [Part("features", seen * each, f"{seen:,} images x {flop_text(each)}, real ones included")]
     # A covariance of n vectors is n d^2 multiply-adds, made twice of the generated ones; a symmetric matrix's
     # eigenvalues about 4/3 d^3 flops and the two products before them 4 d^3, 21 times (20 jackknife groups);
     # singular values and roots once, about 25 d^3.
@@ -263,6 +266,6 @@ def _(spec: FidSpec, survivors: float = ASSUMED_SURVIVORS) -> tuple[Part, ...]:
     if spec.dataset["kind"] == "cifar10":
         judged = FEATURES["resnet18"].forward_flops
         parts.append(
-            Part("classes", (some + held_out) * judged, f"{some + held_out:,} images x {judged:.4g} FLOP")
+            Part("classes", (some + held_out) * judged, f"{some + held_out:,} images x {flop_text(judged)}")
         )
     return tuple(parts)

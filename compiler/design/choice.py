@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from isoloss.dsl.diagnostics.diagnostic import Diagnostic
+from isoloss.dsl.vocabulary.quantity_text import flop_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +76,8 @@ def choose(candidates: Sequence[Candidate], budget: ComputeBudget) -> Choice:
     }
     for rank, candidate in enumerate(ordered[taken:], taken + 1):
         reasons[candidate.index] = (
-            f"over budget: number {rank} of {len(ordered)} by cost needs {candidate.flops:.3g} FLOP, "
-            f"{max(0.0, available - used):.3g} FLOP are left"
+            f"over budget: number {rank} of {len(ordered)} by cost needs {flop_text(candidate.flops)}, "
+            f"{flop_text(max(0.0, available - used))} are left"
         )
     notes = (NO_QUESTION,) if budget.how == "design" and taken < len(ordered) else ()
     return Choice(

@@ -13,6 +13,7 @@ import numpy as np
 from isoloss.compiler.laws.fitting.fitted import LawFit
 from isoloss.compiler.laws.points import Points
 from isoloss.dsl.diagnostics.diagnostic import Diagnostic
+from isoloss.dsl.vocabulary.quantity_text import flop_text
 
 #: What review.py and the forms note on a fit, as codes.
 NOTE_CODES: Mapping[str, str] = {
@@ -139,7 +140,7 @@ def lint_extrapolation(compute_flops: float, fit: LawFit) -> list[Diagnostic]:
     if not math.isfinite(largest) or compute_flops <= FAR_COMPUTE * largest:
         return []
     factor = compute_flops / largest
-    headline = f"{compute_flops:.3g} FLOP is {factor:,.0f} times the largest run behind `{fit.law.name}`"
+    headline = f"{flop_text(compute_flops)} is {factor:,.0f} times the largest run behind `{fit.law.name}`"
     help = "the interval assumes that the law's form holds that far; ask several laws: `isoloss forecast A B`"
     return [_warning("L308", headline, help)]
 

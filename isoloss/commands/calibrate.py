@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from isoloss.errors import fault
 
 if TYPE_CHECKING:
-    from isoloss.calibrating import Calibration
+    pass
 
 EXAMPLE = """examples:
   isoloss calibrate
@@ -31,29 +30,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from isoloss.calibrating import FILE, calibrate
-    from isoloss.loop import as_user_error
+    from isoloss.calibrating import calibrate
+    from isoloss.errors import as_user_error
     from isoloss.plans.planning import write_text
+    from isoloss.plans.stored_profile import FILE
     from isoloss.runtime.errors import JobError
     from isoloss.runtime.store.store import Store
+    from isoloss.screens.calibration_screen import calibration_lines
     from isoloss.screens.progress import Progress
 
     progress = Progress()
     try:
         store = Store(arguments.store)
         kind = "cpu" if arguments.device == "cpu" else _accelerator()
-        found = calibrate(kind, progress, progress.expect)
+        calibration = calibrate(kind, progress, progress.expect)
     except JobError as error:
         raise as_user_error(error) from error
     finally:
         progress.close()
     for path in (str(Path(store.path) / FILE), arguments.output):
         if path:
-            write_text(path, found.to_json())
+            write_text(path, calibration.to_json())
     if arguments.json:
-        sys.stdout.write(found.to_json().decode())
+        sys.stdout.write(calibration.to_json().decode())
         return 0
-    print("\n".join(_lines(found)))
+    print("\n".join(calibration_lines(calibration)))
     print(f"\nkept in {store.path / FILE}: plans and runs on this store use it")
     return 0
 
@@ -69,26 +70,3 @@ def _accelerator() -> str:
             return kind
     known = ", ".join(f"`{kind}`" for kind in BUILT_IN if kind != "cpu")
     raise fault("B109", f"no profile of the device `{name}`", f"devices with a profile: {known}")
-
-
-def _lines(found: Calibration) -> Iterator[str]:
-    from isoloss.screens.quantities import columns, flop
-
-    profile, machine = found.profile, found.machine
-    yield f"speed of one `{profile.device}`, {found.slots} at once: {machine.host}, "
-    yield f"  {machine.accelerator or machine.cpu}, {machine.cores} cores"
-    start = profile.startup_seconds
-    yield f"  start-up of a job  {start.mid:.2g} s ({start.low:.2g} to {start.high:.2g})"
-    rows = [("", "jobs", "arithmetic per second", "per launch")]
-    works = list(dict.fromkeys(each.work for each in found.timed))
-    for work in works:
-        rate, launch = profile.flops_per_second[work], profile.launch_seconds[work]
-        number = sum(each.work == work for each in found.timed)
-        speed = f"{flop(rate.mid)} ({flop(rate.low)} to {flop(rate.high)})" if rate.mid < 1e17 else "not seen"
-        rows.append((work, str(number), speed, f"{launch.mid * 1e6:.3g} us"))
-    yield from columns(rows)
-    told = found.accuracy
-    yield (
-        f"  of these {told['jobs']} jobs the median is told within {told['median_error']:.0%}, "
-        f"{told['inside']:.0%} lie inside their interval"
-    )

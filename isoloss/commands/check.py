@@ -33,10 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Check every file; 0 if all are fine."""
-    from isoloss.cli import show
     from isoloss.dsl.load import load_study
+    from isoloss.screens.diagnostics import show_diagnostics
 
-    found: list[Diagnostic] = []
+    all_diagnostics: list[Diagnostic] = []
     studies: list[dict[str, object]] = []
     wrong = False
     for file in arguments.files:
@@ -49,12 +49,12 @@ def run(arguments: argparse.Namespace) -> int:
         wrong = wrong or fails
         studies.append(_summary(file, study, cells, fails))
         if arguments.format == "text":
-            show(diagnostics, arguments)
+            show_diagnostics(diagnostics, arguments)
             if study is not None and not fails:
                 print(f"{file}: fine; {_sentence(study, cells)}")
-        found += diagnostics
+        all_diagnostics += diagnostics
     if arguments.format == "json":
-        _print_json(found, studies)
+        _print_json(all_diagnostics, studies)
     return WRONG_INPUT if wrong else FINE
 
 

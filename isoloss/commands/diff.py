@@ -4,11 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from isoloss.compiler.plans.diff import AnswerChange, PlanDiff, Width
 
 EXAMPLE = """examples:
   isoloss diff before.study after.study
@@ -26,89 +21,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from isoloss.cli import tell
     from isoloss.compiler.plans.diff import diff
     from isoloss.plans.planning import is_plan, plan_of
+    from isoloss.screens.diagnostics import print_diagnostics
+    from isoloss.screens.diff_screen import diff_lines
 
     # Beside a plan, the profile is the study's. A stale plan is what a diff is for: told, not refused.
     both = all(map(is_plan, (arguments.a, arguments.b)))
     plans = []
     for name in (arguments.a, arguments.b):
         profile = None if is_plan(name) and not both else arguments.profile
-        plan, said = plan_of(name, profile=profile, store=arguments.store, stale="warning")
+        plan, notes = plan_of(name, profile=profile, store=arguments.store, stale="warning")
         if is_plan(name):
-            tell(said)
+            print_diagnostics(notes)
         plans.append(plan)
     before, after = plans
-    found = diff(before, after)
+    changes = diff(before, after)
     if arguments.json:
         import orjson
 
-        sys.stdout.write(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode() + "\n")
+        sys.stdout.write(orjson.dumps(changes, option=orjson.OPT_INDENT_2).decode() + "\n")
     else:
         currency = str(after.budget.get("currency") or "USD")
-        print("\n".join(_lines(found, currency, None if arguments.long else 8)))
+        print("\n".join(diff_lines(changes, currency, None if arguments.long else 8)))
     return 0
-
-
-def _lines(found: PlanDiff, currency: str, limit: int | None) -> list[str]:
-    from isoloss.screens.quantities import flop, time
-
-    if found.empty:
-        return [f"nothing changes: {found.same} jobs are the same"]
-    lines = [f"setting {change}" for change in found.settings[:limit]]
-    if limit is not None and len(found.settings) > limit:
-        lines.append(f"and {len(found.settings) - limit} more settings (--long)")
-    groups = (
-        ("+", "added", [f"{j.name} ({flop(j.cost.flops)})" for j in found.added]),
-        ("-", "dropped", [f"{j.name} ({flop(j.cost.flops)})" for j in found.removed]),
-        ("~", "changed, will run again", [b.name for _, b in found.replaced]),
-        ("*", "in another state", [f"{b.name}: {a.state} -> {b.state}" for a, b in found.moved]),
-    )
-    for sign, word, names in groups:
-        if names:
-            lines.append(f"{len(names)} jobs {word}")
-            if sign == "~":
-                lines += [
-                    f"  because {f.field} {f.before} -> {f.after} ({f.jobs} jobs)"
-                    for f in found.fields[:limit]
-                ]
-            lines += [f"  {sign} {name}" for name in names[:limit]]
-            if limit is not None and len(names) > limit:
-                lines.append(f"  {sign} and {len(names) - limit} more (--long)")
-    lines.append(f"{found.same} jobs in both")
-    lines.append(f"compute {_signed(found.flops, flop)}")
-    if found.usd is not None:
-        lines.append(f"money {found.usd:+,.2f} {currency}")
-    if found.seconds is not None:
-        later = (
-            ""
-            if found.makespan_seconds is None
-            else f"; by the clock {_signed(found.makespan_seconds, time)}"
-        )
-        lines.append(f"device-time {_signed(found.seconds, time)}{later}")
-    for answer in found.answers:
-        states = f"{answer.before or 'not asked'} -> {answer.after or 'not asked'}"
-        widths = f"{_width(answer.width_before)} -> {_width(answer.width_after)}"
-        lines.append(f"answer {answer.name}: {states}, loss {widths}{_verdict(answer)}")
-    return lines
-
-
-def _signed(value: float, show: Callable[[float], str]) -> str:
-    return ("+" if value >= 0 else "-") + show(abs(value))
-
-
-def _width(width: Width | None) -> str:
-    """`±2.3 %`, with whether it is only expected."""
-    if width is None:
-        return "not estimated"
-    said = f"±{100 * width.half:.3g} %" if width.half < 1 else "not known"
-    return f"{said} expected" if width.expected else said
-
-
-def _verdict(answer: AnswerChange) -> str:
-    """Whether the answer is better or worse known, where both sides say how well in the same way."""
-    before, after = answer.width_before, answer.width_after
-    if before is None or after is None or before.expected != after.expected or before.half == after.half:
-        return ""
-    return f" ({'gained' if after.half < before.half else 'lost'})"

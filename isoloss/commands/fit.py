@@ -139,10 +139,10 @@ def _table(arguments: argparse.Namespace) -> tuple[RunTable, list[Diagnostic]]:
         return table, warnings
     from isoloss.compiler.tables.suits import error_as_loss
 
-    replaced, found = error_as_loss(table)
+    replaced, notes = error_as_loss(table)
     if replaced is None:
-        raise UserError(found)
-    return replaced, [*warnings, *found]
+        raise UserError(notes)
+    return replaced, [*warnings, *notes]
 
 
 def _fit(
@@ -155,10 +155,10 @@ def _fit(
     from isoloss.compiler.tables.suits import check_suits, flops_rule, mixed_quality, rule_warnings
     from isoloss.inputs.run_tables import filter_table
 
-    kept = filter_table(table, arguments.where) if arguments.where else table
+    chosen_rows = filter_table(table, arguments.where) if arguments.where else table
     rule = arguments.points or law.points_rule
     floor = law.floor if arguments.floor is None else arguments.floor
-    errors = check_suits(kept, law, floor)
+    errors = check_suits(chosen_rows, law, floor)
     if errors:
         raise UserError(errors)
     options = FitOptions(
@@ -170,34 +170,34 @@ def _fit(
         x=arguments.x,
         test_images=arguments.test_images,
         joint=arguments.base is None,
-        base_runs=_runs_where(kept, arguments.base, "--base"),
-        quality_runs=_runs_where(kept, arguments.quality, "--quality"),
-        features=next(iter(kept.spaces), None),
+        base_runs=_runs_where(chosen_rows, arguments.base, "--base"),
+        quality_runs=_runs_where(chosen_rows, arguments.quality, "--quality"),
+        features=next(iter(chosen_rows.spaces), None),
     )
-    points = kept.to_points()
+    points = chosen_rows.to_points()
     fit = fit_law(law, points, options)
     if not fit.usable:
-        raise UserError([_failed(fit, kept)])
-    found = [
+        raise UserError([_failed(fit, chosen_rows)])
+    lint_found = [
         *lint.lint_fit(fit),
-        *rule_warnings(kept),
-        *mixed_quality(kept, law),
+        *rule_warnings(chosen_rows),
+        *mixed_quality(chosen_rows, law),
         *lint.lint_selection(points, rule, floor),
     ]
-    if len(kept) < len(table):
+    if len(chosen_rows) < len(table):
         everything = fit_law(law, table.to_points(), _on_all_rows(options, table, arguments))
-        found += lint.lint_exclusions(fit, everything, len(table) - len(kept))
+        lint_found += lint.lint_exclusions(fit, everything, len(table) - len(chosen_rows))
     chosen = points.best_per_run(floor) if rule == "best" else points.curves(floor)
     line = fit_accuracy(chosen.loss, chosen.accuracy, chosen.run, arguments.test_images)
-    constant = flops_rule(kept)
+    constant = flops_rule(chosen_rows)
     data = fit_to_json(fit)
     data["accuracy"] = None if line is None else line.to_json()
     data["flops_rule"] = {"constant": constant.constant, "spread": constant.spread, "given": constant.given}
     data["source"] = arguments.table
-    data["protocol"] = {"points": rule, "floor": floor, "where": arguments.where, "rows": len(kept)}
+    data["protocol"] = {"points": rule, "floor": floor, "where": arguments.where, "rows": len(chosen_rows)}
     if arguments.base is not None:
         data["protocol"] |= {"base": arguments.base, "quality": arguments.quality}
-    return fit, data, lint.lints(found)
+    return fit, data, lint.lints(lint_found)
 
 
 def _runs_where(table: RunTable, condition: str | None, option: str) -> frozenset[str] | None:

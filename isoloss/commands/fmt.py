@@ -22,10 +22,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Format every file that can be read; what can't is left alone, and said."""
-    from isoloss.cli import show
     from isoloss.dsl.diagnostics.collector import Report
     from isoloss.dsl.files import read_text
     from isoloss.dsl.syntax.format import format_text
+    from isoloss.screens.diagnostics import show_diagnostics
 
     wrong = False
     for file in arguments.files:
@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
         text = read_text(file, report)
         formatted = None if text is None else format_text(text, str(file), report)
         if formatted is None:
-            show(report.diagnostics(), arguments)
+            show_diagnostics(report.diagnostics(), arguments)
             wrong = True
         elif formatted.encode() != file.read_bytes():
             wrong = wrong or arguments.check

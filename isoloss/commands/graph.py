@@ -33,15 +33,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from isoloss.cli import tell
     from isoloss.drawings.dag_picture import boxes, draw
     from isoloss.plans.planning import is_plan, plan_of, write_text
+    from isoloss.screens.diagnostics import print_diagnostics
 
-    plan, said = plan_of(
+    plan, notes = plan_of(
         arguments.file, profile=arguments.profile, overrides=arguments.set, store=arguments.store
     )
     if is_plan(arguments.file):
-        tell(said)
+        print_diagnostics(notes)
     if arguments.gantt:
         return _gantt(plan, arguments.output)
     write_text(arguments.output or "-", draw(plan).encode())

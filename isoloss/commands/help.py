@@ -36,9 +36,9 @@ def run(arguments: argparse.Namespace) -> int:
     if text is None and arguments.word in COMMANDS:
         return main([arguments.word, "--help"])
     if text is None:
-        known = (*words(), *COMMANDS)
-        close = dict.fromkeys([n for n in [nearest(arguments.word, known)] if n])
-        close |= dict.fromkeys(get_close_matches(arguments.word, known, n=4))
+        all_words = (*words(), *COMMANDS)
+        close = dict.fromkeys([n for n in [nearest(arguments.word, all_words)] if n])
+        close |= dict.fromkeys(get_close_matches(arguments.word, all_words, n=4))
         listed = ", ".join(f"`{word}`" for word in close)
         help = f"close: {listed}" if close else "`isoloss help` lists every word and code"
         raise fault("N113", f"no word or code `{arguments.word}`", help, exit_code=WRONG_USAGE)

@@ -10,7 +10,7 @@ from isoloss.compiler.laws.fitting.tradeoff import tradeoff
 from isoloss.inputs.arguments import FID_HELP
 
 if TYPE_CHECKING:
-    from isoloss.compiler.laws.fitting.fitted import Optimum, Tradeoff
+    from isoloss.compiler.laws.fitting.fitted import Tradeoff
 
 EXAMPLE = """
 examples:
@@ -36,6 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     from isoloss.inputs.arguments import compute_flops
     from isoloss.inputs.law_file import load_law
     from isoloss.screens.law_answers import answer, fid_for, show_warnings
+    from isoloss.screens.tradeoff_table import tradeoff_table
 
     flops = compute_flops(arguments.compute)
     law = load_law(arguments.law)
@@ -49,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
         sys.stdout.write(orjson.dumps(data, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode())
         return 0
     print(result.screen())
-    table = _tradeoff_table(tradeoffs, result.optimum)
+    table = tradeoff_table(SIZES, tradeoffs, result.optimum)
     if table:
         print(table)
     show_warnings(result.warnings)
@@ -65,25 +66,3 @@ def _tradeoff_json(tradeoff: Tradeoff) -> dict[str, Any]:
         "overhead": tradeoff.overhead.mid,
         "overhead_interval": ends(tradeoff.overhead),
     }
-
-
-def _signed(overhead: float) -> str:
-    """+14.5%, and +0.0% for what rounding made a negative zero."""
-    return f"{round(100 * overhead, 1) + 0.0:+.1f}%"
-
-
-def _tradeoff_table(tradeoffs: list[Tradeoff | None], optimum: Optimum) -> str:
-    """The same loss with another size (Eq. 6)."""
-    from isoloss.screens.numbers import magnitude
-
-    if optimum.params is None or optimum.images is None or not any(tradeoffs):
-        return ""
-    lines = ["", "  the same loss with another size", "    size     params     images   training FLOPs"]
-    for size, found in zip(SIZES, tradeoffs, strict=True):
-        params = magnitude(optimum.params.mid * size)
-        if found is None:
-            lines.append(f"    {size:>4g}x {params:>10}   out of reach: no number of images makes up for it")
-            continue
-        images = magnitude(optimum.images.mid * found.images.mid)
-        lines.append(f"    {size:>4g}x {params:>10} {images:>10}   {_signed(found.overhead.mid)}")
-    return "\n".join(lines)

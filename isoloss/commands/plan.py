@@ -30,14 +30,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from isoloss.cli import show, tell
     from isoloss.compiler.plans.plan_json import plan_to_json
     from isoloss.dsl.diagnostics.collector import with_source
     from isoloss.plans.planning import is_plan, plan_of, write_text
+    from isoloss.screens.diagnostics import print_diagnostics, show_diagnostics
     from isoloss.screens.paint import Paint
     from isoloss.screens.plan_screen import screen
 
-    plan, found = plan_of(
+    plan, diagnostics = plan_of(
         arguments.file,
         profile=arguments.profile,
         overrides=arguments.set,
@@ -47,8 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
     )
     check_gates(plan, arguments)
     if is_plan(arguments.file):
-        tell(found)
-        found = []
+        print_diagnostics(diagnostics)
+        diagnostics = []
     if arguments.output:
         write_text(arguments.output, plan_to_json(plan))
     if arguments.json:
@@ -56,8 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     print(screen(plan, long=arguments.long, paint=Paint.for_output()))
     # Notes are in the screen's own words; the long form has them in full.
-    said = [d for d in found if arguments.long or d.severity != "note"]
-    show(with_source(said), arguments)
+    shown = [d for d in diagnostics if arguments.long or d.severity != "note"]
+    show_diagnostics(with_source(shown), arguments)
     if arguments.output:
         print(f"\nplan written: {arguments.output}")
     return 0

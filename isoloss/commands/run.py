@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from isoloss.inputs.executors import add_executor_options, executor_maker, slurm_executor
 from isoloss.inputs.gates import add_gates, check_gates, gated
 
 if TYPE_CHECKING:
     from isoloss.compiler.plan import Plan
     from isoloss.dsl.study.study import Study
     from isoloss.loop import Ended
-    from isoloss.runtime.executors.base import Executor, Resources
-    from isoloss.runtime.executors.slurm.executor import SlurmExecutor
+    from isoloss.runtime.executors.base import Executor
     from isoloss.runtime.store.store import Store
     from isoloss.runtime.tracking.tracker import Tracker
-
-EXECUTORS = ("local", "slurm", "simulate")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,42 +33,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "file", metavar="FILE-or-PLAN", help="a .study file, or a PLAN.json of `isoloss plan`"
     )
-    parser.add_argument(
-        "--executor", choices=EXECUTORS, default="local", help="where jobs run (default: local)"
-    )
     parser.add_argument("--store", metavar="DIR", default="isoloss-store", help="results (./isoloss-store)")
     parser.add_argument("--profile", metavar="P", help="a profile of the study")
     parser.add_argument(
         "--set", action="append", default=[], metavar="K=V", dest="overrides", help="override a value"
     )
     parser.add_argument("--data", metavar="DIR", help="where data sets are (or ISOLOSS_DATA)")
-    parser.add_argument(
-        "--truth", metavar="LAW", help="simulate: draw losses from this law (a fit's JSON or a name)"
-    )
-    parser.add_argument(
-        "--noise", metavar="P", default="0.5%", help="simulate: relative noise of losses (0.5%%)"
-    )
-    parser.add_argument(
-        "--slurm", action="append", default=[], metavar="NAME=VALUE",
-        help="slurm: an option of sbatch, for example partition=gpu or account=robust; repeatable",
-    )  # fmt: skip
-    parser.add_argument(
-        "--processes", type=positive, metavar="N",
-        help="processes per training, one device each (1); results don't depend on it beyond rounding",
-    )  # fmt: skip
-    parser.add_argument(
-        "--micro-batch", type=positive, metavar="N",
-        help="images of a training that pass at a time on a device (as many as memory holds); the results don't "
-        "depend on it beyond rounding",
-    )  # fmt: skip
-    parser.add_argument(
-        "--zero", type=int, choices=range(4), metavar="STAGE",
-        help="what DeepSpeed takes apart over a training's processes, 0 to 2 (0, or 2 where memory asks for it)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--hosts", metavar="FILE",
-        help="local: run on these hosts, a line `name slots=N` each; reached by ssh, all see the store",
-    )  # fmt: skip
+    add_executor_options(parser)
     add_gates(parser)
     parser.add_argument(
         "--dry-run", action="store_true", help="slurm: write the batch scripts, say where, submit nothing"
@@ -83,24 +50,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the answers as JSON")
 
 
-def positive(text: str) -> int:
-    """An argument that counts something: at least 1. argparse names the mistake (exit code 2)."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"at least 1, got {number}")
-    return number
-
-
 def run(arguments: argparse.Namespace) -> int:
-    from isoloss.cli import show
-    from isoloss.loop import as_user_error, load
+    from isoloss.errors import as_user_error
+    from isoloss.loop import load
     from isoloss.runtime.errors import JobError
+    from isoloss.screens.diagnostics import show_diagnostics
 
     study, warnings, plan = load(arguments.file, arguments.profile, arguments.overrides)
     if plan is not None or gated(arguments):
         _check_first(study, plan, arguments)
     try:
-        make = _maker(arguments)
+        make = executor_maker(arguments)
         if arguments.dry_run:
             return _dry_run(study, arguments)
         ended, tracking, report = _run(study, make, arguments)
@@ -109,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
     from isoloss.screens import summary
 
     if not arguments.json:
-        show((*warnings, *ended.diagnostics), arguments)
+        show_diagnostics((*warnings, *ended.diagnostics), arguments)
         print(summary.text(ended, report, tracking))
     else:
         import orjson
@@ -122,26 +82,28 @@ def run(arguments: argparse.Namespace) -> int:
 def _check_first(study: Study, plan: Plan | None, arguments: argparse.Namespace) -> None:
     """Before anything is written or run: the gates, and whether a PLAN.json still says what would be run. Raises
     UserError P110, P111."""
-    from isoloss.cli import tell
-    from isoloss.plans import plan_is_current as basis
+    from isoloss.plans import plan_is_current
     from isoloss.plans.planning import compile_loaded, device_profile, stored_observations
-    from isoloss.plans.study_is_current import again, study_file
+    from isoloss.plans.study_is_current import replanning_commands, study_file
     from isoloss.runtime.store.recovery import study_states
     from isoloss.runtime.store.store import Store
+    from isoloss.screens.diagnostics import print_diagnostics
 
-    known, profile = stored_observations(arguments.store), device_profile(study, arguments.store)
-    now, _ = compile_loaded(study, known, profile)
+    observations, profile = stored_observations(arguments.store), device_profile(study, arguments.store)
+    now, _ = compile_loaded(study, observations, profile)
     if plan is not None:
         path, store = arguments.file, arguments.store
-        found = basis.since(plan, known, profile, store)
-        begun = bool(known) and plan.digest in study_states(Store(store, create=False))
+        changes = plan_is_current.changes_since(plan, observations, profile, store)
+        begun = bool(observations) and plan.digest in study_states(Store(store, create=False))
         file = study_file(study, path)
         helps = (
-            again(study, file, path, store)
+            replanning_commands(study, file, path, store)
             if file
             else ("plan the study again, or name the plan's `--store`",)
         )
-        tell(basis.to_run(plan, now, found, path, begun=begun, helps=helps))
+        print_diagnostics(
+            plan_is_current.check_before_run(plan, now, changes, path, begun=begun, helps=helps)
+        )
     check_gates(now, arguments)
 
 
@@ -203,53 +165,6 @@ def _tracking(trackers: list[Tracker], store: Store) -> str:
     return uri if uri.startswith(("http://", "https://")) else f"mlflow ui --backend-store-uri {uri}"
 
 
-def _maker(arguments: argparse.Namespace) -> Callable[[Study], Executor]:
-    _refuse_others_options(arguments)
-    if arguments.executor == "simulate":
-        return _simulator(arguments)
-    if arguments.executor == "slurm":
-        return lambda study: _slurm(study, arguments)
-    return lambda study: _local(study, arguments)
-
-
-def _local(study: Study, arguments: argparse.Namespace) -> Executor:
-    from isoloss.runtime.executors.hosts.executor import HostsExecutor, read_hosts
-    from isoloss.runtime.executors.local.executor import LocalExecutor
-
-    processes = arguments.processes or 1
-    if arguments.hosts is None:
-        return LocalExecutor(_resources(study, arguments), processes=processes)
-    return HostsExecutor(read_hosts(Path(arguments.hosts)), _resources(study, arguments), processes=processes)
-
-
-def _resources(study: Study, arguments: argparse.Namespace) -> Resources:
-    from isoloss.runtime.context import Placement
-    from isoloss.runtime.executors.base import Resources
-
-    root = arguments.data or os.environ.get("ISOLOSS_DATA")
-    devices = study.budget.devices
-    placement = Placement(arguments.micro_batch, arguments.zero)
-    return Resources(devices.kind, devices.count, Path(root).absolute() if root else None, placement)
-
-
-def _slurm(study: Study, arguments: argparse.Namespace) -> SlurmExecutor:
-    from isoloss.errors import WRONG_USAGE, fault
-    from isoloss.runtime.errors import JobError
-    from isoloss.runtime.executors.slurm.executor import SlurmExecutor
-    from isoloss.runtime.executors.slurm.scripts import parse_option
-
-    try:
-        options = [parse_option(text) for text in arguments.slurm]
-    except JobError as error:
-        raise fault(error.code, error.message, *error.help, exit_code=WRONG_USAGE) from error
-    return SlurmExecutor(
-        _resources(study, arguments),
-        options=options,
-        processes=arguments.processes or 1,
-        walltime_seconds=study.budget.walltime_seconds,
-    )
-
-
 def _dry_run(study: Study, arguments: argparse.Namespace) -> int:
     """Scripts of the jobs that are ready now, and where they are."""
     from isoloss.errors import FINE
@@ -257,7 +172,7 @@ def _dry_run(study: Study, arguments: argparse.Namespace) -> int:
     from isoloss.plans.planning import compile_loaded
     from isoloss.runtime.store.store import Store
 
-    executor = _slurm(study, arguments)
+    executor = slurm_executor(study, arguments)
     store = Store(arguments.store)
     plan, _ = compile_loaded(study, store.observations())
     jobs = startable(plan, store)
@@ -269,50 +184,3 @@ def _dry_run(study: Study, arguments: argparse.Namespace) -> int:
     print(f"{len(jobs)} jobs in {arrays} arrays, nothing submitted: {submission.folder}")
     print(f"submit by hand: {submission.folder / 'submit.sh'}; or the same command without --dry-run")
     return FINE
-
-
-#: option -> executors that it means something to.
-_OPTIONS = {
-    "--slurm": ("slurm",),
-    "--dry-run": ("slurm",),
-    "--processes": ("local", "slurm"),
-    "--micro-batch": ("local", "slurm"),
-    "--zero": ("local", "slurm"),
-    "--hosts": ("local",),
-    "--truth": ("simulate",),
-}
-
-
-def _refuse_others_options(arguments: argparse.Namespace) -> None:
-    from isoloss.errors import WRONG_USAGE, fault
-
-    for option, executors in _OPTIONS.items():
-        given = getattr(arguments, option.removeprefix("--").replace("-", "_"))
-        if given and arguments.executor not in executors:
-            code = "R210" if option == "--truth" else "R226"
-            named = " or ".join(f"`--executor {name}`" for name in executors)
-            raise fault(
-                code, f"`{option}` is for {named}", "add it, or leave the option out", exit_code=WRONG_USAGE
-            )
-
-
-def _simulator(arguments: argparse.Namespace) -> Callable[[Study], Executor]:
-    from isoloss.errors import WRONG_USAGE, fault
-    from isoloss.inputs.law_file import load_law
-    from isoloss.simulation import Truth, noise_share
-
-    if arguments.truth is None:
-        raise fault(
-            "R210",
-            "`--executor simulate` needs a law to draw from",
-            "for example `--truth bartoldson2024.approach3`",
-            exit_code=WRONG_USAGE,
-        )
-    truth = Truth(load_law(arguments.truth), noise_share(arguments.noise))
-
-    def simulated(study: Study) -> Executor:
-        from isoloss.runtime.executors.simulate.executor import SimulateExecutor
-
-        return SimulateExecutor(truth.draw)
-
-    return simulated

@@ -6,21 +6,14 @@ import argparse
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from isoloss.errors import fault
-
-if TYPE_CHECKING:
-    from isoloss.compiler.claims.claim import Claim
-    from isoloss.compiler.claims.tables import OptimumRow
 
 EXAMPLE = """
 examples:
   isoloss verify bartoldson2024
   isoloss verify bartoldson2024 -o docs/verify_bartoldson2024.md
 """
-
-MARKS = {"agrees": "ok", "differs": "DIFFERS", "not reproducible": "?", "finding": "+"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Exit code 0: a paper's number that differs is a result, not a failure."""
     from isoloss.compiler.claims.bartoldson2024 import verify
     from isoloss.compiler.claims.tables import optimum_rows
+    from isoloss.screens.claims_screen import markdown, screen
 
     claims, rows = verify(), tuple(optimum_rows())
     if arguments.output:
@@ -56,75 +50,3 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.output:
         print(f"\nwritten: {arguments.output}")
     return 0
-
-
-def summary(claims: tuple[Claim, ...]) -> str:
-    """ "33 agree, 11 differ, ..." """
-    counts = Counter(c.verdict for c in claims)
-    return (
-        f"{counts['agrees']} agree, {counts['differs']} differ, {counts['not reproducible']} can't be"
-        f" reproduced, "
-        f"{counts['finding']} findings of ours"
-    )
-
-
-def screen(claims: tuple[Claim, ...]) -> str:
-    """All claims part by part, the reasons of those that don't hold."""
-    from isoloss.compiler.claims.bartoldson2024 import TITLE
-
-    lines, part = [TITLE], ""
-    for claim in claims:
-        if claim.part != part:
-            part = claim.part
-            lines += ["", part]
-        paper = f"paper {claim.paper}, " if claim.paper else ""
-        place = f" [{claim.where}]" if claim.where else ""
-        lines.append(f"  {MARKS[claim.verdict]:<8}{claim.claim}{place}: {paper}ours {claim.ours}")
-        if claim.note and claim.verdict != "agrees":
-            lines.append(f"          {claim.note}")
-    return "\n".join([*lines, "", summary(claims)])
-
-
-def markdown(claims: tuple[Claim, ...], rows: tuple[OptimumRow, ...]) -> str:
-    """The page docs/verify_bartoldson2024.md; a test keeps it current."""
-    from isoloss.compiler.claims.bartoldson2024 import TITLE
-    from isoloss.screens.numbers import magnitude
-
-    lines = [
-        "# What of the paper can be recomputed",
-        "",
-        f"{TITLE} (ICML 2024, arXiv:2404.09349).",
-        "Written by `isoloss verify bartoldson2024 -o docs/verify_bartoldson2024.md`; don't edit.",
-        "",
-        f"**{summary(claims)}.** Laws use the constants of the authors' released code, unrounded;"
-        f" networks are"
-        " counted layer by layer; human-study figures follow from the printed counts.",
-        "*Differs*: the same inputs give another number. *Not reproducible*: what it takes isn't printed or"
-        " public. *Finding*: not printed in the paper, computed here, and it bears on what the paper"
-        " concludes.",
-    ]
-    part = ""
-    for claim in claims:
-        if claim.part != part:
-            part = claim.part
-            lines += [
-                "",
-                f"## {part}",
-                "",
-                "| claim | where | paper | ours | verdict | why |",
-                "|---|---|---|---|---|---|",
-            ]
-        cells = (claim.claim, claim.where, claim.paper, claim.ours, _bold(claim.verdict), claim.note)
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    lines += ["", "## N*, D* and L* of the published laws", "", "7822 FLOP per parameter and image.", ""]
-    lines += ["| law | FID | FLOPs | N* | D* | L* |", "|---|---|---|---|---|---|"]
-    lines += [
-        f"| {r.law} | {r.fid:g} | {r.flops:.0e} | {magnitude(r.params)} | {magnitude(r.images)} |"
-        f" {r.loss:.4f} |"
-        for r in rows
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _bold(verdict: str) -> str:
-    return f"**{verdict}**" if verdict == "differs" else verdict

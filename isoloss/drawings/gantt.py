@@ -10,6 +10,7 @@ from html import escape
 
 from isoloss.compiler.cost.schedule import Placed, Schedule, plan_schedule
 from isoloss.compiler.plan import KINDS, Job, Plan
+from isoloss.dsl.vocabulary.quantity_text import time_text
 
 _WIDTH, _LEFT, _TOP, _BOTTOM = 1000, 96, 64, 44
 _MOST_HEIGHT = 900.0
@@ -27,8 +28,8 @@ _UNITS = ((86400.0 * 3, 86400.0, "d"), (7200.0, 3600.0, "h"), (120.0, 60.0, "min
 
 def gantt(plan: Plan) -> str | None:
     """The picture of a plan's schedule; None where it has none (nothing left, or too many jobs to draw)."""
-    made = plan_schedule(plan.jobs, plan.budget, _restart(plan))
-    if made is None or not made.makespan:
+    schedule = plan_schedule(plan.jobs, plan.budget, _restart(plan))
+    if schedule is None or not schedule.makespan:
         return None
     rows = int(plan.budget["devices"]["count"])
     height = max(1.5, min(26.0, _MOST_HEIGHT / rows))
@@ -37,9 +38,9 @@ def gantt(plan: Plan) -> str | None:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {total:.0f}" '
         'font-family="system-ui, sans-serif" font-size="12">',
         f'<rect width="{_WIDTH}" height="{total:.0f}" fill="white"/>',
-        *_head(plan, made),
-        *_axis(made, rows, height),
-        *_bars(plan.jobs, made, height),
+        *_head(plan, schedule),
+        *_axis(schedule, rows, height),
+        *_bars(plan.jobs, schedule, height),
         "</svg>",
     ]
     return "\n".join(lines) + "\n"
@@ -50,12 +51,12 @@ def _restart(plan: Plan) -> float:
     return float(said.get("restart_seconds", 0.0))
 
 
-def _head(plan: Plan, made: Schedule) -> Iterator[str]:
+def _head(plan: Plan, schedule: Schedule) -> Iterator[str]:
     devices = plan.budget["devices"]
     name = escape(str(plan.study.get("name", "")))
     yield (
-        f'<text x="{_LEFT}" y="20" font-size="15">{name}: {_time(made.makespan)} on {devices["count"]} of '
-        f"{escape(str(devices['kind']))}, {made.gap:.2f} x the lower bound of {_time(made.bound)}</text>"
+        f'<text x="{_LEFT}" y="20" font-size="15">{name}: {time_text(schedule.makespan)} on {devices["count"]} of '
+        f"{escape(str(devices['kind']))}, {schedule.gap:.2f} x the lower bound of {time_text(schedule.bound)}</text>"
     )
     x = _LEFT
     for kind in dict.fromkeys(job.kind for job in plan.jobs):
@@ -84,19 +85,20 @@ def _steps() -> Iterator[float]:
         size *= 10
 
 
-def _bars(jobs: Sequence[Job], made: Schedule, height: float) -> Iterator[str]:
+def _bars(jobs: Sequence[Job], schedule: Schedule, height: float) -> Iterator[str]:
     by_id = {job.id: job for job in jobs}
-    for each in made.placed:
-        job = by_id[each.job]
-        if each.end <= each.start:
+    for placed in schedule.placed:
+        job = by_id[placed.job]
+        if placed.end <= placed.start:
             continue  # not estimated, so it has no length
-        left, right = _x(each.start, made), _x(each.end, made)
-        said = f"{job.name}: {_time(each.end - each.start)} on {len(each.devices)}, from {_time(each.start)}"
+        left, right = _x(placed.start, schedule), _x(placed.end, schedule)
+        length, start = time_text(placed.end - placed.start), time_text(placed.start)
+        tip = f"{job.name}: {length} on {len(placed.devices)}, from {start}"
         line = ' stroke="white" stroke-width="0.5"' if height > 4 and right - left > 3 else ""
-        for first, count in _blocks(each):
+        for first, count in _blocks(placed):
             yield (
                 f'<rect x="{left:.1f}" y="{_TOP + height * first:.1f}" width="{max(0.3, right - left):.1f}" '
-                f'height="{height * count:.1f}" fill="{_FILL[job.kind]}"{line}><title>{escape(said)}</title></rect>'
+                f'height="{height * count:.1f}" fill="{_FILL[job.kind]}"{line}><title>{escape(tip)}</title></rect>'
             )
 
 
@@ -113,8 +115,3 @@ def _blocks(each: Placed) -> Iterator[tuple[int, int]]:
 
 def _x(seconds: float, made: Schedule) -> float:
     return _LEFT + (_WIDTH - _LEFT - 40) * seconds / made.makespan
-
-
-def _time(seconds: float) -> str:
-    _, size, word = next(u for u in _UNITS if seconds >= u[0])
-    return f"{seconds / size:.3g} {word}"

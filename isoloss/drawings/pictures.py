@@ -117,18 +117,18 @@ def _without_no_color() -> Iterator[None]:
 
 def pictures() -> dict[str, str]:
     """Every picture, by its name below docs/. Run in the repository's root."""
-    made = {}
+    drawn = {}
     for name, arguments in SCREENS.items():
         shown = " ".join(a for a in arguments if a not in ("--store", "none"))
-        made[name] = terminal_svg(f"isoloss {shown}", screen_of(arguments))
+        drawn[name] = terminal_svg(f"isoloss {shown}", screen_of(arguments))
     for name, arguments in DRAWINGS.items():
         out = io.StringIO()
         from isoloss.cli import main
 
         with contextlib.redirect_stdout(out):
             assert main(arguments) == 0
-        made[name] = out.getvalue()
-    return made
+        drawn[name] = out.getvalue()
+    return drawn
 
 
 def write() -> None:

@@ -49,9 +49,9 @@ def _number(text: str, dimensions: tuple[str, ...]) -> float | None:
     node = parse_value(text, "command line", Report())
     if not isinstance(node, ast.Number):
         return None
-    found = amount(node.value, node.unit)
+    parsed = amount(node.value, node.unit)
     try:
-        return float(found.value) if found.dimension in dimensions else None
+        return float(parsed.value) if parsed.dimension in dimensions else None
     except OverflowError:
         return None
 

@@ -26,7 +26,7 @@ def gated(arguments: argparse.Namespace) -> bool:
 def check_gates(plan: Plan, arguments: argparse.Namespace) -> None:
     """Raises UserError P110 where the plan goes beyond a bound, or can't be held to it."""
     from isoloss.compiler.plans.totals import bill_flops
-    from isoloss.dsl.vocabulary.quantity_text import flop_text
+    from isoloss.dsl.vocabulary.quantity_text import flop_text, money_text
     from isoloss.errors import UserError, fault
 
     all_jobs = plan.totals["all"]
@@ -37,21 +37,22 @@ def check_gates(plan: Plan, arguments: argparse.Namespace) -> None:
         limit = compute_flops(arguments.max_flops)
         needed = bill_flops(all_jobs) + plan.budget["waiting_flops"]
         if needed > limit:
-            said = f"the plan comes to {flop_text(needed)}, `--max-flops` allows {flop_text(limit)}"
+            problem = f"the plan comes to {flop_text(needed)}, `--max-flops` allows {flop_text(limit)}"
             problems.extend(
-                fault("P110", said, "lower the budget's `compute`, or raise the gate").diagnostics
+                fault("P110", problem, "lower the budget's `compute`, or raise the gate").diagnostics
             )
     if arguments.max_cost is not None:
         currency = str(plan.budget["currency"])
         most = _money(arguments.max_cost, currency)
-        kept = _kept_money(plan)
-        if all_jobs.usd is None or kept is None:
-            said = "`--max-cost` can't be held: the plan's cost is not estimated"
-            problems.extend(fault("P110", said, "state `devices` and a `price` in the budget").diagnostics)
-        elif (high := all_jobs.usd.high + kept) > most:
-            more = f", {kept:,.4g} of it for what `allocate` will train" if kept else ""
-            said = f"the plan may cost up to {high:,.4g} {currency}{more}; `--max-cost` allows {most:,.4g}"
-            problems.extend(fault("P110", said, "plan less, or raise the gate").diagnostics)
+        allocated = _kept_money(plan)
+        if all_jobs.usd is None or allocated is None:
+            problem = "`--max-cost` can't be held: the plan's cost is not estimated"
+            problems.extend(fault("P110", problem, "state `devices` and a `price` in the budget").diagnostics)
+        elif (high := all_jobs.usd.high + allocated) > most:
+            more = f", {money_text(allocated)} of it for what `allocate` will train" if allocated else ""
+            cost, allowed = money_text(high, currency), money_text(most)
+            problem = f"the plan may cost up to {cost}{more}; `--max-cost` allows {allowed}"
+            problems.extend(fault("P110", problem, "plan less, or raise the gate").diagnostics)
     if problems:
         raise UserError(problems)
 

@@ -29,16 +29,16 @@ def device_profile(study: Study, store: str | Path | None = None) -> DeviceProfi
     """The profile of the budget's device kind: the store's calibration, else the built-in one.
 
     Raises UserError B109 where there is none, P107 or P108 for a calibration that can't be used here."""
-    from isoloss.calibrating import stored_profile
     from isoloss.compiler.cost.devices import BUILT_IN
+    from isoloss.plans.stored_profile import stored_profile
 
     kind = study.budget.devices.kind
     measured = stored_profile(store, kind)
     if measured is not None:
         return measured
     if kind not in BUILT_IN:
-        known = ", ".join(f"`{name}`" for name in BUILT_IN)
-        raise fault("B109", f"no profile of device `{kind}`", f"devices with a profile: {known}")
+        listed = ", ".join(f"`{name}`" for name in BUILT_IN)
+        raise fault("B109", f"no profile of device `{kind}`", f"devices with a profile: {listed}")
     return BUILT_IN[kind]
 
 
@@ -88,12 +88,12 @@ def plan_of(
     study, warnings = load(path, profile, overrides)
     observations = stored_observations(store) if store is not None else ()
     speed = device_profile(study, store)
-    plan, found = compile_loaded(study, observations, speed)
+    plan, lint = compile_loaded(study, observations, speed)
     if runs is not None:
         more, notes = _table_observations(runs, columns, plan)
-        plan, found = compile_loaded(study, (*observations, *more), speed)
+        plan, lint = compile_loaded(study, (*observations, *more), speed)
         warnings += notes
-    return plan, [*warnings, *found]
+    return plan, [*warnings, *lint]
 
 
 def is_plan(path: str) -> bool:
@@ -103,7 +103,7 @@ def is_plan(path: str) -> bool:
 
 def _plan_on_disk(path: str, store: str | Path | None, stale: Severity) -> tuple[Plan, list[Diagnostic]]:
     from isoloss.compiler.plans.plan_file import read_plan
-    from isoloss.plans.plan_is_current import since, told
+    from isoloss.plans.plan_is_current import as_notes, changes_since
     from isoloss.plans.study_is_current import study_changed, study_in
 
     plan, problem = read_plan(path)
@@ -117,8 +117,10 @@ def _plan_on_disk(path: str, store: str | Path | None, stale: Severity) -> tuple
         return plan, [changed]
     if store is None:
         return plan, []
-    known = since(plan, stored_observations(store), device_profile(study_in(plan), store), str(store))
-    return plan, told(known, path)
+    changes = changes_since(
+        plan, stored_observations(store), device_profile(study_in(plan), store), str(store)
+    )
+    return plan, as_notes(changes, path)
 
 
 def _refuse_changes(options: Mapping[str, object]) -> None:
@@ -139,11 +141,11 @@ def _table_observations(
     from isoloss.compiler.tables import read_table
     from isoloss.compiler.tables.match import match
 
-    table, found = read_table(runs, columns)
+    table, mistakes = read_table(runs, columns)
     if table is None:
-        raise UserError(found)
+        raise UserError(mistakes)
     matched = match(table, plan)
-    notes = list(found)
+    notes = list(mistakes)
     if matched.unmatched:
         names = ", ".join(f"`{name}`" for name in matched.unmatched[:5])
         headline = f"{len(matched.unmatched)} runs of `{runs}` are no cell of the study: {names}"
@@ -164,6 +166,6 @@ def write_text(path: str, data: bytes) -> None:
         folder = Path(path).parent
         # The file's own absence is no reason: it is the folder that isn't there.
         missing = isinstance(error, FileNotFoundError) and not folder.is_dir()
-        said = f"there is no folder `{folder}`" if missing else reason.lower()
+        problem = f"there is no folder `{folder}`" if missing else reason.lower()
         help = f"make the folder first: `mkdir -p {folder}`" if missing else "choose another place"
-        raise fault("P105", f"can't write `{path}`: {said}", help) from None
+        raise fault("P105", f"can't write `{path}`: {problem}", help) from None

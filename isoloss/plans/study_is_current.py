@@ -1,7 +1,7 @@
-"""A plan on disk beside its study as it is now -> what has changed in it, by its name and line.
+"""A plan on disk and its study's file as it is now -> the settings that differ, with their lines.
 
 In: a Plan and the file it was read from. Out: nothing, or the one diagnostic P111. Runs whenever a command is given a
-PLAN.json: what its lines say of the study would be another study's."""
+PLAN.json, so that no answer is about another study than the file now holds."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def study_in(plan: Plan) -> Study:
 
 
 def study_file(study: Study, path: str) -> str | None:
-    """The study's file, as its plan `path` was told it, from here or from the plan's folder; None: neither is there,
-    or the study was built in Python."""
+    """The file that a plan's study was read from, found from here or from the folder of the plan `path`. None: the file
+    is in neither place, or the study was built in Python."""
     named = study.origin.file
     places = (named, os.path.join(os.path.dirname(path), named)) if named else ()
     return next((place for place in places if Path(place).is_file()), None)
@@ -45,12 +45,15 @@ def study_changed(plan: Plan, path: str, *, severity: Severity = "error") -> Dia
     file = study_file(before, path)
     if file is None:
         return None
-    after, found, places = load_with_places(file, profile=before.profile, overrides=before.overrides)
+    after, mistakes, places = load_with_places(file, profile=before.profile, overrides=before.overrides)
     if after is None:
-        first = next(d for d in found if d.severity == "error")
-        said = f"`{path}` is stale: `{file}` has mistakes now: {first.headline}"
-        helps = (f"all of them: `isoloss check {shlex.quote(file)}`", *again(before, file, path))
-        return with_source([Diagnostic("P111", said, first.span, first.label, helps, severity)])[0]
+        first = next(d for d in mistakes if d.severity == "error")
+        headline = f"`{path}` is stale: `{file}` has mistakes now: {first.headline}"
+        helps = (
+            f"all of them: `isoloss check {shlex.quote(file)}`",
+            *replanning_commands(before, file, path),
+        )
+        return with_source([Diagnostic("P111", headline, first.span, first.label, helps, severity)])[0]
     differing = changes(before, after)
     if not differing:
         return None
@@ -70,7 +73,7 @@ def _stale(
     helps = [f"also {_told(change, places)}" for change in others]
     if len(helps) >= _SHOWN:
         helps[_SHOWN - 2 :] = [f"and {len(helps) - _SHOWN + 2} more settings"]
-    helps += again(before, file, path)[: 1 if severity == "warning" else None]
+    helps += replanning_commands(before, file, path)[: 1 if severity == "warning" else None]
     headline = f"`{path}` is stale: {first}"
     return Diagnostic("P111", headline, _place(first, places), label, tuple(helps), severity)
 
@@ -87,7 +90,7 @@ def _place(change: Change, places: Mapping[str, Span]) -> Span | None:
     return next((places[head] for head in (*heads, "study") if head in places), None)
 
 
-def again(study: Study, file: str, path: str, store: str | None = None) -> tuple[str, ...]:
+def replanning_commands(study: Study, file: str, path: str, store: str | None = None) -> tuple[str, ...]:
     """The commands that make the plan anew, and that show what comes of it."""
     profile = ["--profile", study.profile] if study.profile else []
     sets = [word for item in study.overrides for word in ("--set", item)]

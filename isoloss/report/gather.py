@@ -6,7 +6,6 @@ JobError."""
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,56 +15,12 @@ from typing import Any
 
 import orjson
 
-from isoloss.compiler.plan import Facts, Job, Observation, Plan, Range, frechet_metric, frechet_space
-from isoloss.report.plans import Plans, read_plans
+from isoloss.compiler.plan import Job, Observation, Plan, Range, frechet_metric, frechet_space
+from isoloss.report.stored_plans import StoredPlans, read_plans
+from isoloss.report.trained_networks import TrainedNetwork, networks_of
 from isoloss.runtime.store import journal
 from isoloss.runtime.store.result import Result
 from isoloss.runtime.store.store import Store
-
-#: Fractions are images over images; one step of rounding is still the end.
-FINISHED = 0.999
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """One evaluation of a run. `value` with its 95 % interval where one is known."""
-
-    fraction: float
-    images: float
-    flops: float | None
-    value: float
-    low: float | None
-    high: float | None
-    count: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One trained network and what was measured of it; `loss` and `accuracy` map a metric to its points in
-    order of fraction."""
-
-    id: str
-    name: str
-    params: int
-    images: int
-    facts: Facts
-    loss: Mapping[str, tuple[Point, ...]]
-    accuracy: Mapping[str, tuple[Point, ...]]
-
-    def best(self, metric: str, floor: float = 0.5) -> Point | None:
-        """The lowest loss at or after `floor` of training: the point a law is fitted to by default."""
-        points = [p for p in self.loss.get(metric, ()) if p.fraction >= floor]
-        return min(points, key=lambda p: p.value, default=None)
-
-    def last(self, metric: str) -> Point | None:
-        """The latest point of a loss or accuracy metric, finished or not."""
-        points = self.loss.get(metric) or self.accuracy.get(metric) or ()
-        return points[-1] if points else None
-
-    def final(self, metric: str) -> Point | None:
-        """The point at the end of training; None while the run has none."""
-        point = self.last(metric)
-        return point if point is not None and point.fraction >= FINISHED else None
 
 
 @dataclass(frozen=True)
@@ -73,9 +28,9 @@ class Material:
     """`origin` is "measured", "simulated" or "" (unknown)."""
 
     path: Path
-    plans: Plans
+    plans: StoredPlans
     results: Mapping[str, Result]
-    ledger: tuple[Mapping[str, Any], ...]
+    forecasts: tuple[Mapping[str, Any], ...]
     failures: Mapping[str, str]  # job id -> message of its last failure, for jobs without a result
     origin: str
     others: int = 0  # results in the store that are not of this plan
@@ -93,9 +48,9 @@ class Material:
         return {job.id: job for job in self.plan.jobs} if self.plan else {}
 
     @cached_property
-    def runs(self) -> tuple[Run, ...]:
+    def runs(self) -> tuple[TrainedNetwork, ...]:
         """Runs of the plan with at least one measured point, by N, then D, then name."""
-        return _runs(self.jobs, self.observations, self.plan is None)
+        return networks_of(self.jobs, self.observations, self.plan is None)
 
     @cached_property
     def loss_metric(self) -> str | None:
@@ -123,7 +78,7 @@ class Material:
     @cached_property
     def quality(self) -> Mapping[str, float]:
         """generator -> its FID: stated in the study, or measured by a job."""
-        found = {
+        fids = {
             j.facts.generator: j.facts.fid
             for j in self.jobs.values()
             if j.facts.generator and j.facts.fid is not None
@@ -131,8 +86,8 @@ class Material:
         for generator, measured in self.measures.items():
             for o in measured.values():
                 if frechet_space(o.metric) is not None:
-                    found[generator] = o.value
-        return {k: v for k, v in found.items() if k is not None and v is not None}
+                    fids[generator] = o.value
+        return {k: v for k, v in fids.items() if k is not None and v is not None}
 
     @cached_property
     def measures(self) -> Mapping[str, Mapping[str, Observation]]:
@@ -199,13 +154,13 @@ def gather(path: Path) -> Material:
     plans = read_plans(store.path / "plans")
     every = {result.job: result for result in store.results()}
     # A store may serve several studies: the report is about the one planned last.
-    mine = {job.id for job in plans.latest.jobs} if plans.latest else set(every)
-    results = {job: result for job, result in every.items() if job in mine}
+    planned = {job.id for job in plans.latest.jobs} if plans.latest else set(every)
+    results = {job: result for job, result in every.items() if job in planned}
     return Material(
         path=store.path,
         plans=plans,
         results=results,
-        ledger=tuple(journal.read(store.path / "forecasts.jsonl")[0]),
+        forecasts=tuple(journal.read(store.path / "forecasts.jsonl")[0]),
         failures=_failures(store.path / "journal.jsonl", results),
         origin=_origin(store.path / "origin"),
         others=len(every) - len(results),
@@ -236,37 +191,3 @@ def _origin(path: Path) -> str:
 def _commonest(metrics: Any) -> str | None:
     counts = Counter(metrics)
     return min(counts, key=lambda m: (-counts[m], m)) if counts else None
-
-
-def _runs(jobs: Mapping[str, Job], observations: tuple[Observation, ...], any_job: bool) -> tuple[Run, ...]:
-    points: dict[str, dict[str, dict[float, Point]]] = {}
-    shape: dict[str, tuple[int, int]] = {}
-    for o in observations:
-        if o.run is None or o.fraction is None or not re.match(r"(loss|accuracy) ", o.metric):
-            continue
-        if not any_job and o.run not in jobs:
-            continue  # of another study in the same store
-        images = o.images or 0
-        point = Point(o.fraction, images, o.flops, o.value, o.low, o.high, o.count)
-        # Evaluations come after training: at the same fraction the evaluate job's point stands.
-        known = points.setdefault(o.run, {}).setdefault(o.metric, {})
-        if o.fraction not in known or o.kind == "evaluate":
-            known[o.fraction] = point
-        params, most = shape.get(o.run, (0, 0))
-        shape[o.run] = (o.params or params, max(most, round(images / o.fraction) if o.fraction else images))
-    runs = [_run(id, jobs.get(id), metrics, shape[id]) for id, metrics in points.items()]
-    return tuple(sorted(runs, key=lambda r: (r.params, r.images, r.name, r.id)))
-
-
-def _run(id: str, job: Job | None, metrics: dict[str, dict[float, Point]], shape: tuple[int, int]) -> Run:
-    facts = job.facts if job else Facts()
-    curves = {m: tuple(p for _, p in sorted(points.items())) for m, points in metrics.items()}
-    return Run(
-        id=id,
-        name=job.name if job else id,
-        params=facts.params or shape[0],
-        images=facts.images or shape[1],
-        facts=facts,
-        loss={m: c for m, c in curves.items() if m.startswith("loss ")},
-        accuracy={m: c for m, c in curves.items() if m.startswith("accuracy ")},
-    )

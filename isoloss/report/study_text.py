@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from isoloss.dsl.vocabulary.quantity_text import share_text
+
 _LOOSEST_FIRST = ("or", "and", "not", "in", "==", "!=", "<", "<=", ">", ">=", "+", "-", "*", "/", "neg", "**")
 
 
@@ -35,7 +37,7 @@ def plain(value: Any) -> str:
             rest = "" if otherwise is None else f" else {plain(otherwise)}"
             return f"{plain(then)} if {plain(test)}{rest}"
         case {"evaluation": name, "every": every}:
-            return f"{name} at every {100 * float(every):g} %"
+            return f"{name} at every {share_text(float(every), 3)}"
         case {"grid": name, "where": where}:
             return f"({name} where {plain(where)})" if where is not None else str(name)
         case {"kind": str(kind)}:

@@ -1,4 +1,4 @@
-"""A fit for a person: parameters with intervals, how sure, how good. Not a command."""
+"""A fitted law -> lines: parameters with intervals, status, residuals, error on held-out runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from isoloss.compiler.plan import frechet_metric
-from isoloss.screens.numbers import digits, interval
+from isoloss.dsl.vocabulary.quantity_text import decimal_text, interval_text
 
 if TYPE_CHECKING:
     from isoloss.compiler.laws.fitting.fitted import LawFit
@@ -43,7 +43,7 @@ def fit_screen(fit: LawFit, table: RunTable, data: Mapping[str, Any]) -> str:
     rows |= {n: (v, data["exponent_intervals"].get(n)) for n, v in data["exponents"].items()}
     for name, (value, ends) in rows.items():
         grows = {"a": "N* ~ C^a", "b": "D* ~ C^b"}.get(name, "") if name in data["exponents"] else ""
-        lines.append(f"  {name:<12} {digits(value):>12}   {interval(ends):<20} {grows}".rstrip())
+        lines.append(f"  {name:<12} {decimal_text(value):>12}   {interval_text(ends):<20} {grows}".rstrip())
     lines += ["", *_quality(fit)]
     accuracy = data["accuracy"]
     if accuracy:

@@ -1,4 +1,4 @@
-"""Laws asked at a compute budget: the answer, for people and for scripts. Not a command."""
+"""Laws, a compute budget and an FID -> optimum, loss and accuracy with intervals, as a screen and as JSON."""
 
 from __future__ import annotations
 
@@ -9,8 +9,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from isoloss.dsl.vocabulary.quantity_text import (
+    accuracy_text,
+    count_text,
+    decimal_text,
+    flop_text,
+    interval_text,
+)
 from isoloss.errors import fault
-from isoloss.screens.numbers import NOT_ESTIMATED, digits, interval, magnitude
 
 if TYPE_CHECKING:
     from isoloss.compiler.laws.fitting.fitted import Optimum
@@ -21,8 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LawAnswer:
-    """`asymptote` is the loss of unlimited N and D at this FID. `rule`: N -> FLOP per image, None for"
-    " 7822 N."""
+    """`asymptote` is the loss of unlimited N and D at this FID. `rule`: N -> FLOP per image; None: 7822 N."""
 
     laws: tuple[NamedLaw, ...]
     flops: float
@@ -74,34 +79,34 @@ class LawAnswer:
         other = f" @ {self.features}" if self.features not in (None, "inception") else ""
         quality = f", FID {self.fid:g}{other}" if any(law.fit.law.uses_fid for law in self.laws) else ""
         lines = [
-            f"{names} at {self.flops:.4g} FLOP{quality}",
+            f"{names} at {flop_text(self.flops)}{quality}",
             f"  {first.flops_constant:.4g} FLOP per parameter and image ({first.constant_source})",
             "",
             f"  {'':<16}{'estimate':>13}   95% interval",
         ]
         for name, value, show in (
-            ("params N*", self.optimum.params, magnitude),
-            ("images D*", self.optimum.images, magnitude),
-            ("loss L*", self.optimum.loss, digits),
-            ("accuracy", self.accuracy, digits),
-            ("loss, no limit", self.asymptote, digits),
-            ("its accuracy", self.asymptote_accuracy, digits),
+            ("params N*", self.optimum.params, count_text),
+            ("images D*", self.optimum.images, count_text),
+            ("loss L*", self.optimum.loss, decimal_text),
+            ("accuracy", self.accuracy, accuracy_text),
+            ("loss, no limit", self.asymptote, decimal_text),
+            ("its accuracy", self.asymptote_accuracy, accuracy_text),
         ):
-            shown = ends(value)
-            band = NOT_ESTIMATED if shown is None else f"{show(shown[0])} .. {show(shown[1])}"
-            lines.append(f"  {name:<16}{show(_mid(value)):>13}   {band}")
+            lines.append(f"  {name:<16}{show(_mid(value)):>13}   {interval_text(ends(value), show)}")
         for name, exponent in self.optimum.exponents.items():
             grows = {"a": "N* ~ C^a", "b": "D* ~ C^b"}.get(name, "")
-            lines.append(f"  {name:<16}{digits(exponent.mid):>13}   {interval(ends(exponent))}   {grows}")
+            lines.append(
+                f"  {name:<16}{decimal_text(exponent.mid):>13}   {interval_text(ends(exponent))}   {grows}"
+            )
         return "\n".join(line.rstrip() for line in lines)
 
     def line(self) -> str:
         """One line: for one law of several."""
         loss, accuracy = self.optimum.loss, self.accuracy
         return (
-            f"{self.laws[0].name:<28} N* {magnitude(_mid(self.optimum.params))}, "
-            f"D* {magnitude(_mid(self.optimum.images))}, loss {digits(_mid(loss))} "
-            f"({interval(ends(loss))}), accuracy {digits(_mid(accuracy))}"
+            f"{self.laws[0].name:<28} N* {count_text(_mid(self.optimum.params))}, "
+            f"D* {count_text(_mid(self.optimum.images))}, loss {decimal_text(_mid(loss))} "
+            f"({interval_text(ends(loss))}), accuracy {accuracy_text(_mid(accuracy))}"
         )
 
 
@@ -125,7 +130,7 @@ def answer(laws: Sequence[NamedLaw], flops: float, fid: float) -> LawAnswer:
     optimum = model.optimum(flops, fid, rule)
     if optimum.loss is None:
         reasons = optimum.notes or ("the fit can't tell: a parameter it needs isn't identified",)
-        raise fault("L212", f"no optimum at {flops:.3g} FLOP and FID {fid:g}", *reasons)
+        raise fault("L212", f"no optimum at {flop_text(flops)} and FID {fid:g}", *reasons)
     asymptote = model.limits(fid).asymptote
     line = next((law.accuracy for law in laws if law.accuracy is not None), None)
     groups = [
@@ -180,7 +185,7 @@ def fid_for(laws: Sequence[NamedLaw], stated: str | None) -> float:
 
 
 def show_warnings(warnings: Sequence[Diagnostic]) -> None:
-    """After the answer, on the same stream: a number is not read without its reservations."""
+    """Print warnings after the answer, on the same stream, so that no number is read without them."""
     from isoloss.dsl.diagnostics.diagnostic import render
 
     if warnings:
@@ -200,7 +205,7 @@ def _mid(value: Range | None) -> float | None:
 
 
 def _accuracy(line: Any, loss: Range) -> Range:
-    """Without an interval of the loss there is none of the accuracy."""
+    """Accuracy at a loss; without an interval where the loss has none."""
     from isoloss.compiler.plan import Range as PlanRange
 
     if ends(loss) is None:

@@ -29,7 +29,7 @@ class Screen:
         return shutil.get_terminal_size()
 
     def say(self, line: str) -> None:
-        """A line that stays."""
+        """Print a line that stays above the block."""
         self._out.write(self._erasing() + line + "\n")
         self._out.flush()
 
@@ -65,7 +65,7 @@ def fit(text: str, width: int) -> str:
 
 
 def bar(fraction: float, width: int) -> str:
-    """Eighths of a character: a second's progress of an hour is seen."""
+    """A progress bar in eighths of a character, so that a second of an hour's job shows."""
     eighths = round(max(0.0, min(1.0, fraction)) * width * 8)
     full, part = divmod(eighths, 8)
     return ("█" * full + (" ▏▎▍▌▋▊▉"[part] if part else "")).ljust(width)

@@ -16,7 +16,7 @@ _ENOUGH = 0.05
 
 @dataclass
 class _Running:
-    """`first` is the fraction that this attempt began with, seen at `since`: what went before was another's pace."""
+    """A job in progress. `first`: the fraction that this attempt began with, seen at `since`."""
 
     job: Job
     since: float
@@ -25,7 +25,7 @@ class _Running:
 
 
 class Pace:
-    """Of the jobs of one run. Wall seconds throughout."""
+    """Speed and remaining time of the jobs of one run, in wall seconds."""
 
     def __init__(self) -> None:
         self._jobs: dict[str, _Running] = {}
@@ -96,7 +96,7 @@ class Pace:
         return self._per_second(running) ** -1 * (1 - running.fraction)
 
     def _per_second(self, running: _Running) -> float:
-        """Of the job's work, by this attempt."""
+        """Share of the job's work that this attempt does in a second."""
         if running.first is None:
             return 0.0
         return (running.fraction - running.first) / max(time.monotonic() - running.since, 0.1)

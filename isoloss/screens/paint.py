@@ -1,4 +1,4 @@
-"""Colour on terminals, none elsewhere: what a word is painted for. Not a command."""
+"""Colour on terminals, none elsewhere: what a word is painted for."""
 
 from __future__ import annotations
 

@@ -12,17 +12,18 @@ from isoloss.compiler.cost import passes as cost_rule
 from isoloss.compiler.cost.architectures import count
 from isoloss.compiler.cost.price import number_format
 from isoloss.compiler.plan import Answer, Job, Placement, Plan, TrainSpec, component_text
+from isoloss.dsl.vocabulary.quantity_text import bytes_text, estimate_text, flop_text, time_text, writer
 from isoloss.report.study_text import plain
+from isoloss.screens.layout import columns
 from isoloss.screens.plan_networks import networks
-from isoloss.screens.quantities import columns, flop, interval, number, size, time
 
 
 def sections(plan: Plan) -> list[list[str]]:
     """Lines of each section, without the short form's."""
-    made = networks(plan, True)
+    network_lines = networks(plan, True)
     return [
         _models(plan),
-        made,
+        network_lines,
         _answers(plan),
         _placements(plan),
         _recipes(plan),
@@ -46,20 +47,20 @@ def _models(plan: Plan) -> list[str]:
         network = count(spec.model, spec.dataset)
         loss, attack = spec.recipe["loss"], spec.recipe["attack"]
         perturb = spec.recipe.get("perturb", cost_rule.NO_PERTURB)
-        each = cost_rule.flops_per_image(spec.model, spec.dataset, loss, attack, perturb) / network.params
+        constant = cost_rule.flops_per_image(spec.model, spec.dataset, loss, attack, perturb) / network.params
         ratio = "outside its domain"
         stated = cost.paper_constant_applies(spec.model, spec.dataset, loss, attack)
         if stated and perturb["kind"] == "none":
-            ratio = f"{each / cost.PAPER_CONSTANT - 1:+.2%}"
+            ratio = f"{constant / cost.PAPER_CONSTANT - 1:+.2%}"
         total = sum(job.cost.flops or 0.0 for job in jobs)
         rows.append(
             (
                 name,
                 f"{network.params:,}",
                 str(len(jobs)),
-                flop(network.forward_flops),
-                flop(total),
-                f"{each:,.0f}",
+                flop_text(network.forward_flops),
+                flop_text(total),
+                f"{constant:,.0f}",
                 ratio,
             )
         )
@@ -82,12 +83,14 @@ def _answers(plan: Plan) -> list[str]:
             continue
         law = " and ".join(answer.laws)
         lines.append(f"  {answer.kind} {answer.name}  by {law}, {answer.status}")
-        known = {name: value for name, value in answer.values.items() if value is not None}
-        if known:
-            lines.append("    " + ", ".join(f"{n} {interval(v)}" for n, v in known.items()))
-        found = {name: value for name, value in answer.measured.items() if value is not None}
-        if found:
-            lines.append("    measured: " + ", ".join(f"{n} {interval(v)}" for n, v in found.items()))
+        values = {name: value for name, value in answer.values.items() if value is not None}
+        if values:
+            lines.append("    " + ", ".join(f"{n} {estimate_text(v, n)}" for n, v in values.items()))
+        measured = {name: value for name, value in answer.measured.items() if value is not None}
+        if measured:
+            lines.append(
+                "    measured: " + ", ".join(f"{n} {estimate_text(v, n)}" for n, v in measured.items())
+            )
         lines.extend(f"    {note}" for note in answer.notes)
     return ["laws and answers", *lines] if lines else []
 
@@ -104,7 +107,7 @@ def _states(members: list[Answer]) -> str:
 
 def _shortest(members: list[Answer]) -> str:
     if len(members) == 1:
-        values = [f"{n} {number(v.mid)}" for n, v in members[0].values.items() if v is not None]
+        values = [f"{n} {writer(n)(v.mid)}" for n, v in members[0].values.items() if v is not None]
         return "; ".join([members[0].notes[0], *([", ".join(values)] if values else [])])
     return f"one per generator ({', '.join(a.name.split('/', 1)[1] for a in members)})"
 
@@ -121,8 +124,13 @@ def _placements(plan: Plan) -> list[str]:
             groups[key] = groups.get(key, 0) + 1
     rows = [("network", "batch", "jobs", "devices", "at a time", "on each", "ZeRO", "")]
     for (name, batch, place), jobs in groups.items():
-        each = (f"{place.devices}", f"{place.micro_batch}", size(place.memory_bytes), f"{place.zero_stage}")
-        rows.append((name, f"{batch}", f"{jobs}", *each, "" if place.fits else "too much"))
+        per_device = (
+            f"{place.devices}",
+            f"{place.micro_batch}",
+            bytes_text(place.memory_bytes),
+            f"{place.zero_stage}",
+        )
+        rows.append((name, f"{batch}", f"{jobs}", *per_device, "" if place.fits else "too much"))
     return ["placement of jobs that one device can't hold", *columns(rows)] if groups else []
 
 
@@ -151,8 +159,8 @@ def _recipe(specs: Sequence[TrainSpec]) -> Iterator[str]:
     # A plan read from JSON has its keys sorted: both show the same.
     for name in sorted(spec.recipe.keys() - {"batch", "lr", "clip"}):
         yield f"  {name:<10}{plain(dict(sorted(spec.recipe[name].items())))}"
-    yield f"  {'batch':<10}{_listed({each.recipe['batch'] for each in specs})}"
-    yield f"  {'lr':<10}{_listed({each.recipe['lr'] for each in specs})}"
+    yield f"  {'batch':<10}{_listed({trained.recipe['batch'] for trained in specs})}"
+    yield f"  {'lr':<10}{_listed({trained.recipe['lr'] for trained in specs})}"
     yield f"  {'clip':<10}{plain(spec.recipe['clip'])}"
     yield f"  {'precision':<10}{_precision(spec)}"
     yield f"  {'bn group':<10}{_group(spec)}"
@@ -182,13 +190,13 @@ def _listed(values: set[Any]) -> str:
 def _jobs(plan: Plan) -> list[str]:
     rows = [("job", "id", "state", "compute", "seconds", "why")]
     for job in plan.jobs:
-        seconds = time(job.cost.seconds.mid) if job.cost.seconds else "–"
-        rows.append((job.name, job.id[:8], job.state, flop(job.cost.flops), seconds, job.reason))
+        seconds = time_text(job.cost.seconds.mid) if job.cost.seconds else "–"
+        rows.append((job.name, job.id[:8], job.state, flop_text(job.cost.flops), seconds, job.reason))
     return ["jobs", *columns(rows, left=3)]
 
 
 def _dropped(plan: Plan) -> list[str]:
     if not plan.dropped:
         return []
-    rows = [(d.name, flop(d.cost.flops), d.reason) for d in plan.dropped]
+    rows = [(d.name, flop_text(d.cost.flops), d.reason) for d in plan.dropped]
     return ["left out", *columns(rows, left=1)]

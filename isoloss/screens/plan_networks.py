@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from isoloss.compiler.cost.architectures.unet import count_unet
 from isoloss.compiler.plan import DenoiserSpec, DiscriminatorSpec, Job, Plan, component_text
-from isoloss.screens.quantities import columns, flop
+from isoloss.dsl.vocabulary.quantity_text import flop_text
+from isoloss.screens.layout import columns
 
 
 def networks(plan: Plan, long: bool) -> list[str]:
@@ -30,9 +31,8 @@ def _row(job: Job) -> tuple[str, ...]:
         "real and generated images" if isinstance(spec, DiscriminatorSpec) else component_text(spec.kernel)
     )
     images = spec.train_steps * int(spec.recipe["batch"])
-    return (
-        job.name, noise, f"{counted.params:,}", flop(counted.forward_flops), f"{images:,}", flop(job.cost.flops)
-    )  # fmt: skip
+    forward, training = flop_text(counted.forward_flops), flop_text(job.cost.flops)
+    return job.name, noise, f"{counted.params:,}", forward, f"{images:,}", training
 
 
 def _settings(job: Job) -> Iterator[str]:

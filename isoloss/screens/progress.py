@@ -13,7 +13,7 @@ from typing import TextIO
 
 from isoloss.compiler.plan import KINDS, Job
 from isoloss.dsl.diagnostics.diagnostic import Diagnostic, Span, render
-from isoloss.dsl.vocabulary.quantity_text import flop_text
+from isoloss.dsl.vocabulary.quantity_text import flop_text, time_text
 from isoloss.runtime.executors.base import Event
 from isoloss.runtime.worker.worker import Failure
 from isoloss.screens.live_block import Screen, bar, fit
@@ -53,7 +53,7 @@ class Progress:
             self._job(event, event.job)
         elif event.what == "stopping":
             self.say(
-                f"stopping: jobs go to their next checkpoint, {event.seconds:.0f} s at most; "
+                f"stopping: jobs go to their next checkpoint, {time_text(event.seconds)} at most; "
                 "Ctrl-C again to stop at once"
             )
         elif event.what == "lost":
@@ -61,7 +61,7 @@ class Progress:
         self._show()
 
     def say(self, line: str) -> None:
-        """A line that stays."""
+        """Print a line that stays above the block."""
         self._screen.say(line)
 
     def close(self) -> None:
@@ -89,7 +89,7 @@ class Progress:
         if event.what == "finished":
             self._done += 1
             self._pace.finish(job, event.seconds)
-            took = f"{event.seconds:.1f} s" if event.seconds else event.text
+            took = f"{time_text(event.seconds)}" if event.seconds else event.text
             count = f"[{self._done}/{self._done + len(self._left)}]"
             self.say(f"  {count}  {job.name}  {took}{_speed(job, event.seconds)}")
         elif event.what == "failed" and event.failure is not None:
@@ -131,7 +131,7 @@ class Progress:
         rate = self._pace.images_per_second(id)
         facts = [
             f"{rate:,.0f} images/s" if rate else "",
-            f"{duration(left)} left" if left is not None else "",
+            f"{time_text(left, 2)} left" if left is not None else "",
         ]
         # A narrow terminal shows the name before speed and bar.
         room = columns - 4 - len(tail)
@@ -144,12 +144,12 @@ class Progress:
         return f"{head}  {self._painted(bar(fraction, _BAR_COLUMNS), '36')}{fit('  ' + extra, room).rstrip()}"
 
     def _whole(self) -> Iterator[str]:
-        """Most wanted first: a narrow terminal shows the beginning."""
+        """Facts of the whole run, the most useful first: a narrow terminal shows the beginning."""
         yield f"{self._done}/{self._done + len(self._left)} jobs"
         yield f"{len(self._places)} running"
         left = self.seconds_left()
         if left is not None:
-            yield f"about {duration(left)} left"
+            yield f"about {time_text(left, 2)} left"
         ratio = self._pace.ratio
         if ratio is not None:
             yield f"{ratio:.2g}× the planned time so far"
@@ -182,7 +182,7 @@ class Progress:
 
 
 def _longest_chain(jobs: Mapping[str, Job], seconds: Mapping[str, float]) -> float:
-    """Of jobs in an order in which needs may come after users."""
+    """Seconds of the longest chain of jobs that wait for each other; jobs come in any order."""
     ends: dict[str, float] = {}
 
     def end(id: str) -> float:
@@ -203,17 +203,6 @@ def describe(job: Job, failure: Failure, *, colour: bool) -> str:
     return render(
         [Diagnostic(failure.code, f"`{job.name}`: {failure.message}", span, help=tuple(help))], colour=colour
     )
-
-
-def duration(seconds: float) -> str:
-    """For people: "45 s", "3 min", "2.5 h", "4.2 days"."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    if seconds < 72 * 3600:
-        return f"{seconds / 3600:.1f} h"
-    return f"{seconds / 86400:.1f} days"
 
 
 def _speed(job: Job, seconds: float) -> str:

@@ -1,22 +1,20 @@
-"""What a run ends with: the answers, said honestly.
+"""The end of a run -> its closing screen, and the same as data for scripts.
 
-In: how the study ended. Out: text (and the same as data): measured FIDs, fitted laws, forecasts with
-intervals and what became of them, what it cost beside what was planned, where the report and the MLflow store
-are."""
+Measured FIDs, fitted laws, forecasts with intervals and their measurements, planned and measured cost, and where the
+report and MLflow are."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from isoloss.compiler.plan import Answer, Range, frechet_space
-from isoloss.loop import Ended
+from isoloss.dsl.vocabulary.quantity_text import NOT_ESTIMATED, decimal_text, interval_text, time_text, writer
 from isoloss.runtime.store.result import Result
-from isoloss.screens.numbers import NOT_ESTIMATED, digits, interval, magnitude
-from isoloss.screens.progress import duration
 
-_COUNTS = ("params", "images")
+if TYPE_CHECKING:
+    from isoloss.loop import Ended
 
 
 def text(ended: Ended, report: str | None, tracking: str) -> str:
@@ -35,7 +33,7 @@ def text(ended: Ended, report: str | None, tracking: str) -> str:
 
 
 def as_data(ended: Ended, report: str | None, tracking: str) -> dict[str, Any]:
-    """The same for scripts."""
+    """The closing screen's content as JSON-ready data."""
     plan, results = ended.plan, _results(ended)
     planned, measured = _seconds(results)
     return {
@@ -92,7 +90,7 @@ def _fids(ended: Ended, results: Mapping[str, Result]) -> Iterator[tuple[str, st
 def _qualities(ended: Ended, results: Mapping[str, Result]) -> Iterator[str]:
     spaces: dict[str, list[str]] = {}
     for name, metric, value in _fids(ended, results):
-        spaces.setdefault(metric, []).append(f"  {name:<12} {digits(value)}")
+        spaces.setdefault(metric, []).append(f"  {name:<12} {decimal_text(value)}")
     for metric, lines in spaces.items():
         yield f"measured quality ({metric}; lower is better)"
         yield from lines
@@ -107,7 +105,7 @@ def _laws(ended: Ended) -> Iterator[str]:
             if value is None:
                 yield f"    {parameter:<8} not identified by these runs"
             else:
-                yield f"    {parameter:<8} {digits(value):<10} [{interval(law['intervals'].get(parameter))}]"
+                yield f"    {parameter:<8} {decimal_text(value):<10} [{interval_text(law['intervals'].get(parameter))}]"
         yield from (f"    note: {warning}" for warning in law.get("warnings", ()))
 
 
@@ -119,38 +117,34 @@ def _answers(ended: Ended) -> Iterator[str]:
         laws = f" under {', '.join(answer.laws)}" if answer.laws else ""
         yield f"  {answer.kind} {answer.name}{laws}: {answer.status}"
         if any(value is not None for value in answer.values.values()):
-            yield from (f"    {_line(quantity, value)}" for quantity, value in answer.values.items())
+            yield from (
+                f"    {quantity:<12} {_estimated(value, quantity)}"
+                for quantity, value in answer.values.items()
+            )
         yield from (f"    note: {note}" for note in answer.notes)
 
 
-def _line(quantity: str, value: Range | None) -> str:
+def _estimated(value: Range | None, quantity: str) -> str:
+    """The middle and, where it was estimated, its interval."""
     if value is None:
-        return f"{quantity:<12} {NOT_ESTIMATED}"
-    show = magnitude if quantity in _COUNTS else digits
-    quantity = f"{quantity} (FLOP)" if quantity == "flops" else quantity
+        return NOT_ESTIMATED
+    show = writer(quantity)
     if value.low == value.high:
-        return f"{quantity:<12} {show(value.mid)}"
-    return f"{quantity:<12} {show(value.mid):<10} [{show(value.low)} .. {show(value.high)}]"
+        return show(value.mid)
+    return f"{show(value.mid):<10} [{interval_text((value.low, value.high), show)}]"
 
 
 def _checks(ended: Ended) -> Iterator[str]:
-    """The forecast was written down before the run was trained; here is how it came out."""
+    """Forecasts of this run, written down before it trained, beside their measurements."""
     scored = {score.answer for score in ended.scores}
     if ended.scores:
         yield "forecasts checked by training"
     for score in ended.scores:
-        said = f"[{digits(score.forecast.low)} .. {digits(score.forecast.high)}]"
         verdict = "inside" if score.inside else "OUTSIDE"
-        yield f"  {score.answer} {score.quantity}: forecast {digits(score.forecast.mid)} {said}"
-        yield f"    measured {_measured(score.measured)}: {verdict} the interval"
+        yield f"  {score.answer} {score.quantity}: forecast {_estimated(score.forecast, score.quantity)}"
+        yield f"    measured {_estimated(score.measured, score.quantity)}: {verdict} the interval"
     waiting = [a for a in ended.plan.answers if a.kind == "allocate" and a.name not in scored]
     yield from (f"  {answer.name}: {_why_unchecked(answer)}" for answer in waiting)
-
-
-def _measured(value: Range) -> str:
-    if value.low == value.high:
-        return digits(value.mid)
-    return f"{digits(value.mid)} [{digits(value.low)} .. {digits(value.high)}]"
 
 
 def _why_unchecked(answer: Answer) -> str:
@@ -176,9 +170,9 @@ def _cost(results: Mapping[str, Result]) -> Iterator[str]:
         if r.run.planned_seconds is not None
     ]
     yield "cost (device time of all jobs)"
-    spread = f"[{duration(planned[0])} .. {duration(planned[2])}]"
-    yield f"  planned  {duration(planned[1])} {spread}, as each job was priced when it started"
-    yield f"  measured {duration(measured)}; {sum(inside)} of {len(inside)} jobs inside their own interval"
+    spread = f"[{time_text(planned[0])} .. {time_text(planned[2])}]"
+    yield f"  planned  {time_text(planned[1])} {spread}, as each job was priced when it started"
+    yield f"  measured {time_text(measured)}; {sum(inside)} of {len(inside)} jobs inside their own interval"
 
 
 def _places(ended: Ended, report: str | None, tracking: str) -> Iterator[str]:

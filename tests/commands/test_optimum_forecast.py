@@ -13,16 +13,16 @@ from hypothesis import strategies as st
 from tables_of_runs import qualities
 
 GOLDEN = """\
-bartoldson2024.approach2 at 2.14e+20 FLOP, FID 1.65
+bartoldson2024.approach2 at 214 EFLOP, FID 1.65
   7822 FLOP per parameter and image (the paper)
 
                        estimate   95% interval
   params N*               77.3M   not estimated
   images D*                354M   not estimated
   loss L*                0.7241   not estimated
-  accuracy               0.7147   not estimated
+  accuracy                71.5%   not estimated
   loss, no limit         0.5604   not estimated
-  its accuracy           0.8374   not estimated
+  its accuracy            83.7%   not estimated
   a                      0.4829   not estimated   N* ~ C^a
   b                      0.5171   not estimated   D* ~ C^b
 

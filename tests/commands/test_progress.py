@@ -122,7 +122,7 @@ def test_a_line_for_each_running_job_and_one_for_the_study(terminal: Terminal, c
     clock.now += 1
     watch(Event("tick", None))
     rows = terminal.shown()
-    assert rows[-3] == "  [4/6]  runs/b  200.0 s  16 images/s", "what ended stays above"
+    assert rows[-3] == "  [4/6]  runs/b  3.33 min  16 images/s", "what ended stays above"
     assert "2× the planned time so far" in rows[-2]
     watch.close()
     assert terminal.shown()[-1] == ""

@@ -22,7 +22,7 @@ from typing import Any
 import orjson
 import psutil
 
-from isoloss.commands.status import survey
+from isoloss.plans.store_state import store_state
 from isoloss.runtime.store import journal
 from isoloss.runtime.store.leases import process_start
 from isoloss.runtime.store.result import Result
@@ -227,7 +227,7 @@ def check_whole(path: Path) -> None:
 def check_nobody_runs(path: Path) -> None:
     """After the death of a whole run: nothing is said to be running."""
     if (path / "isoloss.json").exists():
-        assert survey(Store(path, create=False))["counts"]["running"] == 0
+        assert store_state(Store(path, create=False))["counts"]["running"] == 0
 
 
 def check_equal(path: Path, undisturbed: Path) -> None:
@@ -240,7 +240,7 @@ def check_equal(path: Path, undisturbed: Path) -> None:
     assert Counter(e["job"] for e in events if e["state"] == "finished") == Counter(list(store.jobs()))
     last = {e["job"]: e["state"] for e in events}
     assert set(last.values()) == {"finished"}
-    found = survey(store)
+    found = store_state(store)
     assert found["counts"]["done"] == len(list(store.jobs())) == len(found["jobs"])
     assert {study["state"] for study in found["studies"]} == {"finished"}
     for folder in ("work", "damaged", "tmp"):

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from isoloss import forecast_ledger as ledger
+from isoloss import forecast_ledger
 from isoloss.compiler.cost.devices import BUILT_IN
 from isoloss.compiler.laws.fitting.fit import FitOptions, fit_law
 from isoloss.compiler.laws.fitting.fit_json import fit_to_json
@@ -425,8 +425,10 @@ def write_store(path: Path, made: list[Made], plan: Plan | None) -> Path:
         store.commit(m.job, draft, m.observations, run)
     if plan is not None:
         keep_plan(path, plan)
-        ledger.record(path / "forecasts.jsonl", _before(plan), {a.job for a in plan.answers if a.job})
-        ledger.score(path / "forecasts.jsonl", plan)
+        forecast_ledger.record(
+            path / "forecasts.jsonl", _before(plan), {a.job for a in plan.answers if a.job}
+        )
+        forecast_ledger.score(path / "forecasts.jsonl", plan)
     return path
 
 

@@ -385,7 +385,7 @@ def test_spaces_are_drawn_apart(tmp_path: Path) -> None:
     assert 'aria-label="FID of each generator' in html
     # One generator each way is no curve, and edm5's runs are on another axis than the others'.
     assert 'aria-label="FD @ resnet18 against' not in html
-    assert "edm5 (FD @ resnet18 35.5)" in html
+    assert "edm5 (FD @ resnet18 35.54)" in html
 
 
 def test_no_law_speaks_about_qualities_of_another_space(made: list[synthetic.Made], tmp_path: Path) -> None:

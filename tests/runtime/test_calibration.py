@@ -10,11 +10,12 @@ from pathlib import Path
 import orjson
 import pytest
 
-from isoloss.calibrating import Calibration, stored_profile, studies_of, timed_job, with_unmeasured
+from isoloss.calibrating import Calibration, studies_of, timed_job, with_unmeasured
 from isoloss.compiler.cost.calibration import DRIFT, Timed, accuracy, measured_profile, predicted
 from isoloss.compiler.cost.devices import BUILT_IN
 from isoloss.compiler.plan import DeviceProfile
 from isoloss.errors import UserError
+from isoloss.plans.stored_profile import stored_profile
 from isoloss.runtime.executors.calibration import measure, this_machine
 
 START, LAUNCH, RATE = 0.6, 2e-4, 5e9

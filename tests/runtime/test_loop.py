@@ -13,7 +13,6 @@ from typing import Any
 import orjson
 import pytest
 
-from isoloss.commands.status import _lines, survey
 from isoloss.compiler.cost.devices import BUILT_IN
 from isoloss.compiler.plan import (
     FORMAT,
@@ -29,6 +28,7 @@ from isoloss.compiler.plan import (
 from isoloss.dsl.study.study import Budget, Call, Devices, Study
 from isoloss.errors import FINE, INTERRUPTED, JOB_FAILED
 from isoloss.loop import Ended, run_study
+from isoloss.plans.store_state import store_state
 from isoloss.runtime.errors import JobError
 from isoloss.runtime.executors.base import Resources
 from isoloss.runtime.executors.local.executor import LocalExecutor
@@ -37,6 +37,7 @@ from isoloss.runtime.store import journal
 from isoloss.runtime.store.store import Store
 from isoloss.screens import summary
 from isoloss.screens.progress import Progress
+from isoloss.screens.status_screen import status_lines
 from tests.runtime.fakes import FUNCTIONS, follow_job, generate_job
 
 STUDY = Study(
@@ -164,7 +165,7 @@ def test_a_failure_ends_the_study_with_3_and_the_rest_done(
     assert "error[R301]: `generate 1`: the loss is not a number at step 7" in said
     assert "--> a.study:3:1" in said
     assert "help: lower `lr`" in said
-    found = survey(store)
+    found = store_state(store)
     assert found["counts"] == {"done": 1, "running": 0, "failed": 1, "stopped": 0, "waiting": 0}
     assert found["studies"][0]["state"] == "failed"
 
@@ -202,7 +203,7 @@ def test_an_interrupt_stops_the_loop(store: Store) -> None:
     ended = run(store, FakeCompiler(generate_job(1, behaviour="steps:1000"), generate_job(2)))
     assert ended.exit_code == INTERRUPTED
     assert "the same command goes on from here" in summary.text(ended, None, "")
-    assert survey(store)["counts"]["stopped"] == 1
+    assert store_state(store)["counts"]["stopped"] == 1
 
 
 def test_status_shows_how_far_running_jobs_are(store: Store) -> None:
@@ -212,18 +213,18 @@ def test_status_shows_how_far_running_jobs_are(store: Store) -> None:
     thread.start()
     job = compiler.first.id
     deadline = time.monotonic() + 20
-    while survey(store)["jobs"].get(job, {}).get("fraction", 0) < 0.25:
+    while store_state(store)["jobs"].get(job, {}).get("fraction", 0) < 0.25:
         assert time.monotonic() < deadline
         time.sleep(0.2)
-    found = survey(store)["jobs"][job]
+    found = store_state(store)["jobs"][job]
     assert found["state"] == "running"
     assert 1 < found["seconds"] < 10
     assert 0 < found["seconds_left"] < 20
-    lines = list(_lines(survey(store)))
+    lines = list(status_lines(store_state(store)))
     assert any(
-        re.search(r"running  generate 1  \d\d%  \d+ s so far  about \d+ s left  planned 1 s", x)
+        re.search(r"running  generate 1  \d\d%  [\d.]+ s so far  about [\d.]+ s left  planned 1 s", x)
         for x in lines
     )
     thread.join()
-    lines = list(_lines(survey(store)))
+    lines = list(status_lines(store_state(store)))
     assert any(re.match(r" +generate +2 .* [+-]\d+% +\d of 2 \(\d+%\)", line) for line in lines)

@@ -18,6 +18,7 @@ from isoloss.compiler.laws.fitting.options import Status
 from isoloss.compiler.laws.forms import solve
 from isoloss.compiler.laws.forms.law import Law
 from isoloss.compiler.plan import Range
+from isoloss.dsl.vocabulary.quantity_text import flop_text
 
 #: Two-sided 95 %.
 LEVEL = (0.025, 0.975)
@@ -237,7 +238,7 @@ class LawFit:
         N, D, L = (_range(b.low[0], b.mid[0], b.high[0]) for b in bands)
         notes: tuple[str, ...] = ()
         if self.usable and N is None:
-            notes = (f"{self.law.name} has no optimal size at {flops:.3g} FLOP within its range",)
+            notes = (f"{self.law.name} has no optimal size at {flop_text(flops)} within its range",)
         return Optimum(N, D, Range(flops, flops, flops), L, self.exponents, notes)
 
     def optimum_draws(

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from isoloss.compiler.plan import Answer, Range
-from isoloss.dsl.vocabulary.quantity_text import time_text
-from isoloss.report import format as write
+from isoloss.dsl.vocabulary.quantity_text import count_text, time_text
+from isoloss.report import number_html
 from isoloss.report.gather import Material
 from isoloss.report.html import facts, note, section, state, text
 
@@ -83,14 +83,14 @@ def _sentence(answer: Answer, material: Material) -> str:
         word = "the answer is still pending" if answer.status == "pending" else "this data can’t answer it"
         return f"{asked}: {word}{why}."
     loss, accuracy = answer.values.get("loss"), answer.values.get("accuracy")
-    said = f"{asked}: the forecast loss is {write.interval(loss, 'loss')}"
+    said = f"{asked}: the forecast loss is {number_html.interval(loss, 'loss')}"
     if accuracy is not None:
-        said += f", robust accuracy {write.interval(accuracy, 'accuracy')}"
+        said += f", robust accuracy {number_html.interval(accuracy, 'accuracy')}"
     if answer.kind == "allocate":
         measured = answer.measured.get("loss")
         if measured is None:
             return f"{said}; its network has not been measured yet."
-        found = write.interval(measured, "loss")
+        found = number_html.interval(measured, "loss")
         return f"{said}; the trained network measured {found}, <strong>{verdict(answer)[0]}</strong>."
     return said + "."
 
@@ -99,7 +99,7 @@ def _asks(answer: Answer, material: Material) -> str:
     """The question in words, to follow its name."""
     declaration = declared(material, answer.kind, answer.name)
     compute = declaration.get("compute_flops")
-    flops = write.data(float(compute), "flops") if isinstance(compute, int | float) else "its compute"
+    flops = number_html.data(float(compute), "flops") if isinstance(compute, int | float) else "its compute"
     source = ""
     generators = declaration.get("generators") or [declaration.get("generator")]
     if generators[0]:
@@ -122,8 +122,10 @@ def _card(answer: Answer, material: Material) -> str:
     if answer.measured.get("loss") is not None:
         badge += " " + state(*verdict(answer))
     rows = [("law", text(" and ".join(answer.laws)))]
-    rows += [(LABELS.get(q, q), write.interval(v, q)) for q, v in _ordered(answer.values)]
-    rows += [(f"measured {LABELS.get(q, q)}", write.interval(v, q)) for q, v in _ordered(answer.measured)]
+    rows += [(LABELS.get(q, q), number_html.interval(v, q)) for q, v in _ordered(answer.values)]
+    rows += [
+        (f"measured {LABELS.get(q, q)}", number_html.interval(v, q)) for q, v in _ordered(answer.measured)
+    ]
     notes = "".join(note(text(n)) for n in answer.notes)
     job = (
         f'<p class="note">job <a href="#job-{text(answer.job)}" class="id">{text(answer.job)}</a></p>'
@@ -152,16 +154,16 @@ def _tiles(material: Material) -> str:
         best, run = min(ends, key=lambda e: e[0])
         tiles.append(
             (
-                write.data(best, "loss"),
-                f"lowest final loss, N = {write.count(run.params)}, D = {write.count(run.images)}",
+                number_html.data(best, "loss"),
+                f"lowest final loss, N = {count_text(run.params)}, D = {count_text(run.images)}",
             )
         )
     spent = [r.facts.flops_per_image * r.images for r in material.runs if r.facts.flops_per_image]
     if spent:
-        tiles.append((write.data(sum(spent), "flops"), "spent on training (rule count)"))
+        tiles.append((number_html.data(sum(spent), "flops"), "spent on training (rule count)"))
     seconds = [s for job in material.results if (s := material.seconds(job)) is not None]
     if seconds:
-        tiles.append((write.data(sum(seconds), "seconds"), "of job time"))
+        tiles.append((number_html.data(sum(seconds), "seconds"), "of job time"))
     return (
         '<div class="tiles">'
         + "".join(f'<div class="tile"><b>{b}</b><span>{s}</span></div>' for b, s in tiles)

@@ -6,10 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from isoloss.compiler.plan import KINDS, Cost, Job
-from isoloss.report import format as write
+from isoloss.dsl.vocabulary.quantity_text import bytes_text, time_text
+from isoloss.report import number_html
 from isoloss.report.gather import Material
 from isoloss.report.html import details, figure, figures, note, section, table, text
 from isoloss.report.svg import SHAPES, Axis, Figure, category
+
+#: Where an axis of durations has its marks: what clocks and calendars count in.
+_TIME_TICKS = (1.0, 10.0, 60.0, 600.0, 3600.0, 6 * 3600.0, 86400.0, 10 * 86400.0, 100 * 86400.0)
 
 
 def cost(material: Material) -> str:
@@ -39,8 +43,8 @@ def cost(material: Material) -> str:
 def _scatter(material: Material) -> str:
     plot = Figure(
         "Seconds planned against seconds measured, per job",
-        Axis("planned time", "log", write.seconds, marks=write.TIME_TICKS),
-        Axis("measured time", "log", write.seconds, marks=write.TIME_TICKS),
+        Axis("planned time", "log", time_text, marks=_TIME_TICKS),
+        Axis("measured time", "log", time_text, marks=_TIME_TICKS),
         description="Points on the diagonal took as long as planned.",
     )
     assert material.plan is not None
@@ -54,7 +58,7 @@ def _scatter(material: Material) -> str:
         known = [(j, r, s) for j, r, s in jobs if r is not None and r.mid > 0]
         if not known:
             continue
-        tips = [f"{j.name}: planned {write.seconds(r.mid)}, took {write.seconds(s)}" for j, r, s in known]
+        tips = [f"{j.name}: planned {time_text(r.mid)}, took {time_text(s)}" for j, r, s in known]
         plot.points(
             [r.mid for _, r, _ in known], [s for _, _, s in known], category(i), shape=SHAPES[i], tips=tips
         )
@@ -90,10 +94,10 @@ def _totals(material: Material) -> str:
                 text(kind),
                 f"{len(took)} of {len(jobs)}",
                 _flops(total),
-                write.data(sum(r.mid for r, _ in done), "seconds") if done else "–",
-                write.data(sum(s for _, s in done), "seconds") if done else "–",
-                write.interval(total.seconds, "seconds"),
-                write.interval(total.usd, "usd"),
+                number_html.data(sum(r.mid for r, _ in done), "seconds") if done else "–",
+                number_html.data(sum(s for _, s in done), "seconds") if done else "–",
+                number_html.interval(total.seconds, "seconds"),
+                number_html.interval(total.usd, "usd"),
             ]
         )
     head = ["kind", "done", "FLOPs", "finished: planned", "finished: measured", "whole plan", "price of it"]
@@ -112,7 +116,7 @@ def _budget(budget: Mapping[str, Any]) -> str:
         if isinstance(value, bool) or not isinstance(value, int | float | str):
             continue
         quantity = next((q for q in ("flops", "seconds", "bytes") if name.endswith(q)), "plain")
-        written = text(value) if isinstance(value, str) else write.data(value, quantity)
+        written = text(value) if isinstance(value, str) else number_html.data(value, quantity)
         label = name.replace("_", " ").removesuffix(f" {quantity}")
         parts.append(f"{text(label)} {written}")
     return ", ".join(parts) or "none stated"
@@ -132,21 +136,17 @@ def _row(material: Material, job: Job) -> list[str]:
     ratio = (
         f"{took / planned.mid:.2f}" if took is not None and planned is not None and planned.mid > 0 else "–"
     )
-    memory = write.size(job.cost.memory_bytes) if job.cost.memory_bytes is not None else "–"
+    memory = bytes_text(job.cost.memory_bytes) if job.cost.memory_bytes is not None else "–"
     return [
         f'<a href="#job-{text(job.id)}">{text(job.name)}</a>',
         text(job.kind),
         _flops(job.cost),
-        write.interval(planned, "seconds"),
-        write.data(took, "seconds") if took is not None else "–",
+        number_html.interval(planned, "seconds"),
+        number_html.data(took, "seconds") if took is not None else "–",
         ratio,
         memory,
     ]
 
 
 def _flops(cost: Cost) -> str:
-    return (
-        write.data(cost.flops, "flops")
-        if cost.flops is not None
-        else f'<span class="none">{write.NOT_ESTIMATED}</span>'
-    )
+    return number_html.data(cost.flops, "flops") if cost.flops is not None else number_html.MISSING

@@ -7,7 +7,8 @@ import math
 import numpy as np
 
 from isoloss.compiler.plan import Range
-from isoloss.report import format as write
+from isoloss.dsl.vocabulary.quantity_text import accuracy_text, flop_text
+from isoloss.report import number_html
 from isoloss.report.gather import Material
 from isoloss.report.html import facts, figure, figures, note, section, state, text
 from isoloss.report.sections.answers import declared
@@ -45,16 +46,16 @@ def _card(material: Material, view: View) -> str:
             rows.append((GREEK.get(name, name), '<span class="none">not identified by these runs</span>'))
             continue
         low, high = intervals.get(name, (None, None))
-        rows.append((GREEK.get(name, name), write.span(value, low, high)))
-    rows += [(f"exponent {name}", write.interval(value)) for name, value in fit.exponents.items()]
+        rows.append((GREEK.get(name, name), number_html.span(value, low, high)))
+    rows += [(f"exponent {name}", number_html.interval(value)) for name, value in fit.exponents.items()]
     rows.append(("fitted to", f"{fit.points} points of {fit.runs} runs"))
     if math.isfinite(fit.residual_sigma):
-        rows.append(("scatter about it", f"{write.data(100 * fit.residual_sigma)} % of the loss"))
+        rows.append(("scatter about it", f"{number_html.data(100 * fit.residual_sigma)} % of the loss"))
     if fit.r2 is not None:
-        rows.append(("R²", write.data(fit.r2)))
+        rows.append(("R²", number_html.data(fit.r2)))
     if fit.starts:
         share = (
-            f", {write.percent(fit.share_at_best)} at the best" if math.isfinite(fit.share_at_best) else ""
+            f", {accuracy_text(fit.share_at_best)} at the best" if math.isfinite(fit.share_at_best) else ""
         )
         rows.append(("starts", f"{fit.starts}{share}"))
     if fit.provenance:
@@ -76,7 +77,7 @@ def _residuals(material: Material, view: View) -> str:
     rule, floor = declaration.get("points", "best"), float(declaration.get("floor") or 0.5)
     plot = Figure(
         f"Residuals of {view.name}",
-        Axis("training compute", "log", write.flops),
+        Axis("training compute", "log", flop_text),
         Axis("measured / predicted − 1", "linear", _signed_percent),
         heading=f"Residuals, {view.name}",
     )
@@ -164,6 +165,6 @@ def _accuracy(material: Material) -> str:
     return figure(
         plot.render(),
         f"Final points of {line.points} networks ({text(accuracy)}); the line is accuracy = "
-        f"{write.data(line.intercept)} {sign} {write.data(abs(line.slope))} × loss, R² "
-        f"{write.data(line.r2)}; band: 95 % for one more network.",
+        f"{number_html.data(line.intercept)} {sign} {number_html.data(abs(line.slope))} × loss, R² "
+        f"{number_html.data(line.r2)}; band: 95 % for one more network.",
     )

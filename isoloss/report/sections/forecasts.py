@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from isoloss.compiler.plan import Range
-from isoloss.report import format as write
+from isoloss.dsl.vocabulary.quantity_text import accuracy_text, decimal_text
+from isoloss.report import number_html
 from isoloss.report.gather import Material
 from isoloss.report.html import figure, figures, note, section, state, table, text
 from isoloss.report.svg import Axis, Figure
@@ -65,7 +66,7 @@ def _picture(quantity: str, entries: list[Entry]) -> str:
     names = Axis("", "linear", lambda v: entries[round(v)].name, low=-0.6, high=len(rows) - 0.4, marks=rows)
     plot = Figure(
         f"Forecast and measured {quantity}",
-        Axis(quantity, "linear", write.percent if quantity == "accuracy" else write.plain),
+        Axis(quantity, "linear", accuracy_text if quantity == "accuracy" else decimal_text),
         names,
         height=92 + 34 * len(rows),
         legend=[("c0", "circle", "forecast, 95 %"), ("c1", "diamond", "measured")],
@@ -86,14 +87,14 @@ def _inside(entry: Entry) -> bool:
 
 
 def _row(entry: Entry) -> list[str]:
-    said = [text(entry.name), text(entry.quantity), write.interval(entry.expected, entry.quantity)]
+    said = [text(entry.name), text(entry.quantity), number_html.interval(entry.expected, entry.quantity)]
     if entry.measured is None:
         return [*said, "–", state("pending", "wait"), _job(entry)]
     if math.isnan(entry.expected.low):
         words = state("no interval was forecast", "wait")
     else:
         words = state("inside", "good") if _inside(entry) else state("outside", "bad")
-    return [*said, write.interval(entry.measured, entry.quantity), words, _job(entry)]
+    return [*said, number_html.interval(entry.measured, entry.quantity), words, _job(entry)]
 
 
 def _job(entry: Entry) -> str:
@@ -103,7 +104,7 @@ def _job(entry: Entry) -> str:
 def read(material: Material) -> list[Entry]:
     """The ledger's forecasts of this study, oldest first, each with its score once there is one."""
     digest = material.plan.digest if material.plan else None
-    lines = [e for e in material.ledger if digest in (None, e.get("study"))]
+    lines = [e for e in material.forecasts if digest in (None, e.get("study"))]
     scored = [e for e in lines if e.get("event") == "score"]
     scores = {(e.get("job"), e.get("quantity")): as_range(e.get("measured")) for e in scored}
     entries = []

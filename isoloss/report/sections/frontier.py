@@ -11,7 +11,8 @@ import numpy as np
 from isoloss.compiler.laws.accuracy import AccuracyFit
 from isoloss.compiler.laws.arrays import Floats
 from isoloss.compiler.plan import Range
-from isoloss.report import format as write
+from isoloss.dsl.vocabulary.quantity_text import count_text, flop_text
+from isoloss.report import number_html
 from isoloss.report.gather import Material
 from isoloss.report.html import figure, figures, note, section, table, text
 from isoloss.report.sections.plane import contours, disagreement
@@ -51,7 +52,7 @@ def frontier(material: Material, laws: Views) -> str:
     made = f" (generator {text(about.generator)})" if about.generator else ""
     name = text(material.quality_name(about.generator))
     said = note(
-        f"All at {name} {write.data(about.fid, 'fid')}{made}{asked}. Shaded bands are 95 % intervals."
+        f"All at {name} {number_html.data(about.fid, 'fid')}{made}{asked}. Shaded bands are 95 % intervals."
     )
     return section(
         "frontier",
@@ -78,8 +79,8 @@ def _optimum(material: Material, lines: list[_Drawn], about: Focus, quantity: st
     symbol, name = {"params": ("N*", "network size"), "images": ("D*", "training images")}[quantity]
     plot = Figure(
         f"{symbol} against compute",
-        Axis("training compute C", "log", write.flops),
-        Axis(f"compute-optimal {name} {symbol}", "log", write.count),
+        Axis("training compute C", "log", flop_text),
+        Axis(f"compute-optimal {name} {symbol}", "log", count_text),
         heading=f"{symbol}(C)",
     )
     middles = []
@@ -134,7 +135,7 @@ def _reach(material: Material, laws: Views, about: Focus, computes: Floats) -> s
     far = np.geomspace(computes[0], computes[-1] * 1e4, 16)
     plot = Figure(
         "Robust accuracy of compute-optimal networks",
-        Axis("training compute C", "log", write.flops),
+        Axis("training compute C", "log", flop_text),
         Axis("robust accuracy", "linear", lambda v: f"{100 * v:.0f} %"),
         heading=f"Accuracy within reach, {view.name}",
     )
@@ -222,7 +223,7 @@ def _tradeoff(laws: Views, about: Focus) -> str:
         return ""
     return figure(
         plot.render(),
-        f"What it costs to reach the loss that {write.data(about.flops, 'flops')} buy at best with a "
+        f"What it costs to reach the loss that {number_html.data(about.flops, 'flops')} buy at best with a "
         "network of another "
         "size: smaller ones need more images, larger ones waste compute.",
     )
@@ -246,9 +247,9 @@ def _tradeoff_row(view: View, size: float, flops: float, fid: float) -> list[str
     optimum = view.fit.optimum(flops, fid, view.flops_rule).params
     if optimum is None:
         return []
-    named = f"{size:g} × N* = {write.data(size * optimum.mid, 'params')}"
+    named = f"{size:g} × N* = {number_html.data(size * optimum.mid, 'params')}"
     found = view.tradeoff(size, flops, fid)
     if found is None:
         return [text(view.name), named, '<span class="none">no number of images suffices</span>', "–"]
     overhead = Range(*(100 * v for v in (found.overhead.low, found.overhead.mid, found.overhead.high)))
-    return [text(view.name), named, write.interval(found.images), write.interval(overhead)]
+    return [text(view.name), named, number_html.interval(found.images), number_html.interval(overhead)]

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isoloss.compiler.plan import Job, Observation, frechet_space
-from isoloss.report import format as write
+from isoloss.dsl.vocabulary.quantity_text import count_text
+from isoloss.report import number_html
 from isoloss.report.gather import Material
 from isoloss.report.html import details, figure, figures, note, section, table, text
 from isoloss.report.png import data_uri
@@ -84,7 +85,7 @@ def _table(material: Material, names: list[str]) -> str:
         cells = [_cell(measured.get(metric)) for metric in typed]
         own = [_stated(material, name)] if stated else []
         counts = sorted({o.count for o in measured.values() if o.count is not None})
-        rows.append([text(name), *own, *cells, ", ".join(write.count(c) for c in counts) or "–"])
+        rows.append([text(name), *own, *cells, ", ".join(count_text(c) for c in counts) or "–"])
     head = ["generator", *(["stated"] if stated else []), *heads, "images"]
     listed = ", ".join(f"<code>{text(metric)}</code>" for metric in typed)
     return table(head, rows) + (note(f"Measured: {listed}. {MEANINGS}") if typed else "")
@@ -100,16 +101,16 @@ def _space(metric: str) -> str:
 
 def _cell(found: Observation | None) -> str:
     if found is None:
-        return f'<span class="none">{write.NOT_ESTIMATED}</span>'
+        return number_html.MISSING
     quantity = "accuracy" if _word(found.metric) in _SHARES else "plain"
-    return write.span(found.value, found.low, found.high, quantity)
+    return number_html.span(found.value, found.low, found.high, quantity)
 
 
 def _stated(material: Material, name: str) -> str:
     value = material.quality.get(name)
     if name in material.measures or value is None:
         return "–"
-    return f"{write.data(value, 'fid')} ({text(material.quality_name(name))})"
+    return f"{number_html.data(value, 'fid')} ({text(material.quality_name(name))})"
 
 
 def _distances(material: Material, names: list[str]) -> Iterator[str]:
@@ -228,4 +229,5 @@ def _pair(found: Samples, i: int) -> str:
     images = "".join(f'<img src="{data_uri(p)}" alt="{text(a)}" title="{text(a)}">' for p, a in pictures)
     same = found.labels[i] == found.nearest_labels[i]
     theirs = f"{found.nearest_labels[i]}" if same else f'<span class="bad">{found.nearest_labels[i]} ✗</span>'
-    return f'<div class="pair"><div>{images}</div>{found.labels[i]} · {theirs}, {write.data(found.distance[i])}</div>'
+    distance = number_html.data(found.distance[i])
+    return f'<div class="pair"><div>{images}</div>{found.labels[i]} · {theirs}, {distance}</div>'

@@ -8,7 +8,7 @@ from dataclasses import fields
 
 from isoloss.compiler.plan import Job
 from isoloss.dsl.study.study import Evaluation, Fit, Generator, Recipe
-from isoloss.report import format as write
+from isoloss.report import number_html
 from isoloss.report.gather import Material
 from isoloss.report.html import details, facts, note, section, state, table, text
 from isoloss.report.study_text import plain
@@ -66,12 +66,8 @@ def _dropped(material: Material) -> str:
         return ""
     rows = []
     for d in dropped:
-        gain = (
-            write.data(d.gain, "plain")
-            if d.gain is not None
-            else f'<span class="none">{write.NOT_ESTIMATED}</span>'
-        )
-        flops = write.data(d.cost.flops, "flops") if d.cost.flops is not None else "–"
+        gain = number_html.data(d.gain, "plain") if d.gain is not None else number_html.MISSING
+        flops = number_html.data(d.cost.flops, "flops") if d.cost.flops is not None else "–"
         rows.append([text(d.name), flops, gain, text(d.reason)])
     body = table(["candidate", "FLOPs", "gain", "why not"], rows, (1, 2))
     return details(f"Candidates that were not chosen ({len(dropped)})", body)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from math import log
 
 from isoloss.compiler.plan import Job, Observation
-from isoloss.report import format as write
+from isoloss.dsl.vocabulary.quantity_text import count_text
 from isoloss.report.gather import Material
 from isoloss.report.html import figure
 from isoloss.report.svg import SHAPES, Axis, Figure, category
@@ -51,12 +51,12 @@ def _figure(
     curves: Sequence[tuple[Job, list[Observation], list[Observation]]],
 ) -> str:
     plot = Figure(
-        f"{name} against images drawn", Axis("images drawn", "linear", write.count), Axis(name, "log")
+        f"{name} against images drawn", Axis("images drawn", "linear", count_text), Axis(name, "log")
     )
     for index, (job, trained, tested) in enumerate(curves):
         colour, shape = category(index), SHAPES[index % len(SHAPES)]
         plot.line([o.images or 0 for o in trained], [o.value for o in trained], colour, style="thin")
-        tips = [f"{job.name}, {write.count(o.images or 0)} images: {o.value:.4g}" for o in tested]
+        tips = [f"{job.name}, {count_text(o.images or 0)} images: {o.value:.4g}" for o in tested]
         plot.points(
             [o.images or 0 for o in tested], [o.value for o in tested], colour, shape=shape, tips=tips
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from isoloss.report import format as write
+from isoloss.report import number_html
 from isoloss.report.gather import Material
 from isoloss.report.html import section, text
 from isoloss.report.views import DRAWN_RESAMPLES
@@ -91,7 +91,9 @@ def _images(material: Material) -> str:
     counts = Counter(o.count for o in material.observations if o.kind == "evaluate" and o.count is not None)
     if not counts:
         return "How many test images are behind a value is not recorded in these observations."
-    said = ", ".join(f"{write.data(n, 'plain')} ({times} values)" for n, times in sorted(counts.items()))
+    said = ", ".join(
+        f"{number_html.data(n, 'plain')} ({times} values)" for n, times in sorted(counts.items())
+    )
     held = any(o.metric.endswith(" on validation") for o in material.observations)
     more = ", or where a measure says so of the training images held out for validation" if held else ""
     return (

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from isoloss.compiler.laws.arrays import Floats
-from isoloss.report import format as write
-from isoloss.report.gather import Material, Run
+from isoloss.dsl.vocabulary.quantity_text import count_text, decimal_text
+from isoloss.report import number_html
+from isoloss.report.gather import Material
 from isoloss.report.html import figure, text
 from isoloss.report.png import data_uri
 from isoloss.report.svg import Axis, Figure
 from isoloss.report.svg.contour import contour
+from isoloss.report.trained_networks import TrainedNetwork
 from isoloss.report.views import Focus, Frontier, View, Views
 
 GRID = 48
@@ -39,8 +41,8 @@ class _Plane:
         images, params = self.images.tolist(), self.params.tolist()
         return Figure(
             title,
-            Axis("training images D", "log", write.count, low=images[0], high=images[-1]),
-            Axis("network size N", "log", write.count, low=params[0], high=params[-1]),
+            Axis("training images D", "log", count_text, low=images[0], high=images[-1]),
+            Axis("network size N", "log", count_text, low=params[0], high=params[-1]),
             heading=title,
             height=380,
         )
@@ -71,7 +73,7 @@ def contours(material: Material, view: View, about: Focus, best: Frontier) -> st
     plot = plane.figure(f"isoLoss, {view.name} ({view.fit.law.name})")
     spread = np.quantile(values[np.isfinite(values)], np.linspace(0.05, 0.92, NUM_CONTOURS))
     for i, level in enumerate(spread.tolist()):
-        plane.levels(plot, values, level, f"s{9 - i}", write.significant(level))
+        plane.levels(plot, values, level, f"s{9 - i}", decimal_text(level))
     plot.line(best.images.mid.tolist(), best.params.mid.tolist(), "ink", style="dash")
     plot.legend.append(("ink", "dash", "N*(C), D*(C)"))
     _mark(plot, _runs(material, about), "mute")
@@ -107,7 +109,7 @@ def disagreement(material: Material, laws: Views, about: Focus) -> str:
     return figure(
         plot.render(),
         f"Highest over lowest predicted loss, minus one, among {names}; the deepest shade is "
-        f"{write.data(100 * deepest)} %. "
+        f"{number_html.data(100 * deepest)} %. "
         "The stronger, the more the form of the law matters and the less any single one should be believed. "
         "Points: trained networks.",
     )
@@ -123,10 +125,10 @@ def _around(material: Material, beyond: float) -> _Plane:
     )
 
 
-def _runs(material: Material, about: Focus) -> list[Run]:
+def _runs(material: Material, about: Focus) -> list[TrainedNetwork]:
     return [r for r in material.runs if about.generator in (None, r.facts.generator)]
 
 
-def _mark(plot: Figure, runs: list[Run], colour: str) -> None:
+def _mark(plot: Figure, runs: list[TrainedNetwork], colour: str) -> None:
     xs, ys = [float(r.images) for r in runs], [float(r.params) for r in runs]
     plot.points(xs, ys, colour, tips=[r.name for r in runs], radius=2.6)

@@ -10,12 +10,13 @@ import numpy as np
 
 from isoloss.compiler.cost.flops import network_evaluations
 from isoloss.compiler.plan import GenerateSpec, Observation, frechet_metric, frechet_space, kernel_metric
-from isoloss.report import format as write
-from isoloss.report.gather import Material, Point, Run, distance_name
+from isoloss.dsl.vocabulary.quantity_text import count_text
+from isoloss.report.gather import Material, distance_name
 from isoloss.report.html import figure, figures, section, text
 from isoloss.report.sections.scaling import CURVE_POINTS, colour_and_shape, loss_range, tip
 from isoloss.report.study_text import plain
 from isoloss.report.svg import SHAPES, Axis, Figure, category
+from isoloss.report.trained_networks import Point, TrainedNetwork
 from isoloss.report.views import Views
 
 MOST_LINES = 10
@@ -87,7 +88,7 @@ def _families(specs: dict[str, GenerateSpec]) -> dict[str, str]:
 
 
 def _differs(key: str, settings: Sequence[dict[str, str]]) -> bool:
-    """Whether two generators of the same kinds have it set differently."""
+    """Whether two generators of the same kinds differ in a setting."""
     seen: dict[tuple[Any, Any], str] = {}
     for each in settings:
         kinds = each.get("sampler.kind"), each.get("denoiser.kind")
@@ -101,11 +102,11 @@ def _against_steps(material: Material) -> Iterator[str]:
     family."""
     sources = _sources(material)
     for space in dict.fromkeys(s.space for s in sources):
-        mine = [s for s in sources if s.space == space]
-        if len({s.evaluations for s in mine}) < 2:
+        family = [s for s in sources if s.space == space]
+        if len({s.evaluations for s in family}) < 2:
             continue
         for metric in (frechet_metric(space), kernel_metric(space)):
-            drawn = _steps_figure(mine, metric)
+            drawn = _steps_figure(family, metric)
             if drawn:
                 yield drawn
 
@@ -123,11 +124,11 @@ def _steps_figure(sources: list[Source], metric: str) -> str:
         heading=f"{name} against sampling effort",
     )
     for i, family in enumerate(dict.fromkeys(s.family for s, _ in rows)):
-        mine = sorted(((s, o) for s, o in rows if s.family == family), key=lambda row: row[0].evaluations)
-        xs, ys = [float(s.evaluations) for s, _ in mine], [o.value for _, o in mine]
+        samplers = sorted(((s, o) for s, o in rows if s.family == family), key=lambda row: row[0].evaluations)
+        xs, ys = [float(s.evaluations) for s, _ in samplers], [o.value for _, o in samplers]
         plot.line(xs, ys, category(i), style="thin")
         for hollow in (False, True):
-            part = [(s, o) for s, o in mine if (s.stated is not None) == hollow]
+            part = [(s, o) for s, o in samplers if (s.stated is not None) == hollow]
             plot.points(
                 [float(s.evaluations) for s, _ in part],
                 [o.value for _, o in part],
@@ -163,7 +164,7 @@ def _against_loss(material: Material, laws: Views) -> Iterator[str]:
     metric = material.loss_metric
     if metric is None:
         return
-    spaces: dict[str, list[tuple[Run, Point, float]]] = {}
+    spaces: dict[str, list[tuple[TrainedNetwork, Point, float]]] = {}
     for run in material.runs:
         point, fid = run.final(metric), material.quality.get(run.facts.generator or "")
         if point is not None and fid is not None and run.facts.allocation is None:
@@ -174,9 +175,11 @@ def _against_loss(material: Material, laws: Views) -> Iterator[str]:
             yield _loss_figure(material, metric, name, lines, laws)
 
 
-def _lines(rows: Sequence[tuple[Run, Point, float]]) -> list[list[tuple[Run, Point, float]]]:
+def _lines(
+    rows: Sequence[tuple[TrainedNetwork, Point, float]],
+) -> list[list[tuple[TrainedNetwork, Point, float]]]:
     """Runs of one N and D over two qualities or more, by quality; per N those of the most images."""
-    groups: dict[tuple[int, int], list[tuple[Run, Point, float]]] = {}
+    groups: dict[tuple[int, int], list[tuple[TrainedNetwork, Point, float]]] = {}
     for row in rows:
         groups.setdefault((row[0].params, row[0].images), []).append(row)
     several = {key: g for key, g in groups.items() if len({fid for _, _, fid in g}) > 1}
@@ -191,7 +194,7 @@ def _loss_figure(
     material: Material,
     metric: str,
     name: str,
-    lines: Sequence[Sequence[tuple[Run, Point, float]]],
+    lines: Sequence[Sequence[tuple[TrainedNetwork, Point, float]]],
     laws: Views,
 ) -> str:
     low, high = loss_range(material, metric)
@@ -216,7 +219,7 @@ def _loss_figure(
             lows=[p.low for _, p, _ in line],
             highs=[p.high for _, p, _ in line],
         )
-        plot.legend.append((colour, shape, f"N {write.count(run.params)}, D {write.count(run.images)}"))
+        plot.legend.append((colour, shape, f"N {count_text(run.params)}, D {count_text(run.images)}"))
         if view is not None:
             spaced = np.geomspace if log else np.linspace
             grid = spaced(line[0][2], line[-1][2], CURVE_POINTS)

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isoloss.compiler.plan import EvaluateSpec, Job, exact
-from isoloss.report.gather import Material, Run
+from isoloss.report.gather import Material
 from isoloss.report.html import note, section, text
 from isoloss.report.png import data_uri
+from isoloss.report.trained_networks import TrainedNetwork
 
 FILE = "samples.npz"
 MOST_JOBS, MOST_PAIRS = 3, 10
@@ -78,7 +79,7 @@ def _pixels(images: NDArray[np.generic]) -> NDArray[np.float64]:
     return np.clip(np.nan_to_num(values), 0.0, 1.0)
 
 
-def _chosen(material: Material) -> list[tuple[Job, Run | None]]:
+def _chosen(material: Material) -> list[tuple[Job, TrainedNetwork | None]]:
     """Evaluations with samples: runs of allocations first, then the largest networks; one per network."""
     runs = {run.id: run for run in material.runs}
     found = [
@@ -89,13 +90,13 @@ def _chosen(material: Material) -> list[tuple[Job, Run | None]]:
         and FILE in material.results[job.id].artefacts
     ]
 
-    def rank(item: tuple[Job, Run | None]) -> tuple[bool, float, str]:
+    def rank(item: tuple[Job, TrainedNetwork | None]) -> tuple[bool, float, str]:
         job, run = item
         asked = bool((run.facts if run else job.facts).allocation)
         return (not asked, -float(run.params * run.images if run else 0), job.name)
 
     ordered = sorted(found, key=rank)
-    first: dict[str, tuple[Job, Run | None]] = {}
+    first: dict[str, tuple[Job, TrainedNetwork | None]] = {}
     for job, run in ordered:
         assert isinstance(job.spec, EvaluateSpec)
         first.setdefault(job.spec.network, (job, run))
@@ -104,7 +105,7 @@ def _chosen(material: Material) -> list[tuple[Job, Run | None]]:
     return best if len(best) <= MOST_JOBS else [*best[: MOST_JOBS - 1], best[-1]]
 
 
-def _block(job: Job, run: Run | None, found: Samples) -> str:
+def _block(job: Job, run: TrainedNetwork | None, found: Samples) -> str:
     assert isinstance(job.spec, EvaluateSpec)
     # Half broken, half standing where there are both: neither success nor failure is hidden.
     fooled = np.flatnonzero(found.predictions != found.labels)

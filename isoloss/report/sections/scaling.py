@@ -6,10 +6,11 @@ import math
 
 import numpy as np
 
-from isoloss.report import format as write
-from isoloss.report.gather import FINISHED, Material, Point, Run
+from isoloss.dsl.vocabulary.quantity_text import count_text, decimal_text, flop_text
+from isoloss.report.gather import Material
 from isoloss.report.html import figure, figures, note, section, text
 from isoloss.report.svg import SHAPES, Axis, Figure, sequence
+from isoloss.report.trained_networks import FINISHED, Point, TrainedNetwork
 from isoloss.report.views import View, Views
 
 CURVE_POINTS = 32
@@ -51,14 +52,12 @@ def colour_and_shape(material: Material, size: int) -> tuple[str, str]:
     return sequence(every.index(size), len(every)), SHAPES[every.index(size) % len(SHAPES)]
 
 
-def tip(run: Run, point: Point) -> str:
+def tip(run: TrainedNetwork, point: Point) -> str:
     """What hovering over a point says."""
     known = point.low is not None and point.high is not None
-    interval = (
-        f" [{write.significant(point.low or 0)}, {write.significant(point.high or 0)}]" if known else ""
-    )
-    sizes_said = f"N {write.count(run.params)}, D {write.count(point.images)}"
-    return f"{run.name}: {sizes_said}, value {write.significant(point.value)}{interval}"
+    interval = f" [{decimal_text(point.low or 0)}, {decimal_text(point.high or 0)}]" if known else ""
+    sizes_said = f"N {count_text(run.params)}, D {count_text(point.images)}"
+    return f"{run.name}: {sizes_said}, value {decimal_text(point.value)}{interval}"
 
 
 def loss_range(material: Material, metric: str) -> tuple[float, float]:
@@ -75,7 +74,7 @@ def source(material: Material, generator: str | None) -> str:
         return "no generator"
     fid = material.quality.get(generator)
     name = material.quality_name(generator)
-    return f"{generator} ({name} {'not known' if fid is None else write.significant(fid)})"
+    return f"{generator} ({name} {'not known' if fid is None else decimal_text(fid)})"
 
 
 def _images_panel(material: Material, metric: str, generator: str | None, laws: Views) -> str:
@@ -85,7 +84,7 @@ def _images_panel(material: Material, metric: str, generator: str | None, laws: 
     low, high = loss_range(material, metric)
     plot = Figure(
         f"Loss against training images, {source(material, generator)}",
-        Axis("training images D", "log", write.count),
+        Axis("training images D", "log", count_text),
         Axis("adversarial loss", "log", low=low, high=high),
         heading=source(material, generator),
     )
@@ -97,7 +96,7 @@ def _images_panel(material: Material, metric: str, generator: str | None, laws: 
             _run_points(
                 plot, [(r, p) for r, p in mine if (p.fraction >= FINISHED) == done], colour, shape, done
             )
-        plot.legend.append((colour, shape, f"N {write.count(size)}"))
+        plot.legend.append((colour, shape, f"N {count_text(size)}"))
     plot.legend += [("mute", style or "line", view.name) for view, style in drawn]
     caption = f"Final loss of every network trained on {text(generator or 'real images')}."
     if any(not r.final(metric) for r in runs):
@@ -108,7 +107,9 @@ def _images_panel(material: Material, metric: str, generator: str | None, laws: 
     return figure(plot.render(), caption)
 
 
-def _run_points(plot: Figure, ends: list[tuple[Run, Point]], colour: str, shape: str, done: bool) -> None:
+def _run_points(
+    plot: Figure, ends: list[tuple[TrainedNetwork, Point]], colour: str, shape: str, done: bool
+) -> None:
     plot.points(
         [p.images for _, p in ends],
         [p.value for _, p in ends],
@@ -122,9 +123,9 @@ def _run_points(plot: Figure, ends: list[tuple[Run, Point]], colour: str, shape:
 
 
 def _law_curves(
-    plot: Figure, material: Material, generator: str, candidates: list[View], runs: list[Run]
+    plot: Figure, material: Material, generator: str, candidates: list[View], runs: list[TrainedNetwork]
 ) -> list[tuple[View, str]]:
-    """A curve per N and law, the first law's with its band; the laws that had something to say."""
+    """A curve per N and law, the first law's with its band; and the laws that could be drawn."""
     fid = material.quality.get(generator, math.nan)
     grid = np.geomspace(min(r.images for r in runs) / 1.3, max(r.images for r in runs) * 1.3, CURVE_POINTS)
     drawn: list[tuple[View, str]] = []
@@ -154,7 +155,7 @@ def _flops_panel(material: Material, metric: str, generator: str | None, laws: V
     low, high = loss_range(material, metric)
     plot = Figure(
         f"Loss against training FLOPs, {source(material, generator)}",
-        Axis("training compute", "log", write.flops),
+        Axis("training compute", "log", flop_text),
         Axis("adversarial loss", "log", low=low, high=high * 1.25),
         heading=source(material, generator),
     )
@@ -164,7 +165,7 @@ def _flops_panel(material: Material, metric: str, generator: str | None, laws: V
         last = points[-1]
         plot.points([last.flops or 0.0], [last.value], colour, shape=shape, tips=[tip(run, last)], radius=3.2)
     for size in sorted({r.params for r, _ in curves}):
-        plot.legend.append((*colour_and_shape(material, size), f"N {write.count(size)}"))
+        plot.legend.append((*colour_and_shape(material, size), f"N {count_text(size)}"))
     xs, ys = envelope([points for _, points in curves])
     if len(xs) > 1:
         plot.line(xs, ys, "ink")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from isoloss.report.format import plain
+from isoloss.dsl.vocabulary.quantity_text import decimal_text
 
 Tick = tuple[float, str]
 
@@ -18,7 +18,7 @@ class Axis:
 
     label: str
     scale: Literal["linear", "log"] = "linear"
-    write: Callable[[float], str] = plain
+    write: Callable[[float], str] = decimal_text
     low: float | None = None
     high: float | None = None
     pad: float = 0.04  # of the range, on each free end

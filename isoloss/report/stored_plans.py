@@ -18,7 +18,7 @@ from isoloss.runtime.disk import storage
 
 
 @dataclass(frozen=True, slots=True)
-class Plans:
+class StoredPlans:
     """`latest` None: no plan is kept, or none can be read. `first_seconds`: job id -> planned wall seconds by
     the first plan that had the job; None there: that plan could not estimate it."""
 
@@ -27,14 +27,14 @@ class Plans:
     revisions: int = 0
 
 
-def read_plans(folder: Path) -> Plans:
+def read_plans(folder: Path) -> StoredPlans:
     """The plans of the study that was planned last, by revision. Raises JobError R104 or R105 where the
     folder can't be read; a damaged plan is passed over."""
     with storage("reading the plans"):
         files = sorted(folder.glob("*.json"), key=lambda f: (f.stat().st_mtime_ns, f.name))
         found = [data for file in files if (data := _head(file.read_bytes())) is not None]
     if not found:
-        return Plans()
+        return StoredPlans()
     digest = found[-1][0]["digest"]
     mine = sorted(
         (item for item in found if item[0]["digest"] == digest), key=lambda item: item[0]["revision"]
@@ -46,10 +46,10 @@ def read_plans(folder: Path) -> Plans:
                 first.setdefault(str(job["id"]), _range(job.get("cost", {}).get("seconds")))
     for _, text in reversed(mine):
         try:
-            return Plans(plan_from_json(text), first, len(mine))
+            return StoredPlans(plan_from_json(text), first, len(mine))
         except ValueError:
             continue
-    return Plans(None, first, len(mine))
+    return StoredPlans(None, first, len(mine))
 
 
 def _head(text: bytes) -> tuple[dict[str, Any], bytes] | None:
