@@ -34,10 +34,17 @@ def _settled(study: Study, fit: Fit, scope: Scope) -> Fit | Bad:
     listed = ", ".join(f"`{name}`" for name in names)
     whose = "its recipes repeat" if len(repeated) > 1 else "its runs are tested by"
     scope.report.add(
-        "V115", f"fit `{fit.name}` doesn't say which evaluation it is about: {whose} {listed}", fit.origin.span,
-        "several could be meant", f"write `evaluate = {names[0]}` in the fit",
+        "V115", f"fit `{fit.name}` doesn't say which evaluation it is about: {whose} {listed}",
+        scope.declared["fit"][fit.name], "several could be meant", f"write `evaluate = {_suggested(study, fit, names)}` in the fit",
     )  # fmt: skip
     return BAD
+
+
+def _suggested(study: Study, fit: Fit, names: list[str]) -> str:
+    """The first of these that measures what is fitted."""
+    kinds = {e.name: e.attack.kind for e in study.evaluations}
+    measuring = (name for name in names if fit.metric != "loss" or kinds[name] != "autoattack")
+    return next(measuring, names[0])
 
 
 def _measurable(study: Study, fit: Fit, scope: Scope) -> Fit | Bad:
@@ -47,7 +54,8 @@ def _measurable(study: Study, fit: Fit, scope: Scope) -> Fit | Bad:
         return fit
     scope.report.add(
         "V110", f"fit `{fit.name}` is of a loss, and `{test.name}` measures none: AutoAttack stops at success",
-        fit.origin.span, "no loss to fit", "write `metric = accuracy`, or let it `evaluate` with another attack",
+        scope.declared["fit"][fit.name], "no loss to fit",
+        "write `metric = accuracy`, or let it `evaluate` with another attack",
     )  # fmt: skip
     return BAD
 
