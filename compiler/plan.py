@@ -257,6 +257,8 @@ class Facts:
     evaluation: str | None = None  # name of the evaluation an `evaluate` job performs
     metric: str | None = None  # typed name, e.g. "trades(5) @ pgd(40, cw, linf, 8/255)"
     licence: str | None = None  # of imported images, as the study states it
+    recipe: str | None = None  # the name of what trained it
+    settings: Mapping[str, Any] = field(default_factory=dict)  # what else its grid varies: batch, lr
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ The public Python API, loaded on first use so that `import isoloss` costs nothin
     plan, warnings = isoloss.compile_study(study, observations, isoloss.BUILT_IN["h100"])
     fit = isoloss.fit_law("chinchilla", points)
     store = isoloss.Store("isoloss-store")
+    table = isoloss.results("isoloss-store", by=("recipe",))
 
 A `Study` built from the dataclasses of `isoloss.dsl.study.study` is the same `Study` as one read from text."""
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from isoloss.dsl.study.study import Study
     from isoloss.dsl.study.study_json import study_from_json, study_to_json
     from isoloss.loop import run_study
+    from isoloss.measured import results
     from isoloss.report import write_report
     from isoloss.runtime.store.store import Store
 
@@ -46,6 +48,7 @@ _HOMES = {
     "load_study": "dsl.load",
     "plan_from_json": "compiler.plans.plan_json",
     "plan_to_json": "compiler.plans.plan_json",
+    "results": "measured",
     "run_study": "loop",
     "study_from_json": "dsl.study.study_json",
     "study_to_json": "dsl.study.study_json",
@@ -66,6 +69,7 @@ __all__ = [
     "load_study",
     "plan_from_json",
     "plan_to_json",
+    "results",
     "run_study",
     "study_from_json",
     "study_to_json",

@@ -23,6 +23,7 @@ COMMANDS: dict[str, str] = {
     "diff": "show what changes between two plans or studies",
     "run": "compile and run until nothing is left",
     "status": "show what is done, running and failed",
+    "results": "show what was measured, a row per network or group",
     "report": "write one HTML file of figures and tables",
     "calibrate": "measure this machine's speed for the cost model",
     "fit": "fit a law to a table of runs",

@@ -286,6 +286,8 @@ class Workshop:
             kit = self._kits[key] = self._kit(cell)
         data, needs = self.data(cell.generator, cell.drawn)
         before, after = kit.name
+        varied = self.varied.get(cell.grid, frozenset())
+        settings = {name: getattr(cell, name) for name in ("batch", "lr") if name in varied}
         watched = kit.measured[0].metric if kit.measured else None
         drawn, space = cell.drawn, self.generators[cell.generator].features.kind
         facts = [
@@ -301,6 +303,8 @@ class Workshop:
                 evaluation=name,
                 metric=metric,
                 licence=None,
+                recipe=cell.recipe,
+                settings=settings,
             )
             for name, metric in ((None, watched), *((m.evaluation, m.metric) for m in kit.measured))
         ]
@@ -391,6 +395,7 @@ class Workshop:
             fid=cell.fid,
             features=self.generators[cell.generator].features.kind,
             allocation=allocation,
+            recipe=cell.recipe,
             evaluation=evaluation.name if evaluation else None,
             metric=self._metric(cell.recipe, tested) if tested else None,
         )

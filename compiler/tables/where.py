@@ -51,9 +51,9 @@ def rows_where(table: RunTable, text: str, option: str = PLACE) -> tuple[RunTabl
 
 
 def read_condition(
-    text: str, generators: tuple[str, ...], option: str = PLACE
+    text: str, generators: tuple[str, ...], option: str = PLACE, recipes: tuple[str, ...] = ()
 ) -> tuple[Expr | None, list[Diagnostic]]:
-    """The condition as the language checks it; `generators` are names it may compare with."""
+    """The condition as the language checks it; `generators` and `recipes` are names it may compare with."""
     from isoloss.dsl.check.rules import check_condition
     from isoloss.dsl.check.scope import Bad, Scope
     from isoloss.dsl.diagnostics.collector import Report
@@ -64,7 +64,8 @@ def read_condition(
     if node is None:
         return None, report.diagnostics()
     place = Span(option, 1, 1, 1, 2)
-    scope = Scope(report, declared={"generator": dict.fromkeys(generators, place)})
+    named = {"generator": dict.fromkeys(generators, place), "recipe": dict.fromkeys(recipes, place)}
+    scope = Scope(report, declared=named)
     condition = check_condition(node, scope)
     if isinstance(condition, Bad) or report.failed:
         return None, report.diagnostics()

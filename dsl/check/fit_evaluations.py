@@ -35,7 +35,8 @@ def _settled(study: Study, fit: Fit, scope: Scope) -> Fit | Bad:
     whose = "its recipes repeat" if len(repeated) > 1 else "its runs are tested by"
     scope.report.add(
         "V115", f"fit `{fit.name}` doesn't say which evaluation it is about: {whose} {listed}",
-        scope.declared["fit"][fit.name], "several could be meant", f"write `evaluate = {_suggested(study, fit, names)}` in the fit",
+        scope.declared["fit"][fit.name], "several could be meant",
+        f"write `evaluate = {_suggested(study, fit, names)}` in the fit",
     )  # fmt: skip
     return BAD
 

@@ -9,25 +9,30 @@ from isoloss.errors import FINE
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "example:\n  isoloss status --store isoloss-store"
-    parser.add_argument("--store", metavar="DIR", default="isoloss-store", help="default: ./isoloss-store")
+    parser.add_argument("place", nargs="?", metavar="STORE", help="the store's folder (./isoloss-store)")
+    parser.add_argument("--store", metavar="DIR", help="the same")
     parser.add_argument("--json", action="store_true", help="the same as data")
 
 
 def run(arguments: argparse.Namespace) -> int:
     from isoloss.errors import as_user_error
+    from isoloss.measured.rows import rows_of_store
     from isoloss.plans.store_state import store_state
     from isoloss.runtime.errors import JobError
     from isoloss.runtime.store.store import Store
+    from isoloss.screens.results_table import results_lines
     from isoloss.screens.status_screen import status_lines
 
     try:
-        state = store_state(Store(arguments.store, create=False))
+        store = Store(arguments.place or arguments.store or "isoloss-store", create=False)
+        state, rows = store_state(store), rows_of_store(store)
     except JobError as error:
         raise as_user_error(error) from error
     if arguments.json:
         import orjson
 
+        state["results"] = [row.as_data() for row in rows]
         print(orjson.dumps(state, option=orjson.OPT_INDENT_2).decode())
     else:
-        print("\n".join(status_lines(state)))
+        print("\n".join([*status_lines(state), *(results_lines(rows) if rows else ())]))
     return FINE

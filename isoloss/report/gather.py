@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 
 from isoloss.compiler.plan import Job, Observation, Plan, Range, frechet_metric, frechet_space
-from isoloss.report.stored_plans import StoredPlans, read_plans
+from isoloss.measured.stored_plans import StoredPlans, read_plans
 from isoloss.report.trained_networks import TrainedNetwork, networks_of
 from isoloss.runtime.store import journal
 from isoloss.runtime.store.result import Result

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from isoloss.compiler.plan import Answer, Range, frechet_space
 from isoloss.dsl.vocabulary.quantity_text import NOT_ESTIMATED, decimal_text, interval_text, time_text, writer
+from isoloss.measured.rows import rows_of_plan
 from isoloss.runtime.store.result import Result
+from isoloss.screens.results_table import results_lines
 
 if TYPE_CHECKING:
     from isoloss.loop import Ended
@@ -23,6 +25,7 @@ def text(ended: Ended, report: str | None, tracking: str) -> str:
     paragraphs = [
         list(_state(ended)),
         list(_qualities(ended, results)),
+        list(results_lines(rows)) if (rows := rows_of_plan(ended.plan, results)) else [],
         list(_laws(ended)),
         list(_answers(ended)),
         list(_checks(ended)),
@@ -49,6 +52,7 @@ def as_data(ended: Ended, report: str | None, tracking: str) -> dict[str, Any]:
             for id, (job, f) in ended.failed.items()
         ],
         "skipped": ended.skipped,
+        "results": [row.as_data() for row in rows_of_plan(plan, results)],
         "fids": {name: {"metric": metric, "value": value} for name, metric, value in _fids(ended, results)},
         "laws": {name: {k: v for k, v in law.items() if k != "state"} for name, law in plan.laws.items()},
         "answers": [asdict(answer) for answer in plan.answers],

@@ -52,6 +52,26 @@ def read_plans(folder: Path) -> StoredPlans:
     return StoredPlans(None, first, len(mine))
 
 
+def latest_plans(folder: Path) -> list[Plan]:
+    """The latest readable plan of each study, by name, in the order in which they were last planned. Raises as
+    `read_plans`."""
+    with storage("reading the plans"):
+        files = sorted(folder.glob("*.json"), key=lambda f: (f.stat().st_mtime_ns, f.name))
+        found = [data for file in files if (data := _head(file.read_bytes())) is not None]
+    latest: dict[str, Plan] = {}
+    newest = {head["digest"]: number for number, (head, _) in enumerate(found)}
+    # Of one text of a study the highest revision stands, of its texts the one that was planned last.
+    for _, text in sorted(found, key=lambda item: (newest[item[0]["digest"]], item[0]["revision"])):
+        try:
+            plan = plan_from_json(text)
+        except ValueError:
+            continue
+        name = str(plan.study.get("name"))
+        latest.pop(name, None)
+        latest[name] = plan
+    return list(latest.values())
+
+
 def _head(text: bytes) -> tuple[dict[str, Any], bytes] | None:
     """A plan as plain data beside its text; None for what is no plan."""
     try:
