@@ -106,8 +106,10 @@ def described(value: Any) -> str:
 def to_test(row: Row, *, with_images: bool) -> Scored:
     """What the statistics need of a row; `with_images` reads which test images were right."""
     error = None
-    if row.metric != "accuracy" and row.interval is not None:
-        error = (row.interval[1] - row.interval[0]) / (2 * _Z)
+    if row.metric != "accuracy" or row.tested is None:
+        # A simulated value has no test images: seeds are all that moves it.
+        low, high = row.interval or (row.value, row.value)
+        error = (high - low) / (2 * _Z)
     right = _right(row) if with_images and row.metric == "accuracy" else None
     return Scored(row.value, row.tested or 1, right, error)
 
@@ -128,3 +130,20 @@ def _right(row: Row) -> Bools | None:
 
 def _plain(value: Any) -> Any:
     return value if isinstance(value, str | int | float | None) else str(value)
+
+
+def difference_text(pair: Difference, metric: str, better_first: bool = False) -> str:
+    """`trades - mart: +3.2 points [1.1 .. 5.3] over 3 seeds: better`."""
+    a, b, value, low, high = pair.a, pair.b, pair.value, pair.low, pair.high
+    if better_first:
+        a, b, value = b, a, -value
+        low, high = (None, None) if low is None or high is None else (-high, -low)
+    scale, unit = (100, " points") if metric == "accuracy" else (1, "")
+    text = f"{a} - {b}: {scale * value:+.3g}{unit}"
+    if low is None or high is None:
+        return f"{text}, not known how sure: one seed each"
+    text += f" [{scale * low:+.3g} .. {scale * high:+.3g}] over {pair.pairs} seeds"
+    if pair.verdict != "open":
+        return f"{text}: {'the same' if pair.verdict == 'same' else 'told apart'}"
+    more = "" if pair.more_seeds is None else f", about {pair.more_seeds} more seeds would tell"
+    return f"{text}: open{more}"

@@ -163,3 +163,13 @@ def evaluations_of(rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
     """(evaluation, metric) in the order they are met, accuracies first."""
     pairs = dict.fromkeys((row.evaluation, row.metric) for row in rows)
     yield from sorted(pairs, key=lambda pair: pair[1] != "accuracy")
+
+
+def hardest_evaluation(rows: Sequence[Row]) -> str:
+    """The evaluation that networks do worst under: what robustness is about. By mean over the networks."""
+
+    def mean(evaluation: str) -> float:
+        values = [row.value for row in rows if row.evaluation == evaluation]
+        return sum(values) / len(values) * (1 if rows[0].metric == "accuracy" else -1)
+
+    return min(dict.fromkeys(row.evaluation for row in rows), key=mean)

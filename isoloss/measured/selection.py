@@ -39,7 +39,7 @@ def columns_named(rows: Sequence[Row], text: str) -> tuple[str, ...]:
     for name in names:
         if name not in known:
             raise fault(
-                "N102", f"`--by` knows no column `{name}`", *did_you_mean(name, known), exit_code=WRONG_USAGE
+                "N102", f"`--by` knows no column `{name}`", did_you_mean(name, known), exit_code=WRONG_USAGE
             )
     return names
 

@@ -17,6 +17,7 @@ from isoloss.report.sections.forecasts import forecasts
 from isoloss.report.sections.frontier import frontier
 from isoloss.report.sections.generators import generators
 from isoloss.report.sections.jobs import jobs, provenance, recipe
+from isoloss.report.sections.measured import measured
 from isoloss.report.sections.method import method
 from isoloss.report.sections.quality import quality
 from isoloss.report.sections.samples import samples
@@ -27,21 +28,23 @@ from isoloss.report.views import views
 #: Nothing may load: not even what a hostile name might try to smuggle in.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
-_NAVIGATION = (
-    ("answers", "Answers"),
-    ("scaling", "Scaling"),
-    ("frontier", "Best use of compute"),
-    ("laws", "Laws"),
-    ("generators", "Generators"),
-    ("quality", "Quality"),
-    ("forecasts", "Forecasts"),
-    ("cost", "Cost"),
-    ("samples", "Samples"),
-    ("jobs", "Jobs"),
-    ("recipe", "Recipe"),
-    ("provenance", "Provenance"),
-    ("method", "Method"),
-)
+#: Sections by anchor: what the navigation calls them.
+_TITLES = {
+    "answers": "Answers",
+    "results": "Results",
+    "scaling": "Scaling",
+    "frontier": "Best use of compute",
+    "laws": "Laws",
+    "generators": "Generators",
+    "quality": "Quality",
+    "forecasts": "Forecasts",
+    "cost": "Cost",
+    "samples": "Samples",
+    "jobs": "Jobs",
+    "recipe": "Recipe",
+    "provenance": "Provenance",
+    "method": "Method",
+}
 
 
 def write_report(store: Path, out: Path | None = None) -> Path:
@@ -66,23 +69,8 @@ def write_report(store: Path, out: Path | None = None) -> Path:
 def render(material: Material) -> str:
     """The page. Same material, same bytes."""
     name = str(material.plan.study.get("name", "study")) if material.plan else material.path.name
-    laws = views(material)
-    body = [
-        answers(material),
-        scaling(material, laws),
-        frontier(material, laws),
-        fits(material, laws),
-        generators(material),
-        quality(material, laws),
-        forecasts(material),
-        cost(material),
-        samples(material),
-        jobs(material),
-        recipe(material),
-        provenance(material),
-        method(material),
-    ]
-    links = "".join(f'<a href="#{anchor}">{label}</a>' for anchor, label in _NAVIGATION)
+    body = _sections(material)
+    links = "".join(f'<a href="#{anchor}">{_TITLES[anchor]}</a>' for anchor in body)
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
@@ -90,11 +78,42 @@ def render(material: Material) -> str:
         '<meta name="color-scheme" content="light dark">'
         f"<title>{text(name)} · isoloss report</title><style>{CSS}</style></head><body>"
         f"<header><h1>{text(name)}</h1>{_subtitle(material)}{_banner(material)}</header>"
-        f'<nav aria-label="Sections"><div>{links}</div></nav><main>{"".join(body)}</main>'
+        f'<nav aria-label="Sections"><div>{links}</div></nav><main>{"".join(body.values())}</main>'
         "<footer>Written by isoloss from stored plans and observations. Every number stands in the markup "
         "in full "
         "precision (<code>&lt;data value&gt;</code>). Intervals are 95 %.</footer></body></html>\n"
     )
+
+
+def _sections(material: Material) -> dict[str, str]:
+    """Anchor -> section, in order: those that the study is about. Results come first where no law is fitted; what is
+    about N, D and laws stands only where the study varies or asks it."""
+    study = {} if material.plan is None else material.plan.study
+    fitted = bool(study.get("fits")) or material.plan is None
+    networks = material.runs
+    scales = fitted or any(len({getattr(n, name) for n in networks}) > 1 for name in ("params", "images"))
+    made = len({network.facts.generator for network in networks}) > 1 or bool(material.measures)
+    laws = views(material)
+    found: dict[str, str] = {}
+    if fitted:
+        found["answers"] = answers(material)
+    found["results"] = measured(material)
+    if scales:
+        found["scaling"] = scaling(material, laws)
+    if fitted:
+        found |= {"frontier": frontier(material, laws), "laws": fits(material, laws)}
+    if fitted or made:
+        found |= {"generators": generators(material), "quality": quality(material, laws)}
+    if fitted:
+        found["forecasts"] = forecasts(material)
+    return found | {
+        "cost": cost(material),
+        "samples": samples(material),
+        "jobs": jobs(material),
+        "recipe": recipe(material),
+        "provenance": provenance(material),
+        "method": method(material),
+    }
 
 
 def _subtitle(material: Material) -> str:

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 
 from isoloss.compiler.observed.comparison import Difference
 from isoloss.dsl.vocabulary.quantity_text import decimal_text
-from isoloss.measured.groups import GroupRow, compared, described, group_name, grouped
-from isoloss.measured.rows import Row, evaluations_of, swept
+from isoloss.measured.groups import GroupRow, compared, described, difference_text, group_name, grouped
+from isoloss.measured.rows import Row, evaluations_of, hardest_evaluation, swept
 
 #: Rows and differences that a closing screen shows; `isoloss results` has all.
 SHOWN, SHOWN_DIFFERENCES = 12, 6
@@ -19,8 +19,8 @@ _ALARM, _NEAR = "!", "~"
 def results_lines(
     rows: Sequence[Row], shown: int | None = SHOWN, by: Sequence[str] | None = None
 ) -> Iterator[str]:
-    """The tables of every study: of accuracies, or of losses where there is no accuracy. A line per group of the columns
-    `by`; None: of those in which the networks differ."""
+    """The tables of every study: of accuracies, or of losses where there is no accuracy. A line per group of the
+    columns `by`; None: of those in which the networks differ."""
     for study in dict.fromkeys(row.study for row in rows):
         mine = [row for row in rows if row.study == study]
         if study != rows[0].study:
@@ -35,7 +35,7 @@ def _study_lines(
     rows = [row for row in rows if row.metric == metric]
     by = list(columns or swept(rows)) or ["model"]
     evaluations = [evaluation for evaluation, _ in evaluations_of(rows)]
-    hardest = _hardest(rows, evaluations)
+    hardest = hardest_evaluation(rows)
     groups = grouped(rows, by)
     names = list(dict.fromkeys(_name(group, by) for group in groups))
     cells = {(_name(group, by), group.evaluation): group for group in groups}
@@ -63,16 +63,6 @@ def _study_lines(
     if shown is not None and len(names) > shown:
         yield f"  and {len(names) - shown} more: `isoloss results`"
     yield from _notes(rows, near, hardest, pairs, names, metric)
-
-
-def _hardest(rows: Sequence[Row], evaluations: Sequence[str]) -> str:
-    """The evaluation that networks do worst under: what robustness is about. By mean over the networks."""
-
-    def mean(evaluation: str) -> float:
-        values = [row.value for row in rows if row.evaluation == evaluation]
-        return sum(values) / len(values) * (1 if rows[0].metric == "accuracy" else -1)
-
-    return min(evaluations, key=mean)
 
 
 def _near(names: Sequence[str], pairs: Sequence[Difference]) -> set[str]:
@@ -106,23 +96,6 @@ def _notes(
     for alarm, places in alarms.items():
         more = f" and {len(places) - 2} more" if len(places) > 2 else ""
         yield f"  {_ALARM} {alarm}: {', '.join(places[:2])}{more}"
-
-
-def difference_text(pair: Difference, metric: str, better_first: bool = False) -> str:
-    """`trades - mart: +3.2 points [1.1 .. 5.3] over 3 seeds: better`."""
-    a, b, value, low, high = pair.a, pair.b, pair.value, pair.low, pair.high
-    if better_first:
-        a, b, value = b, a, -value
-        low, high = (None, None) if low is None or high is None else (-high, -low)
-    scale, unit = (100, " points") if metric == "accuracy" else (1, "")
-    text = f"{a} - {b}: {scale * value:+.3g}{unit}"
-    if low is None or high is None:
-        return f"{text}, not known how sure: one seed each"
-    text += f" [{scale * low:+.3g} .. {scale * high:+.3g}] over {pair.pairs} seeds"
-    if pair.verdict != "open":
-        return f"{text}: {'the same' if pair.verdict == 'same' else 'told apart'}"
-    more = "" if pair.more_seeds is None else f", about {pair.more_seeds} more seeds would tell"
-    return f"{text}: open{more}"
 
 
 def _name(group: GroupRow, by: Sequence[str]) -> str:

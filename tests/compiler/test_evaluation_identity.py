@@ -11,9 +11,10 @@ from isoloss.compiler.plan import evaluation_identity
 PGD = {"kind": "pgd", "norm": "linf", "eps": "8/255", "step": "1/255", "steps": 10, "restarts": 1, "start": "uniform",
        "loss": "cw"}  # fmt: skip
 SPEC: dict[str, Any] = {
-    "dataset": {"kind": "digits"}, "network": "0123", "model": {"kind": "cnn", "width": 1}, "normalize": {"kind": "none"},
-    "attack": PGD, "loss": {"kind": "trades", "beta": 5.0, "label_smoothing": 0.1}, "weights": "average", "split": "test",
-    "images": None, "seed": 0,
+    "dataset": {"kind": "digits"}, "network": "0123", "model": {"kind": "cnn", "width": 1},
+    "normalize": {"kind": "none"},
+    "attack": PGD, "loss": {"kind": "trades", "beta": 5.0, "label_smoothing": 0.1}, "weights": "average",
+    "split": "test", "images": None, "seed": 0,
 }  # fmt: skip
 ATTACKED, CLEAN, LOSS = (
     "accuracy @ pgd(10, cw, linf, 8/255)",

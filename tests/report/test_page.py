@@ -22,6 +22,7 @@ from tests.report import synthetic
 VOID = {"meta", "img", "br", "path", "image", "link", "hr"}
 SECTIONS = [
     "answers",
+    "results",
     "scaling",
     "frontier",
     "laws",
