@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy import stats
 
 from isoloss.compiler.laws.arrays import Floats
 from isoloss.compiler.plan import Range
@@ -156,6 +157,10 @@ def fit_accuracy(
     x, y, group = x[known], y[known], group[known]
     if len(np.unique(x)) < MIN_DISTINCT:
         return None
+    inside = _on_one_line(x, y)
+    x, y, group = x[inside], y[inside], group[inside]
+    if len(np.unique(x)) < MIN_DISTINCT:
+        return None
     _, group = np.unique(group, return_inverse=True)
     weights = _run_weights(group.reshape(-1), resamples, np.random.default_rng(seed))
     lines = _huber_lines(x, y, np.vstack([np.ones((1, len(x))), weights]))
@@ -177,6 +182,18 @@ def fit_accuracy(
         points=len(x),
         loss_range=(float(x.min()), float(x.max())),
     )
+
+
+#: A point is left out of the line that lies this many robust standard deviations off it, and by this much accuracy.
+FAR_OFF, FAR_OFF_ACCURACY = 8.0, 0.05
+
+
+def _on_one_line(x: Floats, y: Floats) -> np.ndarray:
+    """Which points [n] share a line: all but those far off the one through the median of pairwise slopes (Theil 1950,
+    Sen 1968). A collapsed run at chance has so large a loss that it would turn any line that weighs it at all."""
+    slope, intercept, _, _ = stats.theilslopes(y, x)
+    off = np.abs(y - intercept - slope * x)
+    return np.asarray(off <= max(FAR_OFF * 1.4826 * float(np.median(off)), FAR_OFF_ACCURACY), dtype=bool)
 
 
 def _run_weights(group: np.ndarray, resamples: int, rng: np.random.Generator) -> Floats:

@@ -194,6 +194,7 @@ def _fit(
             seed=seed,
             points=declared.points,
             floor=declared.floor,
+            x=declared.x,
             test_images=tested,
             joint=declared.base is None,
             base_runs=parts[0],

@@ -220,6 +220,7 @@ class Fit:
     per: str | None  # "generator": one fit per generator
     evaluate: str | None  # name of the evaluation whose points are fitted; None: the study declares none
     metric: str  # "loss" (the evaluation's TRADES value) or "accuracy"
+    x: str  # what a power law is in: images, params or flops
     points: str  # "best" (one point per run: lowest loss at or after `floor`), "final", or "curve"
     floor: float  # train-fraction floor, in [0, 1]
     errors: str  # "independent", or "correlated": neighbouring runs share the law's misfit

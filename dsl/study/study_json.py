@@ -50,6 +50,9 @@ def _encode(value: Any, origins: bool) -> Any:
     match value:
         case Fraction():
             return {"rational": str(value)}
+        # JSON's integers end at 64 bits here.
+        case int() if not -(2**63) <= value < 2**63:
+            return {"rational": str(value)}
         case Call():
             return {"call": value.kind, "arguments": {k: _encode(v, origins) for k, v in value.arguments}}
         case Const():
@@ -155,7 +158,8 @@ def _value(data: Any, where: str) -> Value:
         text = _text(_object(data, {"rational"}, where)["rational"], where)
         if not _RATIONAL.fullmatch(text) or (text.partition("/")[2].strip("0") == "" and "/" in text):
             raise ValueError(f"{where}: `{text[:40]}` is not a rational number")
-        return Fraction(text)
+        number = Fraction(text)
+        return number if abs(number) < 2**63 or number.denominator > 1 else int(number)
     return _call(data, where)
 
 

@@ -185,6 +185,8 @@ FIT = BlockRow(
              family="evaluate", optional_when="its recipes repeat one evaluation, or one alone (or one alone that attacks) "
              "is declared: then it is that", source="ours"),
         Slot("metric", "choice", "What is fitted.", "loss", "loss", choices=("loss", "accuracy")),
+        Slot("x", "choice", "What a power law is in; other laws have both N and D.", "params", "images",
+             choices=("images", "params", "flops"), source="ours"),
         Slot("points", "choice", "Points of a run: its best at or after `floor`, its last, or its curve.", "best",
              By("law", {"approach1": "curve", "*": "best"}), choices=("best", "final", "curve"), source=PUBLISHED),
         Slot("floor", "number", "Share of training before which a run's points don't count.", "0.5", "0.5",

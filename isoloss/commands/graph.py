@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from isoloss.errors import fault
+from isoloss.errors import WRONG_USAGE, fault
 
 if TYPE_CHECKING:
     from isoloss.compiler.plan import Plan
@@ -37,6 +37,12 @@ def run(arguments: argparse.Namespace) -> int:
     from isoloss.plans.planning import is_plan, plan_of, write_text
     from isoloss.screens.diagnostics import print_diagnostics
 
+    if arguments.output and not arguments.output.endswith(".svg"):
+        raise fault(
+            "P109", f"`-o {arguments.output}` is no SVG file, and pictures are written as SVG",
+            "name it `OUT.svg`; a browser, Inkscape or `rsvg-convert` makes other formats of it",
+            exit_code=WRONG_USAGE,
+        )  # fmt: skip
     plan, notes = plan_of(
         arguments.file, profile=arguments.profile, overrides=arguments.set, store=arguments.store
     )

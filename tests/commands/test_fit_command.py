@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tables_of_runs import LAW2, curves, plain, qualities
 
+from isoloss.cli import main
 from isoloss.compiler.laws.fitting.fit_json import fit_from_json
 
 
@@ -190,3 +191,37 @@ def test_stages_that_can_not_be(tmp_path: Path, options: str, code: str, says: s
     assert ran.code in {1, 2}
     assert code in ran.out + ran.err
     assert says in ran.out + ran.err
+
+
+COLLAPSED = """run,params,images,loss,accuracy
+r0,5850000,5000000,0.90633,0.5781
+r1,5850000,30000000,0.81889,0.6437
+r2,5850000,100000000,0.77287,0.6782
+r3,19800000,5000000,0.86286,0.6107
+r4,19800000,30000000,0.77460,0.6769
+r5,19800000,100000000,0.73658,0.7054
+r6,52500000,5000000,0.83986,0.6279
+r7,52500000,30000000,0.75145,0.6942
+r8,52500000,100000000,0.71486,0.7216
+r9,178000000,5000000,0.82236,0.6411
+r10,178000000,30000000,{}
+r11,178000000,100000000,0.69037,0.7400
+"""
+
+
+def test_a_collapsed_run_is_named_and_moves_no_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One run of twelve at chance: named, the status withheld, the loss-to-accuracy line as without it."""
+    lines = {}
+    for name, row in (("sound", "0.73000,0.7103"), ("collapsed", "2.30259,0.1000")):
+        (tmp_path / "runs.csv").write_text(COLLAPSED.format(row))
+        assert main(["fit", str(tmp_path / "runs.csv"), "--law", "chinchilla", "--json"]) == 0
+        data = orjson.loads(capsys.readouterr().out)
+        lines[name] = data["accuracy"]
+        assert (data["status"] == "LACK_OF_FIT") == (name == "collapsed")
+        assert any("`r10` by a factor of 3" in warning["message"] for warning in data["warnings"]) == (
+            name == "collapsed"
+        )
+    for key in ("intercept", "slope"):
+        assert lines["collapsed"][key] == pytest.approx(lines["sound"][key], abs=1e-3)

@@ -287,3 +287,24 @@ def test_a_gate_of_money_needs_a_price(capsys: pytest.CaptureFixture[str], tmp_p
     assert status == 1
     assert "can't be held" in err
     assert not store.exists()
+
+
+def test_a_number_beyond_64_bits_is_planned(tmp_path: Path) -> None:
+    (tmp_path / "s.study").write_text(SMALL_HUGE)
+    assert main(["check", str(tmp_path / "s.study")]) == 0
+    assert main(["plan", str(tmp_path / "s.study"), "-o", str(tmp_path / "P.json")]) == 0
+    assert main(["plan", str(tmp_path / "P.json")]) == 0
+
+
+SMALL_HUGE = """study huge { dataset digits generator own { from = real }
+  recipe r { loss = trades(beta = 5) attack = pgd(eps = 0.15, steps = 3) lr = 0.1 batch = 32 }
+  evaluate e { attack = pgd(eps = 0.15, steps = 5) }
+  grid runs { model in [cnn(1), cnn(2)] generator = own images = 2k recipe = r where images <= 1e30 } }
+"""
+
+
+def test_a_picture_is_svg_or_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "s.study").write_text(SMALL_HUGE)
+    assert main(["graph", str(tmp_path / "s.study"), "-o", str(tmp_path / "a.png")]) == 2
+    assert "error[P109]" in capsys.readouterr().err
+    assert not (tmp_path / "a.png").exists()

@@ -187,6 +187,11 @@ EDITS: dict[tuple[str, str], Edit] = {
     ("fit", "per"): fit("law = chinchilla to = runs resamples = 20 per = generator"),
     ("fit", "evaluate"): fit("law = chinchilla to = runs resamples = 20 evaluate = clean"),
     ("fit", "metric"): fit("law = chinchilla to = runs resamples = 20 metric = accuracy"),
+    ("fit", "x"): Edit(
+        "fit law { law = powerlaw to = runs resamples = 20 x = params }",
+        NONE,
+        "fit law { law = powerlaw to = runs resamples = 20 }",
+    ),
     ("fit", "points"): fit("law = chinchilla to = runs resamples = 20 points = final"),
     ("fit", "floor"): fit("law = chinchilla to = runs resamples = 20 floor = 0.6"),
     ("fit", "delta"): fit("law = chinchilla to = runs resamples = 20 delta = 1e-2"),

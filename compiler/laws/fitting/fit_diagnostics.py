@@ -21,6 +21,12 @@ ILL_CONDITION = 1e5
 FEW_STARTS = 0.25
 
 
+#: A run is named that lies this many robust standard deviations off the law, and by this much of log loss.
+FAR_OFF, FAR_OFF_LOG = 8.0, 0.2
+#: A law that explains less of the variance of log loss than this doesn't describe its runs.
+LEAST_R2 = 0.5
+
+
 def review(fit: LawFit, points: Points, x: Inputs, y: Floats, at_bound: tuple[str, ...]) -> LawFit:
     residual = fit.law.log_prediction(fit.theta, x) - y
     free = len(fit.theta) - len(fit.unidentified)
@@ -28,10 +34,17 @@ def review(fit: LawFit, points: Points, x: Inputs, y: Floats, at_bound: tuple[st
     misses = float((residual**2 * points.weight).sum())
     # Scale from squares, over degrees of freedom: an interval must hold the bad points too.
     sigma = float(np.sqrt(misses / points.weight.sum() * len(y) / max(len(y) - free, 1)))
-    notes = [*fit.notes, *_reservations(fit, x, y, at_bound, spread)]
+    r2 = 1.0 - misses / spread if spread > 0 else None
+    notes = [
+        *fit.notes,
+        *_reservations(fit, x, y, at_bound, spread),
+        *_lack_of_fit(fit, points, residual, r2),
+    ]
     kinds = {note.kind for note in notes}
     status = fit.status
     for kind, worse in (
+        ("outliers", Status.LACK_OF_FIT),
+        ("lack_of_fit", Status.LACK_OF_FIT),
         ("start_dependent", Status.START_DEPENDENT),
         ("at_bound", Status.AT_BOUND),
         ("ill_conditioned", Status.ILL_CONDITIONED),
@@ -39,8 +52,29 @@ def review(fit: LawFit, points: Points, x: Inputs, y: Floats, at_bound: tuple[st
     ):
         if kind in kinds and status is not Status.NOT_CONVERGED:
             status = worse
-    r2 = 1.0 - misses / spread if spread > 0 else None
     return replace(fit, residual_sigma=sigma, r2=r2, status=status, notes=tuple(notes))
+
+
+def _lack_of_fit(fit: LawFit, points: Points, residual: Floats, r2: float | None) -> list[Note]:
+    """Runs far off the law, each with how far; else a law that explains little. Correlated errors name theirs."""
+    if any(note.kind == "outliers" for note in fit.notes):
+        return []
+    scale = 1.4826 * float(np.median(np.abs(residual - np.median(residual))))
+    far = np.abs(residual) > max(FAR_OFF * scale, FAR_OFF_LOG)
+    # Half of the runs are no outliers of the rest: then the law is wrong, not they.
+    if far.any() and far.mean() < 0.25:
+        runs = list(dict.fromkeys(points.run[far].tolist()))
+        names = tuple(points.run_names[run] for run in runs)
+        worst = [float(np.exp(np.abs(residual[far & (points.run == run)]).max())) for run in runs]
+        listed = ", ".join(f"`{n}` by a factor of {w:.2g}" for n, w in zip(names[:3], worst[:3], strict=True))
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        lie = "a run lies" if len(names) == 1 else f"{len(names)} runs lie"
+        why = "a training that diverged or collapsed, another experiment, or a wrong column"
+        return [Note("outliers", f"{lie} far off the law: {listed}{more}; {why}", names)]
+    if r2 is not None and r2 < LEAST_R2 and len(residual) > len(fit.theta):
+        told = f"the law explains {max(r2, 0.0):.0%} of what these runs differ in"
+        return [Note("lack_of_fit", f"{told}: it doesn't describe them, or they are of several experiments")]
+    return []
 
 
 def _reservations(fit: LawFit, x: Inputs, y: Floats, at_bound: tuple[str, ...], spread: float) -> list[Note]:

@@ -10,6 +10,7 @@ class Status(StrEnum):
     """What became of a fit. Only CONVERGED (and PUBLISHED) is free of reservations; the worst one wins."""
 
     CONVERGED = "CONVERGED"
+    LACK_OF_FIT = "LACK_OF_FIT"  # runs lie far off the law, or it explains little of what they differ in
     START_DEPENDENT = "START_DEPENDENT"  # few of the starts reach the best optimum
     AT_BOUND = "AT_BOUND"  # a parameter lies at the edge of its range
     ILL_CONDITIONED = "ILL_CONDITIONED"  # the data hardly determine some combination of parameters

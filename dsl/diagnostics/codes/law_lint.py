@@ -195,8 +195,10 @@ CODES: tuple[Code, ...] = (
         "L315",
         "a run far off the law",
         "With `--errors correlated` a run whose own error, beyond what its neighbours share, exceeds three standard "
-        "deviations counts less, as under Huber's loss, and is named. Independent errors bound every run's pull by "
-        "`--delta` and name none.",
+        "deviations counts less, as under Huber's loss, and is named. With independent errors `--delta` bounds every "
+        "run's pull, and a run is named that lies more than eight robust standard deviations and a fifth off the law: "
+        "its training diverged or collapsed, it is of another experiment, or a column is wrong. The fit's status is "
+        "then LACK_OF_FIT.",
         _SPIKE,
         GOOD,
     ),

@@ -43,7 +43,11 @@ def frontier(material: Material, laws: Views) -> str:
     drawn = [
         _optimum(material, lines, about, "params"),
         _optimum(material, lines, about, "images"),
-        *(contours(material, view, about, single[view.name]) for view in laws.of(about.generator)[:3]),
+        *(
+            contours(material, view, about, single[view.name])
+            for view in laws.of(about.generator)[:3]
+            if view.name in single
+        ),
         disagreement(material, laws, about),
         _reach(material, laws, about, computes),
         _tradeoff(laws, about),
