@@ -1,4 +1,4 @@
-"""`isoloss forecast`: one law or several and a compute budget -> loss and accuracy that it can buy.
+"""`isoloss forecast`: one law or several -> the loss and accuracy that a budget can buy, or of given runs.
 
 Several laws are a portfolio: the interval holds their disagreement, the largest error of an extrapolation."""
 
@@ -6,20 +6,32 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+from isoloss.errors import WRONG_USAGE, fault
 from isoloss.inputs.arguments import FID_HELP
+
+if TYPE_CHECKING:
+    from isoloss.inputs.law_file import NamedLaw
 
 EXAMPLE = """
 examples:
   isoloss forecast fit2.json fit3.json --compute 1e22 --fid 1.65
   isoloss forecast bartoldson2024.approach2 bartoldson2024.approach3 --compute 1e25
+  isoloss forecast bartoldson2024.approach2 --params 36M --images 300M --fid 1.65
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLE
     parser.add_argument("laws", metavar="LAW", nargs="+", help="fits' JSON or published laws")
-    parser.add_argument("--compute", required=True, metavar="C", help="training budget: 1e21, '1 ZFLOP'")
+    asked = parser.add_mutually_exclusive_group(required=True)
+    asked.add_argument("--compute", metavar="C", help="what this budget buys: 1e21, '1 ZFLOP'")
+    asked.add_argument("--params", metavar="N", help="the loss of one given run, with `--images`: 36M")
+    asked.add_argument("--runs", metavar="TABLE", help="the losses of all runs of a table")
+    parser.add_argument("--images", metavar="D", help="images that the run draws: 300M")
+    parser.add_argument("--columns", metavar="MAP", help="of `--runs`: params=N,images=D")
     parser.add_argument("--fid", metavar="FID", help=FID_HELP)
     parser.add_argument("--json", action="store_true", help="print JSON")
 
@@ -29,8 +41,12 @@ def run(arguments: argparse.Namespace) -> int:
     from isoloss.inputs.law_file import load_law
     from isoloss.screens.law_answers import answer, fid_for, show_warnings
 
-    flops = compute_flops(arguments.compute)
+    if (arguments.images is None) != (arguments.params is None):
+        raise fault("L211", "`--params` and `--images` say one run together", exit_code=WRONG_USAGE)
     laws = [load_law(text) for text in arguments.laws]
+    if arguments.compute is None:
+        return _given_runs(arguments, laws)
+    flops = compute_flops(arguments.compute)
     fid = fid_for(laws, arguments.fid)
     together = answer(laws, flops, fid)
     each = [answer([law], flops, fid) for law in laws] if len(laws) > 1 else []
@@ -48,4 +64,29 @@ def run(arguments: argparse.Namespace) -> int:
         for one in each:
             print(f"    {one.line()}")
     show_warnings(together.warnings)
+    return 0
+
+
+def _given_runs(arguments: argparse.Namespace, laws: Sequence[NamedLaw]) -> int:
+    """The loss (and accuracy) of given runs, each with an interval for a new run."""
+    import orjson
+
+    from isoloss.inputs.given_runs import one_run, runs_of
+    from isoloss.screens.law_answers import fid_for
+    from isoloss.screens.run_forecasts import as_objects, forecast_runs, forecast_screen
+
+    fid = fid_for(laws, arguments.fid)
+    alone = arguments.runs is None
+    given = (
+        one_run(arguments.params, arguments.images, fid)
+        if alone
+        else runs_of(arguments.runs, arguments.columns, fid)
+    )
+    found = forecast_runs(laws, given)
+    if arguments.json:
+        data = as_objects(found)
+        options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
+        sys.stdout.write(orjson.dumps(data[0] if alone else data, option=options).decode())
+    else:
+        print(forecast_screen(laws, found))
     return 0

@@ -1,4 +1,4 @@
-"""Values on a command line, read with the language's own numbers and units. Not a command."""
+"""Values on a command line, read with the language's own numbers and units."""
 
 from __future__ import annotations
 
@@ -14,6 +14,14 @@ def compute_flops(text: str) -> float:
     value = _number(text, ("compute", "plain"))
     if value is None or not 0 < value < 1e60:
         raise _wrong(f"`--compute {text}` is not an amount of compute", COMPUTE_HELP)
+    return value
+
+
+def count_value(name: str, text: str) -> float:
+    """`36M`, `3e8` -> a count above 0. Raises UserError (L211, exit code 2)."""
+    value = _number(text, ("plain", "images"))
+    if value is None or not 0 < value < 1e30:
+        raise _wrong(f"`--{name} {text}` is not a count", "write it as `36M`, `3e8` or `36000000`")
     return value
 
 

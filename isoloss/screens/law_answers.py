@@ -15,6 +15,7 @@ from isoloss.dsl.vocabulary.quantity_text import (
     decimal_text,
     flop_text,
     interval_text,
+    times_text,
 )
 from isoloss.errors import fault
 
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from isoloss.compiler.plan import Range
     from isoloss.dsl.diagnostics.diagnostic import Diagnostic
     from isoloss.inputs.law_file import NamedLaw
+
+
+#: An interval of N* that spans more than this, end over end, is said to be wide.
+WIDE = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,26 @@ class LawAnswer:
         """The space that `fid` is a distance in; None: not known, or no law uses it."""
         return next((law.fit.features for law in self.laws if law.fit.features is not None), None)
 
+    @property
+    def status(self) -> str:
+        """answered; wide, where the interval of N* spans more than a factor of 60; not determined."""
+        size = self.optimum.params
+        if self.optimum.loss is None or size is None:
+            return "not determined"
+        return "wide" if ends(size) is not None and size.high > WIDE * size.low else "answered"
+
+    @property
+    def reason(self) -> str | None:
+        """Why it isn't plainly answered."""
+        if self.status == "not determined":
+            return (
+                "; ".join(self.optimum.notes) or "the fit can't tell: a parameter it needs isn't identified"
+            )
+        if self.status == "wide" and self.optimum.params is not None:
+            factor = self.optimum.params.high / self.optimum.params.low
+            return f"the interval of N* spans a factor of {times_text(factor)}: the data hardly bound it"
+        return None
+
     def to_json(self) -> dict[str, Any]:
         """The contract of `optimum --json`; intervals are null where none was estimated."""
         ranges = {
@@ -54,6 +79,8 @@ class LawAnswer:
             "accuracy": self.accuracy,
         }
         return {
+            "status": self.status,
+            "reason": self.reason,
             **{name: _mid(value) for name, value in ranges.items()},
             "intervals": {name: ends(value) for name, value in ranges.items()},
             "laws": [law.name for law in self.laws],
@@ -98,6 +125,8 @@ class LawAnswer:
             lines.append(
                 f"  {name:<16}{decimal_text(exponent.mid):>13}   {interval_text(ends(exponent))}   {grows}"
             )
+        if self.reason is not None:
+            lines += ["", f"  {self.status}: {self.reason}"]
         return "\n".join(line.rstrip() for line in lines)
 
     def line(self) -> str:
@@ -111,10 +140,11 @@ class LawAnswer:
 
 
 def answer(laws: Sequence[NamedLaw], flops: float, fid: float) -> LawAnswer:
-    """Ask one law, or a portfolio of several. Raises UserError (L212) where no law has an answer."""
+    """Ask one law, or a portfolio of several; where none has an answer it is not determined, and L212 says why."""
     from isoloss.compiler.laws.arrays import FLOPS_PER_IMAGE_AND_PARAMETER
     from isoloss.compiler.laws.lint import lint_extrapolation, lint_fit, lint_rounded, lints
     from isoloss.compiler.laws.portfolio import Portfolio
+    from isoloss.dsl.diagnostics.diagnostic import Diagnostic
 
     constants = {round(math.log(law.flops_constant), 2) for law in laws}
     if len(constants) > 1:
@@ -128,21 +158,22 @@ def answer(laws: Sequence[NamedLaw], flops: float, fid: float) -> LawAnswer:
     rule = None if plain else laws[0].flops_per_image
     model = laws[0].fit if len(laws) == 1 else Portfolio([law.fit for law in laws])
     optimum = model.optimum(flops, fid, rule)
-    if optimum.loss is None:
-        reasons = optimum.notes or ("the fit can't tell: a parameter it needs isn't identified",)
-        raise fault("L212", f"no optimum at {flop_text(flops)} and FID {fid:g}", *reasons)
     asymptote = model.limits(fid).asymptote
     line = next((law.accuracy for law in laws if law.accuracy is not None), None)
     groups = [
         lint_extrapolation(flops, law.fit) + lint_fit(law.fit) + lint_rounded(law.fit.parameters)
         for law in laws
     ]
+    if optimum.loss is None:
+        reasons = optimum.notes or ("the fit can't tell: a parameter it needs isn't identified",)
+        headline = f"no optimum at {flop_text(flops)} and FID {fid:g}"
+        groups.insert(0, [Diagnostic("L212", headline, help=tuple(reasons), severity="warning")])
     return LawAnswer(
         laws=tuple(laws),
         flops=flops,
         fid=fid,
         optimum=optimum,
-        accuracy=None if line is None else _accuracy(line, optimum.loss),
+        accuracy=None if line is None or optimum.loss is None else _accuracy(line, optimum.loss),
         asymptote=asymptote,
         asymptote_accuracy=None if line is None or asymptote is None else _accuracy(line, asymptote),
         rule=rule,

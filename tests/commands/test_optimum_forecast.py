@@ -12,6 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tables_of_runs import qualities
 
+from isoloss.cli import main
+from isoloss.compiler.laws.fitting.fit_json import fit_from_json
+
 GOLDEN = """\
 bartoldson2024.approach2 at 214 EFLOP, FID 1.65
   7822 FLOP per parameter and image (the paper)
@@ -121,7 +124,6 @@ def test_far_questions_carry_a_warning(fits: Path) -> None:
         ("optimum bartoldson2024.approach2 --compute '3 h'", "L211", 2),
         ("optimum bartoldson2024.approach2 --compute 1e21 --fid -1", "L211", 2),
         ("optimum bartoldson2024.approach2 --compute 1e21 --fid cat", "L211", 2),
-        ("optimum bartoldson2024.approach2 --compute 1", "L212", 1),
     ],
 )
 def test_wrong_questions(tmp_path: Path, command: str, code: str, exit_code: int) -> None:
@@ -161,3 +163,49 @@ def test_no_law_file_gives_a_traceback(fits: Path, data: st.DataObject) -> None:
     ran = isoloss(fits, "optimum odd.json --compute 1e21 --fid 1.65 --json")
     assert ran.code in (0, 1)
     orjson.loads(ran.out)
+
+
+def test_a_given_run_has_a_loss_and_an_interval_for_a_new_run(
+    fits: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["forecast", str(fits / "fit2.json"), "--params", "36M", "--images", "300M", "--json"]) == 0
+    one = orjson.loads(capsys.readouterr().out)
+    assert (one["params"], one["images"], one["status"]) == (36e6, 300e6, "answered")
+    assert one["interval"][0] < one["loss"] < one["interval"][1]
+    fit = fit_from_json(orjson.loads((fits / "fit2.json").read_bytes()))
+    expected = fit.predict(36e6, 300e6, one["fid"], new_run=True)
+    assert expected is not None
+    assert (one["loss"], one["interval"]) == (expected.mid, [expected.low, expected.high])
+
+
+def test_a_table_of_runs_needs_no_losses_and_keeps_its_order(
+    fits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "runs.csv").write_text(
+        "run,params,images,fid\nb,36000000,300000000,2\na,9000000,100000000,1.65\n"
+    )
+    assert main(["forecast", str(fits / "fit2.json"), "--runs", str(tmp_path / "runs.csv"), "--json"]) == 0
+    found = orjson.loads(capsys.readouterr().out)
+    assert [(one["params"], one["images"], one["fid"]) for one in found] == [
+        (36e6, 3e8, 2.0),
+        (9e6, 1e8, 1.65),
+    ]
+    assert all(one["interval"][0] < one["loss"] < one["interval"][1] for one in found)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--params", "36M"], ["--images", "3M", "--compute", "1e21"], ["--params", "x", "--images", "3M"]],
+)
+def test_half_a_run_is_refused(fits: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["forecast", str(fits / "fit2.json"), *arguments]) == 2
+    assert "error[L211]" in capsys.readouterr().err
+
+
+def test_what_the_data_dont_hold_is_not_determined_and_no_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["optimum", "bartoldson2024.approach2", "--compute", "1", "--json"]) == 0
+    data = orjson.loads(capsys.readouterr().out)
+    assert data["status"] == "not determined"
+    assert data["reason"]
+    assert (data["params"], data["images"], data["loss"], data["accuracy"]) == (None, None, None, None)
+    assert data["warnings"][0]["code"] == "L212"
