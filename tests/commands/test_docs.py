@@ -30,6 +30,20 @@ def test_every_command_of_the_plans_page_runs(tmp_path: Path) -> None:
     assert (tmp_path / "results" / "report.html").exists()
 
 
+def test_every_command_of_the_results_page_runs(tmp_path: Path) -> None:
+    """Nine real trainings; the table names the trained recipes before the plain one."""
+    shutil.copytree(DOCS.parent / "examples", tmp_path / "examples")
+    ran = run_markdown(DOCS / "results.md", tmp_path)
+    assert len(ran) == 6
+    table = ran[1].out
+    assert "means of 3 seeds" in table
+    assert table.index("plain") > max(table.index("trades"), table.index("pgd_at"))
+    assert "plain: +" in table
+    assert "told apart" in table
+    assert ran[3].out.splitlines()[0].startswith("recipe,")
+    assert (tmp_path / "recipes.html").exists()
+
+
 def test_the_verify_page_is_current(tmp_path: Path) -> None:
     [ran] = run_commands(["isoloss verify bartoldson2024 -o page.md"], tmp_path)
     assert ran.code == 0
