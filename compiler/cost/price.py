@@ -4,6 +4,7 @@ Pure. Seconds are device-seconds. Memory and storage are estimates (assumed), ex
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -118,13 +119,18 @@ class Pricer:
         )
 
     def _alone(self, spec: Spec, bill: Sequence[Part], survivors: Range | None) -> Range:
-        """Seconds on one device. Of AutoAttack from the fewest survivors to the most."""
+        """Seconds on one device. Of AutoAttack wider by its survivors, whose share and the device's speed are apart: logs
+        of both widths added as squares."""
         found = split(self.profile, amounts(spec, bill, self.profile)).total
         if survivors is None or survivors.low == survivors.high:
             return found
-        few, many = (parts(spec, share) for share in (survivors.low, survivors.high))
-        low, high = (split(self.profile, amounts(spec, each, self.profile)).total for each in (few, many))
-        return Range(low.low, found.mid, high.high)
+        few, many = (
+            split(self.profile, amounts(spec, parts(spec, share), self.profile)).total.mid
+            for share in (survivors.low, survivors.high)
+        )
+        fewer = math.hypot(math.log(found.mid / found.low), math.log(found.mid / few))
+        more = math.hypot(math.log(found.high / found.mid), math.log(many / found.mid))
+        return Range(found.mid * math.exp(-fewer), found.mid, found.mid * math.exp(more))
 
     def _moving(self, spec: Spec) -> Range | None:
         """Seconds of a job without FLOPs, by the bytes it moves; None where nobody said how many."""
