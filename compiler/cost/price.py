@@ -119,8 +119,8 @@ class Pricer:
         )
 
     def _alone(self, spec: Spec, bill: Sequence[Part], survivors: Range | None) -> Range:
-        """Seconds on one device. Of AutoAttack wider by its survivors, whose share and the device's speed are apart: logs
-        of both widths added as squares."""
+        """Seconds on one device. Of AutoAttack wider by its survivors, whose share is independent of the device's
+        speed: squares of both log widths are added."""
         found = split(self.profile, amounts(spec, bill, self.profile)).total
         if survivors is None or survivors.low == survivors.high:
             return found

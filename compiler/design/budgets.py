@@ -2,8 +2,8 @@
 
 Pure. Codes B101 buys nothing, B102 `all` costs more, B103 the questions alone cost more, B104 storage,
 B105 design note, B106 memory, B107 walltime chains, B108 the follow-up does not fit,
-B112 pinned runs cost more, B114 several devices per job, B115 number formats, B116 torch's builds; B113, an allocation without a
-run, is allocations.py's."""
+B112 pinned runs cost more, B114 several devices per job, B115 number formats, B116 torch's builds;
+B113, an allocation without a run, is allocations.py's."""
 
 from __future__ import annotations
 
