@@ -13,7 +13,9 @@ from isoloss.dsl.diagnostics.diagnostic import Diagnostic
 
 def add_gates(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--max-cost", metavar="M", help="refuse a plan that may cost more, by the upper end of its 90 %% interval: 500, '500 USD'"
+        "--max-cost",
+        metavar="M",
+        help="refuse a plan that may cost more, by the upper end of its 90 %% interval: 500, '500 USD'",
     )
     parser.add_argument("--max-flops", metavar="C", help="refuse a plan of more compute: 1e21, '1 ZFLOP'")
 

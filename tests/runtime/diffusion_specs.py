@@ -39,7 +39,9 @@ def network(kind: str = "unet", **more: Any) -> Component:
     return {"kind": kind, **base, "condition": 0, **more}
 
 
-def denoiser_spec(steps: int = 8, kernel: Component = EDM, seed: int = 0, numerics: Component = NUMERICS, **more: Any) -> DenoiserSpec:
+def denoiser_spec(
+    steps: int = 8, kernel: Component = EDM, seed: int = 0, numerics: Component = NUMERICS, **more: Any
+) -> DenoiserSpec:
     """Keyword arguments replace settings of the network or of the recipe."""
     about = network(**{name: more.pop(name) for name in list(more) if name in network()})
     recipe = {
