@@ -164,7 +164,7 @@ def amounts(
 ) -> tuple[tuple[str, Work], ...]:
     """What a job's bill asks of a device, by the speeds of a profile that it goes by, or of one that has all: its own,
     and fp32's of a training's evaluations where only its steps are in bf16."""
-    own = _closest(work_keys(spec), profile)
+    own = speed_key(spec, profile)
     if not isinstance(spec, TrainSpec):
         return ((own, sum((part.work for part in bill), NOTHING)),)
     tests = _closest(
@@ -175,6 +175,11 @@ def amounts(
     if inside == NOTHING:
         return ((own, step),)
     return ((own, step + inside),) if tests == own else ((own, step), (tests, inside))
+
+
+def speed_key(spec: Spec, profile: DeviceProfile | None = None) -> str:
+    """The speed of a profile that a job goes by: of those that fit (work_keys) the first that it has, or of all."""
+    return _closest(work_keys(spec), profile)
 
 
 def _closest(keys: Sequence[str], profile: DeviceProfile | None) -> str:

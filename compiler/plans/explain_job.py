@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from isoloss.compiler.cost.flops import ASSUMED_SURVIVORS, INSIDE, Part, parts
-from isoloss.compiler.cost.price import amounts, moves_bytes
+from isoloss.compiler.cost.price import amounts, moves_bytes, speed_key
 from isoloss.compiler.cost.scaling import alone_seconds, fewest
 from isoloss.compiler.plan import KINDS, Cost, Dropped, Job, Plan
 
@@ -66,7 +66,7 @@ def explain(plan: Plan, job: Job | Dropped) -> Explanation:
         cost=job.cost,
         bill=bill,
         waits=tuple(_waits(plan, job, bill)),
-        speed=_speed(plan, job, bill),
+        speed=_speed(plan, job),
         identity=dict(identity(kind, job.spec)),
         needs=tuple((id, names.get(id, "")) for id in needs),
         users=tuple((j.id, j.name) for j in plan.jobs if job.id in j.needs),
@@ -99,11 +99,11 @@ def _waits(plan: Plan, job: Job | Dropped, bill: Sequence[Part]) -> Iterator[tup
     yield from ((name, scale * took) for name, took in sums.items() if took)
 
 
-def _speed(plan: Plan, job: Job | Dropped, bill: Sequence[Part]) -> str:
+def _speed(plan: Plan, job: Job | Dropped) -> str:
     """Where the speed comes from that the job goes by."""
     if job.cost.seconds is None or moves_bytes(job.spec):
         return ""
-    key = amounts(job.spec, bill, plan.basis.profile)[0][0]
+    key = speed_key(job.spec, plan.basis.profile)
     return f"{plan.basis.profile.device}, {key}: {plan.basis.profile.speeds[key].provenance}"
 
 

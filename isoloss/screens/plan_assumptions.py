@@ -8,7 +8,7 @@ from operator import itemgetter
 from statistics import median
 
 from isoloss.compiler.cost import flops as cost
-from isoloss.compiler.cost.price import amounts, moves_bytes, number_format
+from isoloss.compiler.cost.price import moves_bytes, number_format, speed_key
 from isoloss.compiler.cost.speed import NOTHING, Work, split
 from isoloss.compiler.plan import DeviceProfile, EvaluateSpec, Plan, TrainSpec
 from isoloss.dsl.vocabulary.quantity_text import decimal_text, times_text
@@ -70,7 +70,7 @@ def _speeds(plan: Plan) -> Iterator[str]:
     for job in plan.jobs:
         seconds = job.cost.seconds
         if seconds is not None and not moves_bytes(job.spec):
-            key = amounts(job.spec, cost.parts(job.spec), profile)[0][0]
+            key = speed_key(job.spec, profile)
             ends.setdefault(key, []).append((seconds.low / seconds.mid, seconds.high / seconds.mid))
     for key, pairs in ends.items():
         low, high = (median(end) for end in zip(*pairs, strict=True))
