@@ -30,7 +30,8 @@ JOB_LOG_SD, JOB_WORTH = 0.10, 4
 #: left to 1 is a speed's own. Between the terms of one speed: half. Assumed.
 _SHARED = {"device": 0.25, "kind": 0.25, "format": 0.15, "family": 0.2}
 _TERMS_SHARE = 0.5
-_STEPS = 40
+#: Steps towards the most likely factors, at most, and the step after which they are found.
+_STEPS, _CLOSE = 40, 1e-4
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,20 +163,22 @@ class _Model:
         """(x, its covariance, standard deviation of one job's log)."""
         import numpy as np
 
-        x, noise = np.zeros(len(self.prior)), JOB_LOG_SD
+        x, noise, before = np.zeros(len(self.prior)), JOB_LOG_SD, np.linalg.inv(self.prior)
         for _ in range(_STEPS):
             told, slopes = self._told(x)
             off = self.measured - told
             # A job that is far off (a neighbour, a swapped page) counts for less.
             weight = np.minimum(1.0, 3 * noise / np.maximum(np.abs(off), 1e-12))
-            errors = np.diag(noise**2 / self.counts / weight)
-            gain = self.prior @ slopes.T @ np.linalg.inv(slopes @ self.prior @ slopes.T + errors)
-            step = gain @ (off + slopes @ x) - x
+            told_by = slopes.T * (self.counts * weight / noise**2)
+            covariance = np.linalg.inv(before + told_by @ slopes)
+            step = covariance @ told_by @ (off + slopes @ x) - x
             x = x + np.clip(0.7 * step, -1.0, 1.0)
-            fitted = float(np.trace(slopes @ gain))
+            fitted = float(np.trace(told_by @ slopes @ covariance))
             left = max(0.0, len(off) - fitted)
             noise = math.sqrt((JOB_WORTH * JOB_LOG_SD**2 + float(off @ (weight * off))) / (JOB_WORTH + left))
-        return x, self.prior - gain @ slopes @ self.prior, noise
+            if float(np.abs(step).max()) < _CLOSE:
+                break
+        return x, covariance, noise
 
     def _told(self, x: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         """Log seconds of each row, and their slopes."""
