@@ -317,12 +317,14 @@ class Speed:
     """How fast a device does one class of work, each a 90 % interval for the next job: rule FLOP/s of arithmetic
     alone; activation values per second that layers write, with all that is read and written around them; seconds
     of a layer's execution on a batch, however small the network. `provenance` is "measured" or "assumed", with
-    the source."""
+    the source. `widths`: (FLOP per value written, factor on the seconds of arithmetic and memory) of networks that were
+    timed, ascending."""
 
     flops_per_second: Range
     values_per_second: Range
     launch_seconds: Range
     provenance: str
+    widths: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

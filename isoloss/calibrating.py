@@ -37,6 +37,7 @@ _DIGITS = """study calibrate {{
   grid a {{ model in [{models}]   generator = long    images = {small}   recipe = small }}
   grid b {{ model in [{models}]   generator = short   images = {large}   recipe = large }}
   grid c {{ model = {model}   generator = more   images = {small}   recipe = small }}
+  grid wide {{ model = {wide}   generator = short   images = {few}   recipe = small }}
   budget {{ devices = {devices}   choose = all }}
 }}"""
 _GRID = """
@@ -82,8 +83,10 @@ def studies_of(kind: str, count: int) -> list[tuple[Job, ...]]:
             _RECIPE.format(name=name, eps=0.15, batch=batch, more=inside)
             for name, batch in zip(("small", "large"), batches, strict=True)
         ),
-        models="cnn(1), cnn(2), cnn(4), cnn(8)" if cpu else "cnn(4), cnn(16)",
+        models="cnn(1), cnn(2), cnn(4), cnn(8), cnn(16)" if cpu else "cnn(4), cnn(16)",
         model="cnn(1)" if cpu else "cnn(4)",
+        wide="wrn(10, 1)" if cpu else "wrn(16, 4)",
+        few="256" if cpu else "4k",
         small="1k" if cpu else "4k",
         large="3k" if cpu else "10k",
         devices=devices,

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from isoloss.compiler.cost.speed import Z90, Work, split
+from isoloss.compiler.cost.speed import Z90, Work, interpolated, split, width_factor
 from isoloss.compiler.plan import DeviceProfile, Range, Speed
 from isoloss.compiler.rounding import rounded
 
@@ -30,6 +30,10 @@ JOB_LOG_SD, JOB_WORTH = 0.10, 4
 #: left to 1 is a speed's own. Between the terms of one speed: half. Assumed.
 _SHARED = {"device": 0.25, "kind": 0.25, "format": 0.15, "family": 0.2}
 _TERMS_SHARE = 0.5
+#: How far kernels' blocks of channels move a width from the formula, a standard deviation of the log: 0.3 between
+#: cnn(8) and cnn(16) on two cores. Widths so close, in the log, are one; a share of arithmetic and memory below which
+#: a job says nothing of its width; the most that one width is moved. Assumed.
+_WIDTH_LOG_SD, _SAME_WIDTH, _LEAST_SHARE, _MOST_OFF = 0.3, 0.05, 0.3, 1.0
 #: Steps towards the most likely factors, at most, and the step after which they are found.
 _STEPS, _CLOSE = 40, 1e-4
 
@@ -71,7 +75,9 @@ def learn(profile: DeviceProfile, timed: Sequence[Timed], source: str) -> Device
             )
         )
         said = f"measured: {source}" if jobs[key] else before.provenance
-        speeds[key] = Speed(flops, values, launch, said)
+        speeds[key] = Speed(
+            flops, values, launch, said, _widths(before, model.left_over(index, middle, noise))
+        )
     start = _moved(known.startup_seconds, middle[0], open_[0])
     provenance = f"measured: {source}; else {profile.provenance}"
     return replace(profile, speeds=speeds, startup_seconds=start, provenance=provenance)
@@ -108,6 +114,16 @@ def _moved(interval: Range, log_factor: float, log_sd: float) -> Range:
     return Range(*(rounded(mid * math.exp(side * Z90 * log_sd)) for side in (-1, 0, 1)))
 
 
+def _widths(before: Speed, points: Sequence[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
+    """A speed's factors by width times those of `points`, (log width, log factor), ascending."""
+    if not points:
+        return before.widths
+    known = [(math.log(width), math.log(factor)) for width, factor in before.widths] or [(0.0, 0.0)]
+    places = sorted({*(at for at, _ in points), *(math.log(width) for width, _ in before.widths)})
+    logs = ((at, interpolated(known, at) + interpolated(points, at)) for at in places)
+    return tuple((rounded(math.exp(at)), rounded(math.exp(log))) for at, log in logs)
+
+
 def _log_sd(interval: Range) -> float:
     """Of a factor, given a 90 % interval for the next job: what one job adds to it is taken off."""
     whole = math.log(interval.high / interval.low) / (2 * Z90)
@@ -127,6 +143,7 @@ class _Model:
         same: dict[tuple[tuple[str, Work], ...], list[float]] = {}
         for each in timed:
             same.setdefault(each.amounts, []).append(math.log(max(each.seconds, 1e-3)))
+        self.mains = [a[0][1] for a in same]
         self.amounts = [[(keys[k], self._seconds(profile.speeds[k], work)) for k, work in a] for a in same]
         self.measured = np.array([median(logs) for logs in same.values()])
         self.counts = np.array([len(logs) for logs in same.values()], dtype=float)
@@ -134,9 +151,10 @@ class _Model:
 
     @staticmethod
     def _seconds(speed: Speed, work: Work) -> tuple[float, float, float]:
+        factor = width_factor(speed, work)
         return (
-            work.flops / speed.flops_per_second.mid,
-            work.values / speed.values_per_second.mid,
+            factor * work.flops / speed.flops_per_second.mid,
+            factor * work.values / speed.values_per_second.mid,
             work.launches * speed.launch_seconds.mid,
         )
 
@@ -179,6 +197,20 @@ class _Model:
             if float(np.abs(step).max()) < _CLOSE:
                 break
         return x, covariance, noise
+
+    def left_over(self, index: int, x: NDArray[Any], noise: float) -> list[tuple[float, float]]:
+        """(log width, log factor) of the networks that a speed's jobs had: what the formula leaves of their work's
+        seconds, less as they are fewer, none for widths that say nothing of work."""
+        told, slopes = self._told(x)
+        sums: dict[float, list[float]] = {}
+        for row, work in enumerate(self.mains):
+            own = slopes[row, 1 + 3 * index : 3 + 3 * index].sum()
+            if self.amounts[row][0][0] == index and work.flops and work.values and own > _LEAST_SHARE:
+                off = max(-_MOST_OFF, min(_MOST_OFF, float(self.measured[row] - told[row]) / float(own)))
+                place = round(math.log(work.flops / work.values) / _SAME_WIDTH) * _SAME_WIDTH
+                sums.setdefault(place, []).extend([off] * int(self.counts[row]))
+        worth = (noise / _WIDTH_LOG_SD) ** 2
+        return [(place, sum(offs) / (len(offs) + worth)) for place, offs in sorted(sums.items())]
 
     def _told(self, x: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         """Log seconds of each row, and their slopes."""

@@ -7,9 +7,11 @@ measured (1 / share = a + b / width). Pure."""
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import exp
+from math import exp, log
+from operator import itemgetter
 
 from isoloss.compiler.plan import DeviceProfile, Range, Speed
 
@@ -70,12 +72,33 @@ def launch_seconds(speed: Speed, work: Work) -> Range:
 
 
 def work_seconds(speed: Speed, work: Work) -> Range:
-    flops, values = speed.flops_per_second, speed.values_per_second
+    flops, values, factor = speed.flops_per_second, speed.values_per_second, width_factor(speed, work)
     return Range(
-        work.flops / flops.high + work.values / values.high,
-        work.flops / flops.mid + work.values / values.mid,
-        work.flops / flops.low + work.values / values.low,
+        factor * (work.flops / flops.high + work.values / values.high),
+        factor * (work.flops / flops.mid + work.values / values.mid),
+        factor * (work.flops / flops.low + work.values / values.low),
     )
+
+
+def width_factor(speed: Speed, work: Work) -> float:
+    """What networks about as wide took, over the formula: between two that were timed by the log of their widths,
+    beyond the outermost as it. Kernels go by blocks of channels, which no smooth formula knows."""
+    if not (speed.widths and work.values and work.flops):
+        return 1.0
+    return exp(
+        interpolated(
+            [(log(width), log(factor)) for width, factor in speed.widths], log(work.flops / work.values)
+        )
+    )
+
+
+def interpolated(points: Sequence[tuple[float, float]], at: float) -> float:
+    """Linear between ascending points, level beyond them."""
+    right = bisect(points, at, key=itemgetter(0))
+    if right in (0, len(points)):
+        return points[min(right, len(points) - 1)][1]
+    (x0, y0), (x1, y1) = points[right - 1 : right + 1]
+    return y0 + (y1 - y0) * (at - x0) / (x1 - x0)
 
 
 def _sum(a: Range, b: Range) -> Range:

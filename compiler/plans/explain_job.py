@@ -12,6 +12,7 @@ from typing import Any
 from isoloss.compiler.cost.flops import ASSUMED_SURVIVORS, INSIDE, Part, parts
 from isoloss.compiler.cost.price import amounts, moves_bytes, speed_key
 from isoloss.compiler.cost.scaling import alone_seconds, fewest
+from isoloss.compiler.cost.speed import width_factor
 from isoloss.compiler.plan import KINDS, Cost, Dropped, Job, Plan
 
 
@@ -85,10 +86,9 @@ def _waits(plan: Plan, job: Job | Dropped, bill: Sequence[Part]) -> Iterator[tup
         for key, work in amounts(job.spec, (part,), profile):
             speed = profile.speeds[key]
             launches = work.launches * speed.launch_seconds.mid
-            arithmetic, memory = (
-                work.flops / speed.flops_per_second.mid,
-                work.values / speed.values_per_second.mid,
-            )
+            slower = width_factor(speed, work)
+            arithmetic = slower * work.flops / speed.flops_per_second.mid
+            memory = slower * work.values / speed.values_per_second.mid
             if profile.queues and launches > arithmetic + memory:
                 arithmetic = memory = 0.0
             elif profile.queues:

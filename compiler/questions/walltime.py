@@ -18,6 +18,7 @@ from isoloss.compiler.cost import flops as cost
 from isoloss.compiler.cost import passes
 from isoloss.compiler.cost.price import Pricer, keys_of, number_inside
 from isoloss.compiler.cost.scaling import SCALING, widest_job
+from isoloss.compiler.cost.speed import Work, width_factor
 from isoloss.compiler.facts.components import component
 from isoloss.compiler.facts.datasets import shape
 from isoloss.compiler.facts.shards import DOUBLED, LARGEST, shards
@@ -82,8 +83,10 @@ class Clock:
         rows = []
         for network in networks:
             key = next(key for key in keys_of(kind, network.model["kind"], number) if key in speeds)
-            speed = speeds[key]
-            rows.append((speed.flops_per_second.mid, speed.values_per_second.mid, speed.launch_seconds.mid))
+            speed, counted = speeds[key], network.counted
+            slower = width_factor(speed, Work(counted.forward_flops, counted.written))
+            rates = speed.flops_per_second.mid / slower, speed.values_per_second.mid / slower
+            rows.append((*rates, speed.launch_seconds.mid))
         return np.array(rows).T
 
     def _network_seconds(self, speeds: Floats, image_passes: Floats, batch_passes: Floats) -> Floats:

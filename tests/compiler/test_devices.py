@@ -16,7 +16,7 @@ from isoloss.compiler.cost.devices import BUILT_IN, LACKING
 from isoloss.compiler.cost.flops import INSIDE, parts
 from isoloss.compiler.cost.learning import Timed, learn
 from isoloss.compiler.cost.price import keys_of
-from isoloss.compiler.cost.speed import Work, split
+from isoloss.compiler.cost.speed import Work, split, width_factor
 from isoloss.compiler.plan import KINDS, DeviceProfile, Plan
 from isoloss.dsl.study.study import Devices
 from isoloss.errors import UserError
@@ -113,6 +113,26 @@ def test_a_run_on_one_width_teaches_the_others(name: str) -> None:
     assert moved.speeds["train"].provenance == "measured: 3 jobs"
     assert moved.speeds["evaluate"].provenance == profile.speeds["evaluate"].provenance
     assert learn(profile, [], "nothing") is profile
+
+
+def test_a_width_off_the_formula_keeps_its_own_factor() -> None:
+    """Kernels go by blocks of channels: one width of four is twice as slow. It is told so, and the others nearly as if
+    it weren't there; halfway to the next it counts half in the log; a second lesson adds to the first."""
+    profile = BUILT_IN["cpu"]
+    widths = {ratio: Work(1e14, 1e14 / ratio, 1e3) for ratio in (50.0, 100.0, 200.0, 400.0)}
+    jobs = [timed("train", work, 2.0 if ratio == 100 else 1.0, profile) for ratio, work in widths.items()] * 3
+    moved = learn(profile, jobs, "12 jobs")
+    for ratio, work in widths.items():
+        expected = (2.0 if ratio == 100 else 1.0) * ends(profile, "train", work)[1]
+        assert ends(moved, "train", work)[1] == pytest.approx(expected, rel=0.1)
+    between = Work(1e14, 1e14 / math.sqrt(100 * 200), 1e3)
+    factors = [width_factor(moved.speeds["train"], work) for work in (widths[100], between, widths[200])]
+    assert factors[1] == pytest.approx(math.sqrt(factors[0] * factors[2]), rel=0.02)
+    again = learn(moved, [timed("train", work, 1.0, moved) for work in widths.values()], "4 jobs")
+    assert ends(again, "train", widths[100])[1] == pytest.approx(
+        ends(moved, "train", widths[100])[1], rel=0.05
+    )
+    assert not moved.speeds["evaluate"].widths
 
 
 def test_waiting_for_launches_says_little_of_arithmetic() -> None:
