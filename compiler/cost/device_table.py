@@ -40,6 +40,8 @@ def _row(
 ) -> Device:
     """`peaks` in TFLOP/s."""
     flops = {number: peak * 1e12 for number, peak in peaks.items()}
+    # From Ampere on fp16 is multiplied as fast as bf16.
+    flops |= {"fp16": flops["bf16"]} if "bf16" in flops else {}
     return Device(flops, gb_per_second * 1e9, gib * GIB, watts, capability, card)
 
 
