@@ -53,7 +53,8 @@ def check_gates(plan: Plan, arguments: argparse.Namespace) -> None:
         elif (high := all_jobs.usd.high + allocated) > most:
             more = f", {money_text(allocated)} of it for what `allocate` will train" if allocated else ""
             cost, allowed = money_text(high, currency), money_text(most)
-            problem = f"the plan may cost up to {cost}{more}; `--max-cost` allows {allowed}"
+            end = "by the upper end of the 90 % interval"
+            problem = f"the plan may cost up to {cost} {end}{more}; `--max-cost` allows {allowed}"
             problems.extend(fault("P110", problem, "plan less, or raise the gate").diagnostics)
     if problems:
         raise UserError(problems)
