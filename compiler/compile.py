@@ -12,8 +12,9 @@ from dataclasses import replace
 from itertools import chain
 
 from isoloss.compiler.cells.expand import Cell, expand
-from isoloss.compiler.cost.devices import Timing, refine
-from isoloss.compiler.cost.price import Pricer, Terms, launches, rate_key
+from isoloss.compiler.cost.flops import ASSUMED_SURVIVORS, parts
+from isoloss.compiler.cost.learning import Timed, learn
+from isoloss.compiler.cost.price import Pricer, Terms, amounts, moves_bytes
 from isoloss.compiler.design import Candidate, Choice, ComputeBudget, budgets, choose
 from isoloss.compiler.design.choice import total_flops
 from isoloss.compiler.design.reservation import kept, opened
@@ -33,6 +34,7 @@ from isoloss.compiler.plan import (
     Cost,
     DeviceProfile,
     Dropped,
+    EvaluateSpec,
     Facts,
     GenerateSpec,
     ImportSpec,
@@ -161,15 +163,18 @@ class _Compilation:
         finished = self.knowledge.finished
         if not finished:
             return self.profile
-        return refine(self.profile, self._timings([s for s in sources if s.id in finished]))
+        timed = list(self._timings([s for s in sources if s.id in finished]))
+        return learn(self.profile, timed, f"{len(timed)} finished jobs")
 
-    def _timings(self, sources: Sequence[Source]) -> Iterator[Timing]:
-        pricer, start = Pricer(self.profile), self.profile.startup_seconds.mid
+    def _timings(self, sources: Sequence[Source]) -> Iterator[Timed]:
+        survivors = Survivors(self.knowledge)
         for source in sources:
-            seconds, cost = self.knowledge.seconds(source.id), pricer.cost(source.spec)
-            if seconds is None or cost.seconds is None or launches(source.spec) == 0:
+            seconds, spec = self.knowledge.seconds(source.id), source.spec
+            share = survivors(spec).mid if isinstance(spec, EvaluateSpec) else ASSUMED_SURVIVORS
+            bill = parts(spec, share)
+            if seconds is None or moves_bytes(spec) or any(part.flops is None for part in bill):
                 continue
-            yield Timing(rate_key(source.spec, self.profile), cost.seconds.mid - start, seconds)
+            yield Timed(source.id, amounts(spec, bill, self.profile), seconds)
 
     def _choose(self, candidates: Sequence[RunJobs], cells: Sequence[Cell], reserve: float) -> Choice:
         pinned = self._pinned(candidates)

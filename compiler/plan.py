@@ -30,7 +30,7 @@ def exact(value: str | int | float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """A 95 % interval around `mid`, low <= mid <= high."""
+    """An interval around `mid`, low <= mid <= high: 95 %, of seconds, money and energy 90 %."""
 
     low: float
     mid: float
@@ -315,22 +315,36 @@ class Warn:
 
 
 @dataclass(frozen=True, slots=True)
-class DeviceProfile:
-    """What a device achieves on this kind of work. `provenance` is "measured" or "assumed", with the source.
+class Speed:
+    """How fast a device does one class of work, each a 90 % interval for the next job: rule FLOP/s of arithmetic
+    alone; activation values per second that layers write, with all that is read and written around them; seconds
+    of a layer's execution on a batch, however small the network. `provenance` is "measured" or "assumed", with
+    the source. `widths`: (FLOP per value written, factor on the seconds of arithmetic and memory) of networks that were
+    timed, ascending."""
 
-    flops_per_second counts rule FLOPs per device and kind of job; startup_seconds is paid by every job;
-    launch_seconds by every layer of every pass over a batch, however small the network. seconds =
-    startup + launches x launch_seconds + flops / flops_per_second."""
+    flops_per_second: Range
+    values_per_second: Range
+    launch_seconds: Range
+    provenance: str
+    widths: tuple[tuple[float, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceProfile:
+    """What a device achieves on each class of work (compiler/cost/speed.py has the formula).
+
+    `queues`: layers are queued ahead of the arithmetic, so that a job takes the longer of both; else one core does
+    one after the other and a job takes their sum. startup_seconds is paid by every job. Intervals are 90 %."""
 
     device: str
     # Keys: kinds of jobs; "train/wrn" where a family was measured apart; "train@bf16" where the number format
     # is another than fp32 (price.py has which one a job goes by).
-    flops_per_second: Mapping[str, Range]
+    speeds: Mapping[str, Speed]
     startup_seconds: Range
     memory_bytes: float | None
     watts: Range | None
     provenance: str
-    launch_seconds: Mapping[str, Range] = field(default_factory=dict)  # the same keys
+    queues: bool
 
 
 @dataclass(frozen=True, slots=True)

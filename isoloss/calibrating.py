@@ -1,21 +1,21 @@
 """Measure a machine's speed: a kind of device -> Calibration, which `isoloss calibrate` keeps in a store.
 
 Jobs of two small built-in studies are compiled like any, run by the local executor, and their seconds fitted
-(compiler/cost/calibration.py). Plans read it back through plans/stored_profile.py."""
+(compiler/cost/learning.py). Plans read it back through plans/stored_profile.py."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isoloss.compiler.plan import DeviceProfile, Job, Range
+from isoloss.compiler.plan import DeviceProfile, Job
 from isoloss.plans.planning import compile_loaded, load
 from isoloss.plans.stored_profile import FORMAT
 
 if TYPE_CHECKING:
-    from isoloss.compiler.cost.calibration import Timed
+    from isoloss.compiler.cost.learning import Timed
     from isoloss.runtime.executors.base import Watcher
     from isoloss.runtime.executors.calibration import Machine
 
@@ -37,6 +37,7 @@ _DIGITS = """study calibrate {{
   grid a {{ model in [{models}]   generator = long    images = {small}   recipe = small }}
   grid b {{ model in [{models}]   generator = short   images = {large}   recipe = large }}
   grid c {{ model = {model}   generator = more   images = {small}   recipe = small }}
+  grid wide {{ model = {wide}   generator = short   images = {few}   recipe = small }}
   budget {{ devices = {devices}   choose = all }}
 }}"""
 _GRID = """
@@ -82,8 +83,10 @@ def studies_of(kind: str, count: int) -> list[tuple[Job, ...]]:
             _RECIPE.format(name=name, eps=0.15, batch=batch, more=inside)
             for name, batch in zip(("small", "large"), batches, strict=True)
         ),
-        models="cnn(1), cnn(2), cnn(4), cnn(8)" if cpu else "cnn(4), cnn(16)",
+        models="cnn(1), cnn(2), cnn(4), cnn(8), cnn(16)" if cpu else "cnn(4), cnn(16)",
         model="cnn(1)" if cpu else "cnn(4)",
+        wide="wrn(10, 1)" if cpu else "wrn(16, 4)",
+        few="256" if cpu else "4k",
         small="1k" if cpu else "4k",
         large="3k" if cpu else "10k",
         devices=devices,
@@ -119,8 +122,8 @@ def calibrate(
     kind: str, watch: Watcher, expect: Callable[[Sequence[Job], int], None] = lambda jobs, done: None
 ) -> Calibration:
     """Run the calibration on this machine. Raises JobError where it can't run."""
-    from isoloss.compiler.cost.calibration import accuracy, measured_profile
     from isoloss.compiler.cost.devices import BUILT_IN
+    from isoloss.compiler.cost.learning import accuracy, learn
     from isoloss.runtime.executors.calibration import device_count, measure, this_machine
 
     count = device_count(kind)
@@ -132,55 +135,18 @@ def calibrate(
     timed = tuple(timed_job(job, measured.seconds[job.id]) for job in jobs)
     machine = this_machine()
     if measured.accelerator:
-        from dataclasses import replace
-
         machine = replace(machine, accelerator=measured.accelerator)
     at_once = f"{measured.slots} at once" if measured.slots > 1 else "one at a time"
     provenance = f"measured by `isoloss calibrate`: {len(timed)} jobs, {at_once}, on {machine.host}, "
     provenance += measured.accelerator or machine.cpu
-    profile = with_unmeasured(measured_profile(BUILT_IN[kind], timed, provenance))
+    profile = replace(learn(BUILT_IN[kind], timed, "calibration"), provenance=provenance)
     return Calibration(profile, machine, measured.slots, timed, accuracy(profile, timed))
-
-
-#: How much wider either way a rate is that another kind of job was measured for: assumed.
-_BORROWED = 1.5
-
-
-def with_unmeasured(profile: DeviceProfile) -> DeviceProfile:
-    """Other networks and the evaluation of wide ones go by the training of wide residual networks, which are
-    of the usual convolutions: as it is for training, with intervals 1.5 times as wide for evaluation. Number formats
-    that no job was trained in go by fp32, as many times as fast as is assumed of the device."""
-    from dataclasses import replace
-
-    from isoloss.compiler.cost.devices import BUILT_IN
-    from isoloss.compiler.rounding import rounded
-
-    rates, launches = dict(profile.flops_per_second), dict(profile.launch_seconds)
-    assumed = BUILT_IN[profile.device].flops_per_second
-    plain = [key for key in rates if key.startswith("train/") and "@" not in key]
-    numbers = [key.partition("@")[2] for key in assumed if "@" in key]
-    for number in numbers:
-        before, after = assumed["train"], assumed[f"train@{number}"]
-        for key in plain:
-            if f"{key}@{number}" not in rates:
-                own, launches[f"{key}@{number}"] = rates[key], launches[key]
-                rates[f"{key}@{number}"] = Range(
-                    rounded(own.low * after.low / before.low),
-                    rounded(own.mid * after.mid / before.mid),
-                    rounded(own.high * after.high / before.high),
-                )
-    for table in (rates, launches):
-        own = table["train/wrn"]
-        table["evaluate"] = Range(own.low / _BORROWED, own.mid, own.high * _BORROWED)
-        for ending in ("", *(f"@{number}" for number in numbers)):
-            table[f"train{ending}"] = table[f"train/wrn{ending}"]
-    return replace(profile, flops_per_second=rates, launch_seconds=launches)
 
 
 def timed_job(job: Job, seconds: float) -> Timed:
     """A finished job as a point of the fit. Families and number formats are kept apart: they run on other kernels."""
-    from isoloss.compiler.cost.calibration import Timed
-    from isoloss.compiler.cost.price import launches, work_keys
+    from isoloss.compiler.cost.flops import parts
+    from isoloss.compiler.cost.learning import Timed
+    from isoloss.compiler.cost.price import amounts
 
-    flops = (job.cost.flops or 0.0) + job.cost.evaluation_flops
-    return Timed(work_keys(job.spec)[0], job.name, launches(job.spec), flops, seconds)
+    return Timed(job.name, amounts(job.spec, parts(job.spec)), seconds)

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from isoloss.compiler.cost.architectures.unet import count_unet, network_of
+from isoloss.compiler.cost.devices import LACKING
 from isoloss.compiler.facts.components import component
 from isoloss.dsl.diagnostics.diagnostic import Diagnostic
 from isoloss.dsl.study.study import Call, Generator, Study
@@ -15,14 +16,23 @@ _SIZES = "each level after the first halves the image; its channels are `channel
 
 
 def check_networks(study: Study) -> Iterator[Diagnostic]:
-    """G111: a network that can't be built. Raises KeyError for a dataset without a shape."""
-    dataset = component(study.dataset)
+    """G111: a network that can't be built; B115: one that is to be trained in a number format that the budget's
+    devices don't have. Raises KeyError for a dataset without a shape."""
+    dataset, device = component(study.dataset), study.budget.devices.kind
+    lacking = LACKING.get(device, frozenset())
     seen: set[Call] = set()
     for generator in study.generators:
         for call, kind in _asked(generator):
             if call in seen:
                 continue
             seen.add(call)
+            number = dict(call.arguments).get("precision")
+            if number in lacking:
+                headline = f"the `{call.kind}` of `{generator.name}` trains in {number}, which `{device}` doesn't have"
+                helps = (
+                    "write `precision = fp32`, which is another experiment, or name devices that have it",
+                )
+                yield Diagnostic("B115", headline, generator.origin.span, help=helps)
             try:
                 count_unet(network_of(component(call), kind, 0), dataset)
             except ValueError as error:

@@ -4,23 +4,17 @@ Pure. Seconds are device-seconds. Memory and storage are estimates (assumed), ex
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from isoloss.compiler.cost.architectures import count
 from isoloss.compiler.cost.architectures.unet import count_unet
-from isoloss.compiler.cost.flops import (
-    ASSUMED_SURVIVORS,
-    TRAINING_PASSES,
-    alarm_passes,
-    evaluation_passes,
-    evaluations_inside,
-    parts,
-    recipe_passes,
-)
-from isoloss.compiler.cost.job_memory import EVALUATION_BATCH, GENERATION_BATCH, need
+from isoloss.compiler.cost.flops import ASSUMED_SURVIVORS, INSIDE, SURVIVORS, Part, parts
+from isoloss.compiler.cost.job_memory import need
 from isoloss.compiler.cost.placement import place
 from isoloss.compiler.cost.scaling import widened, widest_job
+from isoloss.compiler.cost.speed import NOTHING, Work, split
 from isoloss.compiler.facts.datasets import shape
 from isoloss.compiler.plan import (
     Component,
@@ -61,12 +55,12 @@ class Terms:
         return cls(budget.price_per_device_hour, budget.price_per_byte, devices)
 
 
-#: The share of images that survives an AutoAttack job, as far as known.
-Surviving = Callable[[EvaluateSpec], float]
+#: The share of images that survives an AutoAttack job, as far as known: an interval.
+Surviving = Callable[[EvaluateSpec], Range]
 
 
-def _assumed(spec: EvaluateSpec) -> float:
-    return ASSUMED_SURVIVORS
+def _assumed(spec: EvaluateSpec) -> Range:
+    return SURVIVORS
 
 
 class Pricer:
@@ -84,7 +78,7 @@ class Pricer:
     def cost(self, spec: Spec) -> Cost:
         """The bill of one job. Jobs that differ only in seed or inputs share one Cost object."""
         key = _meaning(spec)
-        share: float | None = None
+        share: Range | None = None
         if isinstance(spec, EvaluateSpec) and spec.attack["kind"] == "autoattack":
             share = self.survivors(spec)
             key = (*key, share)
@@ -93,11 +87,10 @@ class Pricer:
             known = self._shared[key] = self._price(spec, share)
         return known
 
-    def _price(self, spec: Spec, survivors: float | None) -> Cost:
-        share = ASSUMED_SURVIVORS if survivors is None else survivors
-        bill = parts(spec, share)
+    def _price(self, spec: Spec, survivors: Range | None) -> Cost:
+        bill = parts(spec, ASSUMED_SURVIVORS if survivors is None else survivors.mid)
         unknown = tuple(f"{part.name}: {part.how}" for part in bill if part.flops is None)
-        inside = sum((p.flops or 0.0 for p in bill if p.name == "evaluation during training"), 0.0)
+        inside = sum((p.flops or 0.0 for p in bill if p.name == INSIDE), 0.0)
         total = None if unknown else sum((p.flops or 0.0 for p in bill), 0.0)
         needed, transfer = need(spec), transfer_bytes(spec)
         placement = None
@@ -110,7 +103,7 @@ class Pricer:
             if seconds is None:
                 unknown = ("reading: the study doesn't say how many `images` the files have",)
         elif total is not None:
-            alone = self._alone(spec, total, inside, launches(spec, share))
+            alone = self._alone(spec, bill, survivors)
             seconds = alone if placement is None else widened(alone, placement.devices)
         return Cost(
             flops=None if total is None else total - inside,
@@ -121,23 +114,23 @@ class Pricer:
             transfer_bytes=transfer,
             unknown=unknown,
             evaluation_flops=inside,
-            survivors=survivors,
+            survivors=None if survivors is None else survivors.mid,
             placement=placement,
         )
 
-    def _alone(self, spec: Spec, total: float, inside: float, num_launches: float) -> Range:
-        """Seconds on one device of all that a job computes, `inside` of it evaluations during training."""
-        rates, key = self.profile.flops_per_second, rate_key(spec, self.profile)
-        if not (inside and isinstance(spec, TrainSpec)):
-            return self.seconds(key, total, num_launches)
-        number = number_inside(number_format(spec.numerics))
-        tests = next(k for k in keys_of("train", spec.model["kind"], number) if k in rates)
-        if tests == key:
-            return self.seconds(key, total, num_launches)
-        step, test = self.seconds(key, total - inside, num_launches), rates[tests]
-        return Range(
-            step.low + inside / test.high, step.mid + inside / test.mid, step.high + inside / test.low
+    def _alone(self, spec: Spec, bill: Sequence[Part], survivors: Range | None) -> Range:
+        """Seconds on one device. Of AutoAttack wider by its survivors, whose share is independent of the device's
+        speed: squares of both log widths are added."""
+        found = split(self.profile, amounts(spec, bill, self.profile)).total
+        if survivors is None or survivors.low == survivors.high:
+            return found
+        few, many = (
+            split(self.profile, amounts(spec, parts(spec, share), self.profile)).total.mid
+            for share in (survivors.low, survivors.high)
         )
+        fewer = math.hypot(math.log(found.mid / found.low), math.log(found.mid / few))
+        more = math.hypot(math.log(found.high / found.mid), math.log(many / found.mid))
+        return Range(found.mid * math.exp(-fewer), found.mid, found.mid * math.exp(more))
 
     def _moving(self, spec: Spec) -> Range | None:
         """Seconds of a job without FLOPs, by the bytes it moves; None where nobody said how many."""
@@ -151,18 +144,6 @@ class Pricer:
         start = self.profile.startup_seconds
         low, mid, high = amount / rate.high, amount / rate.mid, amount / rate.low
         return Range(start.low + low, start.mid + mid, start.high + high)
-
-    def seconds(self, work: str, flops: float, num_launches: float) -> Range:
-        """Of one job of a profile's key (rate_key): start-up + launches + arithmetic, each low/mid/high (assumed
-        to be high together: a cautious sum)."""
-        rate = self.profile.flops_per_second[work]
-        launch = self.profile.launch_seconds.get(work, Range(0.0, 0.0, 0.0))
-        start = self.profile.startup_seconds
-        return Range(
-            start.low + num_launches * launch.low + flops / rate.high,
-            start.mid + num_launches * launch.mid + flops / rate.mid,
-            start.high + num_launches * launch.high + flops / rate.low,
-        )
 
 
 def money(seconds: Range | None, transfer: float | None, terms: Terms) -> Range | None:
@@ -178,9 +159,31 @@ def money(seconds: Range | None, transfer: float | None, terms: Terms) -> Range 
     return Range(seconds.low * rate + moved, seconds.mid * rate + moved, seconds.high * rate + moved)
 
 
-def rate_key(spec: Spec, profile: DeviceProfile) -> str:
-    """The profile's key for a job: of those that fit (work_keys) the first that the profile has."""
-    return next(key for key in work_keys(spec) if key in profile.flops_per_second)
+def amounts(
+    spec: Spec, bill: Sequence[Part], profile: DeviceProfile | None = None
+) -> tuple[tuple[str, Work], ...]:
+    """What a job's bill asks of a device, by the speeds of a profile that it goes by, or of one that has all: its own,
+    and fp32's of a training's evaluations where only its steps are in bf16."""
+    own = speed_key(spec, profile)
+    if not isinstance(spec, TrainSpec):
+        return ((own, sum((part.work for part in bill), NOTHING)),)
+    tests = _closest(
+        keys_of("train", spec.model["kind"], number_inside(number_format(spec.numerics))), profile
+    )
+    step = sum((part.work for part in bill if part.name != INSIDE), NOTHING)
+    inside = sum((part.work for part in bill if part.name == INSIDE), NOTHING)
+    if inside == NOTHING:
+        return ((own, step),)
+    return ((own, step + inside),) if tests == own else ((own, step), (tests, inside))
+
+
+def speed_key(spec: Spec, profile: DeviceProfile | None = None) -> str:
+    """The speed of a profile that a job goes by: of those that fit (work_keys) the first that it has, or of all."""
+    return _closest(work_keys(spec), profile)
+
+
+def _closest(keys: Sequence[str], profile: DeviceProfile | None) -> str:
+    return next(key for key in keys if profile is None or key in profile.speeds)
 
 
 def work_keys(spec: Spec) -> Sequence[str]:
@@ -188,6 +191,9 @@ def work_keys(spec: Spec) -> Sequence[str]:
     kind = kind_of(spec)
     if isinstance(spec, TrainSpec):
         return keys_of(kind, spec.model["kind"], number_format(spec.numerics))
+    if isinstance(spec, DenoiserSpec | DiscriminatorSpec):
+        number = number_format(spec.numerics)
+        return (kind,) if number == "fp32" else (f"{kind}@{number}", kind)
     # Tests compute in fp32 whatever the training did.
     return keys_of(kind, spec.model["kind"]) if isinstance(spec, EvaluateSpec) else (kind,)
 
@@ -212,37 +218,6 @@ def number_inside(number: str) -> str:
 def moves_bytes(spec: Spec) -> bool:
     """Whether a job computes nothing that is counted in FLOPs: imports, and real images made when asked for."""
     return isinstance(spec, ImportSpec) or (isinstance(spec, GenerateSpec) and spec.sampler["kind"] == "real")
-
-
-def launches(spec: Spec, survivors: float = ASSUMED_SURVIVORS) -> float:
-    """Layer executions: batches x passes x layers. What tiny networks wait for in place of arithmetic."""
-    if moves_bytes(spec):
-        return 0
-    if isinstance(spec, TrainSpec):
-        layers = count(spec.model, spec.dataset).layers
-        training = spec.train_steps * recipe_passes(spec.recipe) * layers
-        if spec.evaluation is None:
-            return training
-        split = spec.evaluation["split"]
-        images = shape(spec.dataset).tested(spec.evaluation["images"], split)
-        each = batched_passes(spec.evaluation["attack"], images) * layers
-        return training + evaluations_inside(spec.evaluation["every"], split) * each
-    if isinstance(spec, EvaluateSpec):
-        passes = batched_passes(spec.attack, shape(spec.dataset).tested(spec.images, spec.split), survivors)
-        return (passes + alarm_passes(spec.attack["kind"])) * count(spec.model, spec.dataset).layers
-    if isinstance(spec, GenerateSpec):
-        network = spec.denoiser.get("network")
-        layers = 1 if network is None else count_unet(network, spec.dataset).layers
-        batches = -(-(spec.stop - spec.start) // GENERATION_BATCH)
-        return (2 * int(spec.sampler.get("steps", 1)) - 1) * batches * layers
-    if isinstance(spec, DenoiserSpec | DiscriminatorSpec):
-        return float(spec.train_steps * TRAINING_PASSES * count_unet(spec.network, spec.dataset).layers)
-    return 1
-
-
-def batched_passes(attack: Component, images: int, survivors: float = ASSUMED_SURVIVORS) -> float:
-    """Passes over a batch of an evaluation of so many images, without alarms."""
-    return evaluation_passes(attack, survivors) * -(-images // EVALUATION_BATCH)
 
 
 def storage_bytes(spec: Spec) -> float | None:

@@ -2,13 +2,14 @@
 
 Pure. Codes B101 buys nothing, B102 `all` costs more, B103 the questions alone cost more, B104 storage,
 B105 design note, B106 memory, B107 walltime chains, B108 the follow-up does not fit,
-B112 pinned runs cost more, B114 several devices per job, B115 number formats; B113, an allocation without a
-run, is allocations.py's."""
+B112 pinned runs cost more, B114 several devices per job, B115 number formats, B116 torch's builds;
+B113, an allocation without a run, is allocations.py's."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
+from isoloss.compiler.cost.device_table import DEVICES, wheels_advice
 from isoloss.compiler.cost.devices import LACKING
 from isoloss.compiler.design import Choice
 from isoloss.compiler.facts.datasets import SHAPES
@@ -78,6 +79,14 @@ def after(study: Study, jobs: Sequence[Job], total: Cost, profile: DeviceProfile
             "B104", headline, span, help=("raise `storage`, or draw fewer images",), severity="warning"
         )
     yield from _memory(jobs, profile, span)
+    device = DEVICES.get(budget.devices.kind)
+    advice = None if device is None else wheels_advice(device.capability)
+    if device is not None and advice is not None:
+        number = ".".join(map(str, device.capability))
+        headline = (
+            f"`{budget.devices.kind}` has compute capability {number}: the default torch doesn't run there"
+        )
+        yield Diagnostic("B116", headline, span, help=(advice,), severity="warning")
     links = chains(jobs, budget.walltime_seconds)
     if links["jobs"]:
         headline = f"{links['jobs']} jobs outlast the walltime: chains of up to {links['longest']} links"

@@ -82,8 +82,8 @@ def opened(before: Mapping[str, Kept], study: Study, spent: float) -> Mapping[st
 def _in_time(study: Study, recipe_name: str, seconds: float, profile: DeviceProfile) -> float:
     """At the speed of the kind of job that is done fastest, on all devices."""
     fits = ("", next(recipe.precision for recipe in study.recipes if recipe.name == recipe_name))
-    rates = profile.flops_per_second.items()
-    fastest = max(rate.mid for key, rate in rates if key.partition("@")[2] in fits)
+    speeds = profile.speeds.items()
+    fastest = max(speed.flops_per_second.mid for key, speed in speeds if key.partition("@")[2] in fits)
     return seconds * study.budget.devices.count * fastest
 
 

@@ -5,7 +5,7 @@ jobs of them. Networks trained alike are one job, whatever generators follow the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,8 +19,11 @@ from isoloss.dsl.study.study import Generator
 GENERATION_SEED = 0
 #: Stands where a study states no denoiser: its images come from published files.
 UNSTATED: Component = {"kind": "none"}
-#: fp32 throughout, as the published trainings (arXiv:2206.00364's code turns TF32 off).
-NUMERICS: Component = {"dtype": "fp32", "tf32": False, "deterministic": True}
+#: By `precision`. fp32 is as the published trainings (arXiv:2206.00364's code turns TF32 off).
+NUMERICS: Mapping[str, Component] = {
+    number: {"dtype": "bf16" if number == "bf16" else "fp32", "tf32": number == "tf32", "deterministic": True}
+    for number in ("fp32", "tf32", "bf16")
+}
 
 #: Makes a job of a spec, the ids that it needs and a name, "generator/what it is": its id.
 Make = Callable[[Spec, tuple[str, ...], str], str]
@@ -81,8 +84,8 @@ class Diffusion:
         network = network_of(asked, "unet", CONDITION if asked["augment"] else 0)
         recipe = rest_of(asked)
         steps = max(1, round(recipe.pop("images") / recipe["batch"]))
-        seed = recipe.pop("seed")
-        spec = DenoiserSpec(self.dataset, network, kernel, recipe, steps, seed, NUMERICS)
+        seed, numerics = recipe.pop("seed"), NUMERICS[recipe.pop("precision")]
+        spec = DenoiserSpec(self.dataset, network, kernel, recipe, steps, seed, numerics)
         id = self._make(spec, (), f"{name}/denoiser")
         return {"kind": "unet", "job": id, "network": network}, (id,)
 
@@ -104,8 +107,8 @@ class Diffusion:
         network = network_of(asked, "encoder", 0)
         recipe = rest_of(asked)
         steps = max(1, round(recipe.pop("images") / recipe["batch"]))
-        seed = recipe.pop("seed")
-        judge = DiscriminatorSpec(self.dataset, network, (base,), images, recipe, steps, seed, NUMERICS)
+        seed, numerics = recipe.pop("seed"), NUMERICS[recipe.pop("precision")]
+        judge = DiscriminatorSpec(self.dataset, network, (base,), images, recipe, steps, seed, numerics)
         id = self._make(judge, (base,), f"{name}/discriminator")
         return {**sampler, "discriminator": {"kind": "encoder", "job": id, "network": network}}, (id,)
 

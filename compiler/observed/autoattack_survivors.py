@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from statistics import fmean
 
-from isoloss.compiler.cost.flops import ASSUMED_SURVIVORS
+from isoloss.compiler.cost.flops import SURVIVORS
 from isoloss.compiler.observed.runs import Knowledge
-from isoloss.compiler.plan import EvaluateSpec, Observation, attack_name
+from isoloss.compiler.plan import EvaluateSpec, Observation, Range, attack_name
 from isoloss.compiler.rounding import rounded
 
 
 class Survivors:
-    """Called with an AutoAttack job's spec: the share of its images, in [0, 1]."""
+    """Called with an AutoAttack job's spec: the share of its images, in [0, 1], an interval while it is assumed."""
 
     def __init__(self, knowledge: Knowledge) -> None:
         #: (threat, run) -> the lowest accuracy at the latest point of its training.
@@ -27,10 +27,11 @@ class Survivors:
             means.setdefault(threat, []).append(accuracy)
         self._means = {threat: rounded(fmean(values)) for threat, values in means.items()}
 
-    def __call__(self, spec: EvaluateSpec) -> float:
+    def __call__(self, spec: EvaluateSpec) -> Range:
         threat = _threat(attack_name(spec.attack))
         own = self._of_run.get((threat, spec.network))
-        return own[1] if own is not None else self._means.get(threat, ASSUMED_SURVIVORS)
+        share = own[1] if own is not None else self._means.get(threat)
+        return SURVIVORS if share is None else Range(share, share, share)
 
     def _note(self, seen: Observation) -> None:
         what, _, attack = seen.metric.partition(" @ ")

@@ -9,7 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from isoloss.compiler.cost.flops import ASSUMED_SURVIVORS, Part, parts
+from isoloss.compiler.cost.flops import ASSUMED_SURVIVORS, INSIDE, Part, parts
+from isoloss.compiler.cost.price import amounts, moves_bytes, speed_key
+from isoloss.compiler.cost.scaling import alone_seconds, fewest
+from isoloss.compiler.cost.speed import width_factor
 from isoloss.compiler.plan import KINDS, Cost, Dropped, Job, Plan
 
 
@@ -17,7 +20,8 @@ from isoloss.compiler.plan import KINDS, Cost, Dropped, Job, Plan
 class Explanation:
     """`bill` adds up to the job's flops + evaluation_flops; `identity` maps every field that makes it this
     job to
-    its value; `needs` and `users` are (id, name)."""
+    its value; `needs` and `users` are (id, name); `waits`
+    says what its seconds in the middle are spent on, and adds up to them; `speed` where they come from."""
 
     id: str
     name: str
@@ -27,6 +31,8 @@ class Explanation:
     place: str
     cost: Cost
     bill: tuple[Part, ...]
+    waits: tuple[tuple[str, float], ...]
+    speed: str
     identity: Mapping[str, str]
     needs: tuple[tuple[str, str], ...]
     users: tuple[tuple[str, str], ...]
@@ -60,10 +66,45 @@ def explain(plan: Plan, job: Job | Dropped) -> Explanation:
         place=f"{job.origin.file}:{job.origin.line}:{job.origin.column}" if job.origin.file else "",
         cost=job.cost,
         bill=bill,
+        waits=tuple(_waits(plan, job, bill)),
+        speed=_speed(plan, job),
         identity=dict(identity(kind, job.spec)),
         needs=tuple((id, names.get(id, "")) for id in needs),
         users=tuple((j.id, j.name) for j in plan.jobs if job.id in j.needs),
     )
+
+
+def _waits(plan: Plan, job: Job | Dropped, bill: Sequence[Part]) -> Iterator[tuple[str, float]]:
+    """(what, seconds): start-up, launches, arithmetic, memory, evaluation. By the profile that the plan began with,
+    scaled to the job's own seconds, which finished jobs may have moved."""
+    seconds, profile = job.cost.seconds, plan.basis.profile
+    if seconds is None or moves_bytes(job.spec):
+        return
+    sums = dict.fromkeys(("start-up", "launches", "arithmetic", "memory", "evaluation"), 0.0)
+    sums["start-up"] = profile.startup_seconds.mid
+    for part in bill:
+        for key, work in amounts(job.spec, (part,), profile):
+            speed = profile.speeds[key]
+            launches = work.launches * speed.launch_seconds.mid
+            slower = width_factor(speed, work)
+            arithmetic = slower * work.flops / speed.flops_per_second.mid
+            memory = slower * work.values / speed.values_per_second.mid
+            if profile.queues and launches > arithmetic + memory:
+                arithmetic = memory = 0.0
+            elif profile.queues:
+                launches = 0.0
+            for name, took in (("launches", launches), ("arithmetic", arithmetic), ("memory", memory)):
+                sums["evaluation" if part.name == INSIDE else name] += took
+    scale = alone_seconds(seconds.mid, fewest(job.cost)) / sum(sums.values())
+    yield from ((name, scale * took) for name, took in sums.items() if took)
+
+
+def _speed(plan: Plan, job: Job | Dropped) -> str:
+    """Where the speed comes from that the job goes by."""
+    if job.cost.seconds is None or moves_bytes(job.spec):
+        return ""
+    key = speed_key(job.spec, plan.basis.profile)
+    return f"{plan.basis.profile.device}, {key}: {plan.basis.profile.speeds[key].provenance}"
 
 
 #: Fields that hold other jobs' ids: they change because their inputs do.

@@ -130,6 +130,19 @@ def account(
     return found
 
 
+#: Energy at the wall over the device's own: host, power supply, cooling.
+WALL = Range(1.4, 1.7, 2.0)
+
+
+def wall_kwh(device: Range) -> Range:
+    """Energy of the whole machine, given its devices'."""
+    return Range(*(rounded(mine * times) for mine, times in zip(_ends(device), _ends(WALL), strict=True)))
+
+
+def _ends(interval: Range) -> tuple[float, float, float]:
+    return interval.low, interval.mid, interval.high
+
+
 def energy_kwh(seconds: Range | None, watts: Range | None) -> Range | None:
     """Device-seconds x what a device draws: low with low, high with high. None where either is unknown.
 

@@ -195,7 +195,7 @@ class Allocations:
 
     def _test_flops(self, asked: _Asked) -> Floats:
         passes = test_passes(self.background.study, asked.question)
-        return np.array([passes * network.forward_flops for network in asked.search.networks])
+        return np.array([passes * network.counted.forward_flops for network in asked.search.networks])
 
     def _bound(self, question: Allocate) -> float:
         limited = self.background.study.budget.compute_flops is not None

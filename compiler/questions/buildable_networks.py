@@ -12,20 +12,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from isoloss.compiler.cost import passes as cost_rule
-from isoloss.compiler.cost.architectures import count, members
+from isoloss.compiler.cost.architectures import Architecture, count, members
 from isoloss.compiler.laws.arrays import Floats
 from isoloss.compiler.plan import Component
 
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A member of a family with what it costs to train, per image drawn; `forward_flops` of one image."""
+    """A member of a family with what it costs to train, per image drawn; `counted` of one image, forward."""
 
     model: Component
     params: int
     flops_per_image: float
-    forward_flops: float
-    layers: int
+    counted: Architecture
 
 
 def buildable(
@@ -52,8 +51,7 @@ def buildable(
                 continue
             counted = count(model, dataset)
             if counted.params >= smallest:
-                forward = counted.forward_flops
-                network = Network(model, counted.params, rule * forward, forward, counted.layers)
+                network = Network(model, counted.params, rule * counted.forward_flops, counted)
                 found.setdefault(str(sorted(model.items())), network)
     return tuple(sorted(found.values(), key=lambda n: (n.params, n.flops_per_image, str(n.model))))
 

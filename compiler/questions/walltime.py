@@ -16,8 +16,9 @@ import numpy as np
 
 from isoloss.compiler.cost import flops as cost
 from isoloss.compiler.cost import passes
-from isoloss.compiler.cost.price import Pricer, batched_passes, keys_of, number_inside
+from isoloss.compiler.cost.price import Pricer, keys_of, number_inside
 from isoloss.compiler.cost.scaling import SCALING, widest_job
+from isoloss.compiler.cost.speed import Work, width_factor
 from isoloss.compiler.facts.components import component
 from isoloss.compiler.facts.datasets import shape
 from isoloss.compiler.facts.shards import DOUBLED, LARGEST, shards
@@ -62,60 +63,69 @@ class Clock:
         self.recipe = shop.recipes[question.recipe]
         devices = shop.study.budget.devices
         self.devices, self.width = devices.count, widest_job(devices.kind, devices.count) ** SCALING
-        self.each = np.array([n.flops_per_image for n in networks])
-        self.forward = np.array([n.forward_flops for n in networks])
-        self.layers = np.array([float(n.layers) for n in networks])
+        self.forward = np.array([n.counted.forward_flops for n in networks])
+        self.written = np.array([float(n.counted.written) for n in networks])
+        self.layers = np.array([float(n.counted.layers) for n in networks])
         self._shards: dict[str, _Shards] = {}
-        self.speeds = {
-            kind: [self._speed(keys_of(kind, n.model["kind"], number)) for n in networks]
-            for kind, number in (("train", self.recipe.precision), ("evaluate", "fp32"))
-        }
-        inside = number_inside(self.recipe.precision)
-        self.inside_rate = np.array(
-            [self._speed(keys_of("train", n.model["kind"], inside))[0] for n in networks]
-        )
+        precision = self.recipe.precision
+        self.steps = self._speeds(networks, "train", precision)
+        self.tests_inside = self._speeds(networks, "train", number_inside(precision))
+        self.tests = self._speeds(networks, "evaluate", "fp32")
 
     def seconds(self, offer: Offer, images: Floats) -> Floats:
         """From the first image, or the training of what makes it, to the last test, [n]."""
         made = offer.network_seconds + self._sampling(offer, images)
         return np.asarray(made + self._training(offer, images) + self._tests())
 
-    def _speed(self, keys: Sequence[str]) -> tuple[float, float]:
-        """(FLOPs per second, seconds per launch) of the first key that the profile has."""
-        profile = self.pricer.profile
-        key = next(key for key in keys if key in profile.flops_per_second)
-        launch = profile.launch_seconds.get(key)
-        return profile.flops_per_second[key].mid, 0.0 if launch is None else launch.mid
+    def _speeds(self, networks: Sequence[Network], kind: str, number: str) -> Floats:
+        """[3, n]: FLOP/s, values per second, seconds per launch, in the middle, of the closest speed of the profile."""
+        speeds = self.pricer.profile.speeds
+        rows = []
+        for network in networks:
+            key = next(key for key in keys_of(kind, network.model["kind"], number) if key in speeds)
+            speed, counted = speeds[key], network.counted
+            slower = width_factor(speed, Work(counted.forward_flops, counted.written))
+            rates = speed.flops_per_second.mid / slower, speed.values_per_second.mid / slower
+            rows.append((*rates, speed.launch_seconds.mid))
+        return np.array(rows).T
 
-    def _job(self, kind: str, flops: Floats, launches: Floats) -> Floats:
-        """One job of each network on one device."""
-        rate, launch = (np.array(column) for column in zip(*self.speeds[kind], strict=True))
-        return np.asarray(self.pricer.profile.startup_seconds.mid + launches * launch + flops / rate)
+    def _network_seconds(self, speeds: Floats, image_passes: Floats, batch_passes: Floats) -> Floats:
+        """One device's seconds for so many passes of an image and of a batch through each network; the formula of
+        compiler/cost/speed.py, at its middle."""
+        flops, values, launch = speeds
+        work = image_passes * (self.forward / flops + self.written / values)
+        waits = batch_passes * self.layers * launch
+        return np.asarray(np.maximum(work, waits) if self.pricer.profile.queues else work + waits)
 
     def _training(self, offer: Offer, images: Floats) -> Floats:
         recipe = self.recipe
-        inside = np.zeros_like(self.each)
-        launches = images / self.batches(offer, images) * passes.of_recipe(recipe) * self.layers
+        rule = passes.of_recipe(recipe)
+        seconds = self._network_seconds(
+            self.steps, rule * images, rule * images / self.batches(offer, images)
+        )
         if recipe.evaluate is not None:
             test = self.shop.evaluations[recipe.evaluate.evaluation]
             times = cost.evaluations_inside(recipe.evaluate.every, test.split)
             attack, tested = component(test.attack), self.pixels.tested(test.images, test.split)
-            inside = times * tested * cost.evaluation_passes(attack) * self.forward
-            launches = launches + times * batched_passes(attack, tested) * self.layers
-        steps = self._job("train", self.each * images, launches)
-        return np.asarray((steps + inside / self.inside_rate) / self.width)
+            each = times * cost.paced_passes(attack)
+            batches = np.asarray(float(each * cost.evaluation_batches(tested)))
+            seconds = seconds + self._network_seconds(self.tests_inside, np.asarray(each * tested), batches)
+        return np.asarray((self.pricer.profile.startup_seconds.mid + seconds) / self.width)
 
     def _tests(self) -> Floats:
         jobs = [self._test(test) for test in self.question.evaluate]
         if not jobs:
-            return np.zeros_like(self.each)
+            return np.zeros_like(self.forward)
         table = np.stack(jobs)
         return self._stage(np.asarray(table.sum(axis=0)), np.asarray(table.max(axis=0)))
 
     def _test(self, test: Evaluation) -> Floats:
         attack, tested = component(test.attack), self.pixels.tested(test.images, test.split)
-        batched = batched_passes(attack, tested) + cost.alarm_passes(attack["kind"])
-        return self._job("evaluate", cost.job_passes(attack, tested) * self.forward, batched * self.layers)
+        each, checks = cost.paced_passes(attack), cost.alarm_passes(attack["kind"])
+        images = each * tested + min(cost.ALARM_IMAGES, tested) * checks
+        batches = each * cost.evaluation_batches(tested) + checks
+        seconds = self._network_seconds(self.tests, np.asarray(float(images)), np.asarray(float(batches)))
+        return np.asarray(self.pricer.profile.startup_seconds.mid + seconds)
 
     def _sampling(self, offer: Offer, images: Floats) -> Floats:
         """Of the shards beyond those made anyway; none where making them isn't estimated."""

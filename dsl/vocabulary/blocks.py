@@ -6,7 +6,10 @@ from isoloss.dsl.vocabulary.recipes import PUBLISHED
 from isoloss.dsl.vocabulary.row import BlockRow, By, QuantityRow, Slot, WordRow
 
 #: The rows of the compiler's device table (a test holds them equal).
-DEVICES = ("cpu", "t4", "v100", "a100", "l40s", "h100", "h200", "b200")
+DEVICES = (
+    "cpu", "p100", "gtx1080ti", "v100", "t4", "rtx2080ti", "a100", "rtx3080ti", "rtx3090", "a6000", "rtx4090", "l40s", "h100", "h200",
+    "b200", "rtx5090",
+)  # fmt: skip
 LAWS = ("approach1", "approach2", "approach3", "chinchilla", "powerlaw")
 
 _ONE_RECIPE = "the study has one recipe"

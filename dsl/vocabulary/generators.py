@@ -24,6 +24,12 @@ def _share(name: str, doc: str, example: str, default: str | By, source: str) ->
     return Slot(name, "number", doc, example, default, dimension="fraction", low="0", high="1", source=source)
 
 
+_PRECISION = Slot(
+    "precision", "choice", "Number format of convolutions and products of its training, as in a recipe; images are made "
+    "in fp32.", "bf16", "fp32", choices=("fp32", "tf32", "bf16"), source=_TRAINED,
+)  # fmt: skip
+
+
 def _sampler_slots() -> tuple[Slot, ...]:
     return (
         Slot("steps", "integer", "Steps n of Heun's method; 2n − 1 network evaluations.", "20", low="2", high="1000"),
@@ -165,6 +171,7 @@ DENOISERS = (
                  source=EDM),
             Slot("sigma_spread", "number", "Standard deviation of that log.", "1.2", "1.2", low="0", exclusive=True,
                  source=EDM),
+            _PRECISION,
             _SEED,
         ),
         EDM,
@@ -201,6 +208,7 @@ DISCRIMINATORS = (
             Slot("lr", "number", "Learning rate of Adam.", "3e-4", "3e-4", low="0", high="1000", exclusive=True,
                  source="Kim et al. 2023"),
             Slot("weight_decay", "number", "Decay of its weights.", "1e-7", "1e-7", low="0", source="Kim et al. 2023"),
+            _PRECISION,
             _SEED,
         ),
         "Kim et al. 2023, arXiv:2211.17091; the network: ours",

@@ -61,12 +61,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _accelerator() -> str:
     """The language's name of this machine's GPU. Raises UserError B109 for one without."""
-    from isoloss.compiler.cost.devices import BUILT_IN
+    from isoloss.compiler.cost.device_table import DEVICES, device_of_card
     from isoloss.runtime.executors.calibration import gpu_name
 
     name = gpu_name()
-    for kind in BUILT_IN:
-        if kind != "cpu" and kind in name.lower().replace("-", " ").split():
-            return kind
-    known = ", ".join(f"`{kind}`" for kind in BUILT_IN if kind != "cpu")
+    kind = device_of_card(name)
+    if kind is not None:
+        return kind
+    known = ", ".join(f"`{kind}`" for kind in DEVICES)
     raise fault("B109", f"no profile of the device `{name}`", f"devices with a profile: {known}")

@@ -13,7 +13,9 @@ from isoloss.dsl.diagnostics.diagnostic import Diagnostic
 
 def add_gates(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--max-cost", metavar="M", help="refuse a plan that may cost more, by the upper end: 500, '500 USD'"
+        "--max-cost",
+        metavar="M",
+        help="refuse a plan that may cost more, by the upper end of its 90 %% interval: 500, '500 USD'",
     )
     parser.add_argument("--max-flops", metavar="C", help="refuse a plan of more compute: 1e21, '1 ZFLOP'")
 
@@ -51,7 +53,8 @@ def check_gates(plan: Plan, arguments: argparse.Namespace) -> None:
         elif (high := all_jobs.usd.high + allocated) > most:
             more = f", {money_text(allocated)} of it for what `allocate` will train" if allocated else ""
             cost, allowed = money_text(high, currency), money_text(most)
-            problem = f"the plan may cost up to {cost}{more}; `--max-cost` allows {allowed}"
+            end = "by the upper end of the 90 % interval"
+            problem = f"the plan may cost up to {cost} {end}{more}; `--max-cost` allows {allowed}"
             problems.extend(fault("P110", problem, "plan less, or raise the gate").diagnostics)
     if problems:
         raise UserError(problems)

@@ -75,12 +75,13 @@ def _speeds(old: DeviceProfile, new: DeviceProfile) -> Iterator[str]:
     """Fields of a device's profile that differ; rates by their middle."""
     rates: tuple[tuple[str, Callable[[float], str], str], ...] = (
         ("flops_per_second", flop_text, "/s"),
+        ("values_per_second", decimal_text, " values written/s"),
         ("launch_seconds", time_text, " a launch"),
     )
     for name, show, per in rates:
-        before, after = getattr(old, name), getattr(new, name)
-        for key in dict.fromkeys((*before, *after)):
-            yield from _speed(f"profile.{key}", before.get(key), after.get(key), show, per)
+        for key in dict.fromkeys((*old.speeds, *new.speeds)):
+            before, after = (getattr(p.speeds[key], name) if key in p.speeds else None for p in (old, new))
+            yield from _speed(f"profile.{key}", before, after, show, per)
     yield from _speed("profile.startup", old.startup_seconds, new.startup_seconds, time_text)
     yield from _speed("profile.watts", old.watts, new.watts, decimal_text, " W")
     if old.memory_bytes != new.memory_bytes:

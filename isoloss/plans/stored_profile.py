@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from isoloss.runtime.executors.calibration import Machine
 
 
-FORMAT = "isoloss.profile/1"
+FORMAT = "isoloss.profile/2"
 
 
 FILE = "profile.json"
@@ -61,5 +61,7 @@ def read_profile(path: Path) -> tuple[DeviceProfile, Machine]:
     except (OSError, ValueError) as error:
         why = str(error).splitlines()[0]
         raise fault(
-            "P108", f"`{path}` can't be read as a calibration: {why}", "measure again: `isoloss calibrate`"
+            "P108",
+            f"`{path}` can't be read as a calibration: {why}",
+            f"measure again: `isoloss calibrate --store {path.parent}`",
         ) from None

@@ -81,7 +81,8 @@ def render(material: Material) -> str:
         f'<nav aria-label="Sections"><div>{links}</div></nav><main>{"".join(body.values())}</main>'
         "<footer>Written by isoloss from stored plans and observations. Every number stands in the markup "
         "in full "
-        "precision (<code>&lt;data value&gt;</code>). Intervals are 95 %.</footer></body></html>\n"
+        "precision (<code>&lt;data value&gt;</code>). Intervals are 95 %, of time and money 90 %.</footer>"
+        "</body></html>\n"
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from isoloss.dsl.vocabulary.quantity_text import flop_text, time_range_text, time_text
+from isoloss.dsl.vocabulary.quantity_text import count_text, flop_text, time_range_text, time_text
 from isoloss.screens.layout import columns
 
 if TYPE_CHECKING:
@@ -18,17 +18,14 @@ def calibration_lines(calibration: Calibration) -> Iterator[str]:
     yield f"  {machine.accelerator or machine.cpu}, {machine.cores} cores"
     start = profile.startup_seconds
     yield f"  start-up of a job  {time_range_text(start)}"
-    rows = [("", "jobs", "arithmetic per second", "per launch")]
+    rows = [("", "jobs", "arithmetic per second", "values written per second", "per launch")]
     works = list(dict.fromkeys(timed.work for timed in calibration.timed))
     for work in works:
-        rate, launch = profile.flops_per_second[work], profile.launch_seconds[work]
+        speed = profile.speeds[work]
+        rate, values = speed.flops_per_second, count_text(speed.values_per_second.mid)
         number = sum(timed.work == work for timed in calibration.timed)
-        speed = (
-            f"{flop_text(rate.mid)} ({flop_text(rate.low)} to {flop_text(rate.high)})"
-            if rate.mid < 1e17
-            else "not seen"
-        )
-        rows.append((work, str(number), speed, time_text(launch.mid)))
+        arithmetic = f"{flop_text(rate.mid)} ({flop_text(rate.low)} to {flop_text(rate.high)})"
+        rows.append((work, str(number), arithmetic, values, time_text(speed.launch_seconds.mid)))
     yield from columns(rows)
     accuracy = calibration.accuracy
     yield (

@@ -36,6 +36,7 @@ def job_lines(e: Explanation, budget: Any) -> list[str]:
         rows.append(("together", flop_text((e.cost.flops or 0.0) + e.cost.evaluation_flops), ""))
     lines += ["", "what it costs", *(_bill_line(row) for row in rows)]
     lines += _resources(e.cost, currency)
+    lines += _waits(e)
     lines += ["", "what it is: a change of any of these makes it another job, which runs"]
     return lines + columns(list(e.identity.items()), left=2)
 
@@ -65,6 +66,16 @@ def _resources(cost: Cost, currency: str) -> Iterator[str]:
     yield f"  storage    {bytes_text(cost.storage_bytes)}"
     if cost.transfer_bytes is not None:
         yield f"  transfer   {bytes_text(cost.transfer_bytes)} read from the store and written to it"
+
+
+def _waits(e: Explanation) -> Iterator[str]:
+    """What its seconds are spent on, and where they come from."""
+    if not e.waits:
+        return
+    whole = sum(seconds for _, seconds in e.waits)
+    shares = ", ".join(f"{name} {time_text(seconds)} ({seconds / whole:.0%})" for name, seconds in e.waits)
+    yield f"  of it      {shares}"
+    yield f"  speed      {e.speed}; intervals are 90 %"
 
 
 def _bill_line(row: tuple[str, str, str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from isoloss.compiler.plan import KINDS, Cost, Plan, Range
+from isoloss.compiler.plans.totals import wall_kwh
 from isoloss.dsl.vocabulary.quantity_text import (
     bytes_text,
     device_time_text,
@@ -85,5 +86,6 @@ def _sums(plan: Plan) -> Iterator[str]:
     ]
     energy = (b.get("energy_kwh") or {}).get("all")
     if energy is not None:
-        volumes.append(energy_text(Range(**energy)))
+        device = Range(**energy)
+        volumes.append(f"{energy_text(device)} in the devices, {energy_text(wall_kwh(device))} at the wall")
     yield ", ".join(volumes)

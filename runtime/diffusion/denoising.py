@@ -24,6 +24,7 @@ from isoloss.runtime.generators.denoiser import loss_weight, precondition, train
 from isoloss.runtime.generators.unet import UNet
 from isoloss.runtime.models.network import Shape
 from isoloss.runtime.noise import key, noise_at
+from isoloss.runtime.training import precision
 from isoloss.runtime.training.feed import open_images
 from isoloss.runtime.training.sampler import Sampler
 
@@ -101,7 +102,8 @@ class Denoising(Stepper):
         x_BCHW, told = self._augment(signed(pixels), noise)
         sigma = training_sigma(noise.normal(x_BCHW.new_empty(len(x_BCHW), 1, 1, 1)), *self._law)
         noisy = x_BCHW + self._kernel(x_BCHW, sigma, noise)
-        return denoising_loss(self.network, x_BCHW, noisy, sigma, y_B, told).mean()
+        with precision.autocast(self.spec.numerics, self.device):
+            return denoising_loss(self.network, x_BCHW, noisy, sigma, y_B, told).mean()
 
     @property
     def numbers(self) -> int:

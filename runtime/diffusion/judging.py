@@ -22,6 +22,7 @@ from isoloss.runtime.diffusion.stepper import Stepper
 from isoloss.runtime.generators.guidance import Discriminator
 from isoloss.runtime.generators.unet import Judge
 from isoloss.runtime.noise import key, noise_at
+from isoloss.runtime.training import precision
 from isoloss.runtime.training.feed import open_images
 from isoloss.runtime.training.sampler import Sampler
 
@@ -93,7 +94,9 @@ class Judging(Stepper):
         x_BCHW = signed(pixels)
         sigma = log_levels(noise.uniform(x_BCHW.new_empty(len(x_BCHW), 1, 1, 1))).exp()
         is_real = torch.from_numpy(drawn < self._num_real).to(x_BCHW)
-        return judging_loss(self.network, x_BCHW + sigma * noise.normal(x_BCHW), sigma, y_B, is_real)
+        noisy = x_BCHW + sigma * noise.normal(x_BCHW)
+        with precision.autocast(self.spec.numerics, self.device):
+            return judging_loss(self.network, noisy, sigma, y_B, is_real)
 
     def test(self) -> float:
         self.network.eval()

@@ -18,10 +18,11 @@ NAMES = Names("train denoising loss", "held-out denoising loss")
 
 
 def run(context: JobContext) -> tuple[Observation, ...]:
-    """Raises JobError (bad data, divergence, memory) or Stopped."""
+    """Raises JobError (bad data, divergence, memory, a number format that isn't there) or Stopped."""
     spec = context.job.spec
     assert isinstance(spec, DenoiserSpec)
     torch.set_num_threads(context.threads)
+    precision.check(spec.numerics, context.device)
     precision.set_rounding(spec.numerics)
     train, held_out = (load(spec.dataset, split, context.data_root) for split in ("train", "validation"))
     trainer = Denoising(spec, train, held_out, context.device, context.rank, context.world_size)

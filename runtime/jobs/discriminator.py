@@ -19,10 +19,11 @@ NAMES = Names("train discrimination loss", "held-out discrimination loss")
 
 
 def run(context: JobContext) -> tuple[Observation, ...]:
-    """Raises JobError (bad data, divergence, memory) or Stopped."""
+    """Raises JobError (bad data, divergence, memory, a number format that isn't there) or Stopped."""
     spec = context.job.spec
     assert isinstance(spec, DiscriminatorSpec)
     torch.set_num_threads(context.threads)
+    precision.check(spec.numerics, context.device)
     precision.set_rounding(spec.numerics)
     real = load(spec.dataset, "train", context.data_root), load(spec.dataset, "validation", context.data_root)
     shards = open_shards([context.inputs[id] for id in spec.generated], spec.images, real[0].classes)

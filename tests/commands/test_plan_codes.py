@@ -23,7 +23,7 @@ ELSEWHERE = {
     "P112": "tests/commands/test_stale_plans.py",
 }
 #: Said beside a plan, and in its `warnings`; the others stop it.
-WARNINGS = {"B104", "B105", "B106", "B107", "B110", "B114"}
+WARNINGS = {"B104", "B105", "B106", "B107", "B110", "B114", "B116"}
 
 
 def said(example: str, folder: Path) -> tuple[set[str], int]:

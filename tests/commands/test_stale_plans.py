@@ -13,7 +13,7 @@ import pytest
 from isoloss import calibrating
 from isoloss.cli import main
 from isoloss.compiler.cost.devices import BUILT_IN
-from isoloss.compiler.plan import DeviceProfile, Range
+from isoloss.compiler.plan import DeviceProfile, Range, Speed
 from isoloss.plans import plan_is_current
 from isoloss.runtime.executors.calibration import this_machine
 from isoloss.runtime.store.store import Store
@@ -271,16 +271,20 @@ def calibrated(change: Callable[[DeviceProfile], DeviceProfile]) -> None:
 
 
 def slower(factor: float) -> Callable[[DeviceProfile], DeviceProfile]:
+    def times(interval: Range, by: float) -> Range:
+        return Range(interval.low * by, interval.mid * by, interval.high * by)
+
     def slow(profile: DeviceProfile) -> DeviceProfile:
-        rates = profile.flops_per_second
-        start = profile.startup_seconds
-        return replace(
-            profile,
-            flops_per_second={
-                k: Range(r.low / factor, r.mid / factor, r.high / factor) for k, r in rates.items()
-            },
-            startup_seconds=Range(start.low * factor, start.mid * factor, start.high * factor),
-        )
+        speeds = {
+            key: Speed(
+                times(speed.flops_per_second, 1 / factor),
+                times(speed.values_per_second, 1 / factor),
+                times(speed.launch_seconds, factor),
+                "measured",
+            )
+            for key, speed in profile.speeds.items()
+        }
+        return replace(profile, speeds=speeds, startup_seconds=times(profile.startup_seconds, factor))
 
     return slow
 
@@ -291,7 +295,7 @@ def test_a_calibration_within_its_interval_is_told(desk: Desk) -> None:
     status, _, err = desk.run("PLAN.json", "--store", "own")
     assert status == 0
     assert "warning[P112]: since `PLAN.json`: profile." in err
-    assert ": 40 GFLOP/s -> 36.4 GFLOP/s" in err
+    assert ": 60 GFLOP/s -> 54.5 GFLOP/s" in err
     assert "it runs the same jobs" in err
 
 

@@ -13,8 +13,9 @@ from studies import BASE, example, plan_of, study
 
 from isoloss.compiler.compile import compile_study
 from isoloss.compiler.cost.architectures import count
-from isoloss.compiler.cost.devices import BUILT_IN, GIB
-from isoloss.compiler.cost.flops import ASSUMED_SURVIVORS, AUTOATTACK_PASSES, parts
+from isoloss.compiler.cost.device_table import GIB
+from isoloss.compiler.cost.devices import BUILT_IN
+from isoloss.compiler.cost.flops import ASSUMED_SURVIVORS, AUTOATTACK_PASSES, SURVIVORS, parts
 from isoloss.compiler.cost.job_memory import Need, need
 from isoloss.compiler.cost.placement import USABLE, micro_batches, place, world_sizes
 from isoloss.compiler.cost.schedule import schedule
@@ -292,4 +293,4 @@ def test_observations_of_other_measures_are_no_survivors() -> None:
     found = Survivors(Knowledge([seen, loss]))
     spec = next(j.spec for j in plan_of(example("quickstart")).jobs if j.kind == "evaluate")
     attack = {"kind": "autoattack", "norm": "linf", "eps": "8/255"}
-    assert found(replace(spec, attack=attack, network="r")) == ASSUMED_SURVIVORS  # type: ignore[arg-type, type-var]
+    assert found(replace(spec, attack=attack, network="r")) == SURVIVORS  # type: ignore[arg-type, type-var]

@@ -20,6 +20,9 @@ from isoloss.compiler.plans.totals import bill_flops
 from isoloss.drawings.dag_picture import draw
 from isoloss.drawings.gantt import gantt
 from isoloss.dsl.study.study import Call
+from isoloss.errors import UserError
+from isoloss.plans.planning import compile_loaded
+from isoloss.screens.plan_screen import screen
 
 NET = "unet(images = 10k)"
 
@@ -60,6 +63,38 @@ def test_a_sampler_decides_what_its_network_is_trained_under(tmp_path: Path) -> 
     )
     found = [job.spec.kernel for job in kinds(plan, "denoiser")]  # type: ignore[union-attr]
     assert found == [{"kind": "edm"}, {"kind": "pfgmpp", "dimension": 64}]
+
+
+def test_a_network_s_number_format_is_its_own(tmp_path: Path) -> None:
+    """fp32 is what it was before there were others: the same id. Images are made in fp32 all the same."""
+    lines = [
+        f"generator {name} {{ sampler = edm(steps = 5) denoiser = unet(images = 10k{more}) }}"
+        for name, more in (("plain", ""), ("full", ", precision = fp32"), ("half", ", precision = bf16"))
+    ]
+    plan = generators(tmp_path, *lines, budget="budget { devices = 1 of h100 choose = all }")
+    full, half = kinds(plan, "denoiser")
+    assert "precision" not in full.spec.recipe  # type: ignore[union-attr]
+    assert full.spec.numerics == {"dtype": "fp32", "tf32": False, "deterministic": True}  # type: ignore[union-attr]
+    assert half.spec.numerics["dtype"] == "bf16"  # type: ignore[union-attr]
+    assert "90 % lie at" in screen(plan)
+    assert "denoiser@bf16: assumed: published times" in screen(plan)
+    assert explain(plan, half).speed.startswith("h100, denoiser@bf16: ")
+
+
+def test_a_network_in_a_format_that_the_device_lacks_is_refused(tmp_path: Path) -> None:
+    line = "generator half { sampler = edm(steps = 5) denoiser = unet(images = 10k, precision = bf16) }"
+    with pytest.raises(UserError) as caught:
+        compile_loaded(
+            study(
+                tmp_path,
+                coarse=line,
+                fine="",
+                grid="grid runs { model = cnn(1) generator = half images = 4k recipe = trades }",
+                budget="budget { devices = 1 of v100 choose = all }",
+            ),
+            (),
+        )
+    assert [d.code for d in caught.value.diagnostics] == ["B115"]
 
 
 @pytest.mark.parametrize("denoiser", [NET, "mixture(components = 2)"])

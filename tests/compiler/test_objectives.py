@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from isoloss.compiler.cost.architectures import Architecture
 from isoloss.compiler.facts.shards import shards
 from isoloss.compiler.laws.published import published
 from isoloss.compiler.questions.buildable_networks import Network, buildable
@@ -79,7 +80,7 @@ def test_half_the_network_costs_what_equation_6_says() -> None:
     """omega_N = 0.5 costs +14.6 % under law 2, whatever compute and FID; sizes 1 % apart, at
     7822 FLOP per parameter and image."""
     sizes = [int(1e6 * 1.01**i) for i in range(1000)]
-    networks = [Network({"kind": "wrn"}, n, 7822.0 * n, 290.0 * n, 30) for n in sizes]
+    networks = [Network({"kind": "wrn"}, n, 7822.0 * n, Architecture(n, 290.0 * n, 0, 0, 30)) for n in sizes]
     for compute in (1e20, 1e22):
         chosen = at_compute([DG], compute, 0.146, networks=networks)
         assert chosen.network.params == pytest.approx(0.5 * chosen.best.params, rel=0.03)

@@ -125,7 +125,7 @@ def test_the_plan_the_screen_and_the_picture_agree(tmp_path: Path) -> None:
     path.write_text(STUDY)
     plan, _ = plan_of(str(path))
     told = plan.budget["schedule"]
-    assert told["gap"] <= 1.15
+    assert told["gap"] <= 1.2
     assert told["widest"] > 1
     again = plan_from_json(plan_to_json(plan))
     text = screen(plan)

@@ -39,14 +39,16 @@ def network(kind: str = "unet", **more: Any) -> Component:
     return {"kind": kind, **base, "condition": 0, **more}
 
 
-def denoiser_spec(steps: int = 8, kernel: Component = EDM, seed: int = 0, **more: Any) -> DenoiserSpec:
+def denoiser_spec(
+    steps: int = 8, kernel: Component = EDM, seed: int = 0, numerics: Component = NUMERICS, **more: Any
+) -> DenoiserSpec:
     """Keyword arguments replace settings of the network or of the recipe."""
     about = network(**{name: more.pop(name) for name in list(more) if name in network()})
     recipe = {
         "batch": 16, "lr": 2e-3, "warmup": 64, "ema": 200, "ramp": 0.05, "augment": 0.0, "sigma_mean": -1.2,
         "sigma_spread": 1.2, **more,
     }  # fmt: skip
-    return DenoiserSpec(DIGITS, about, kernel, recipe, steps, seed, NUMERICS)
+    return DenoiserSpec(DIGITS, about, kernel, recipe, steps, seed, numerics)
 
 
 def discriminator_spec(generated: str, steps: int = 8, images: int = 400, **more: Any) -> DiscriminatorSpec:

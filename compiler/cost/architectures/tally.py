@@ -12,11 +12,13 @@ from dataclasses import dataclass
 class Architecture:
     """`params` is N: all trainable weights, batch norm's affine and the head included. `forward_flops` is for
     one image. `convolution_outputs` is the number of elements that convolutions write for one image; those of
-    shortcuts, which are added to others and not kept, don't count."""
+    shortcuts, which are added to others and not kept, don't count. `written` counts them, as the time that memory
+    takes goes by all values that layers write."""
 
     params: int
     forward_flops: float
     convolution_outputs: int
+    written: int
     layers: int
 
 
@@ -29,6 +31,7 @@ class Tally:
         self.params = 0
         self.macs = 0
         self.outputs = 0
+        self.written = 0
         self.layers = 0
 
     def convolution(self, inputs: int, outputs: int, kernel: int, stride: int = 1) -> None:
@@ -43,6 +46,7 @@ class Tally:
         weights = kernel * kernel * inputs * outputs
         self.params += weights + bias * outputs
         self.macs += weights * self.height * self.width
+        self.written += outputs * self.height * self.width
         self.layers += 1
 
     def batchnorm(self, channels: int) -> None:
@@ -55,4 +59,4 @@ class Tally:
         self.layers += 1
 
     def result(self) -> Architecture:
-        return Architecture(self.params, 2.0 * self.macs, self.outputs, self.layers)
+        return Architecture(self.params, 2.0 * self.macs, self.outputs, self.written, self.layers)

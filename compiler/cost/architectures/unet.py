@@ -148,6 +148,7 @@ class _Walk:
             tally.branch(outputs, 3 * outputs, 1, bias=True)
             # Queries by keys, weights by values.
             tally.macs += 2 * outputs * (tally.height * tally.width) ** 2
+            tally.written += (tally.height * tally.width) ** 2
             tally.branch(outputs, outputs, 1, bias=True)
 
     def _filter(self, channels: int, up: bool = False) -> None:

@@ -152,4 +152,12 @@ CODES: tuple[Code, ...] = (
         planned("budget { devices = 4 of v100 }", recipe=_BF16),
         planned("budget { devices = 4 of h200 }", recipe=_BF16),
     ),
+    Code(
+        "B116",
+        "devices that the default torch doesn't run on",
+        "The torch that `pip install torch` brings is built with CUDA 13, which has no code for NVIDIA's GPUs below compute "
+        "capability 7.5: P100, GTX 1080 Ti, V100. Builds with CUDA 12.6 have it, up to torch 2.14.",
+        planned("budget { devices = 4 of v100 }"),
+        planned("budget { devices = 4 of t4 }"),
+    ),
 )

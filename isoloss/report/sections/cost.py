@@ -24,7 +24,7 @@ def cost(material: Material) -> str:
     compared = [(j, r, s) for j, s in timed if (r := material.planned(j)) is not None]
     inside = sum(r.low <= s <= r.high for _, r, s in compared)
     summary = (
-        f"<p>{inside} of {len(compared)} finished jobs with an estimate took a time inside their 95 % "
+        f"<p>{inside} of {len(compared)} finished jobs with an estimate took a time inside their 90 % "
         "interval.</p>"
         if compared
         else "<p>No finished job has a time estimate to compare with.</p>"

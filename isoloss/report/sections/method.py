@@ -28,7 +28,7 @@ def method(material: Material) -> str:
         ),
         (
             "Intervals",
-            "95 % throughout. An interval of a measurement covers the sampling of test images, not the "
+            "95 %, of time and money 90 %. An interval of a measurement covers the sampling of test images, not the "
             "choice of seed; "
             "one seed per cell unless the job table shows more.",
         ),
