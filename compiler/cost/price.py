@@ -73,7 +73,8 @@ class Pricer:
         self.profile = profile
         self.terms = terms
         self.survivors = survivors
-        self._shared: dict[tuple[object, ...], Cost] = {}
+        #: Beside each Cost the spec whose components' identities are its key: they must not be another's meanwhile.
+        self._shared: dict[tuple[object, ...], tuple[Spec, Cost]] = {}
 
     def cost(self, spec: Spec) -> Cost:
         """The bill of one job. Jobs that differ only in seed or inputs share one Cost object."""
@@ -84,8 +85,8 @@ class Pricer:
             key = (*key, share)
         known = self._shared.get(key)
         if known is None:
-            known = self._shared[key] = self._price(spec, share)
-        return known
+            known = self._shared[key] = spec, self._price(spec, share)
+        return known[1]
 
     def _price(self, spec: Spec, survivors: Range | None) -> Cost:
         bill = parts(spec, ASSUMED_SURVIVORS if survivors is None else survivors.mid)
@@ -266,9 +267,8 @@ def _made(data: Component) -> int:
 
 
 def _meaning(spec: Spec) -> tuple[object, ...]:
-    """What a price depends on. Components are shared objects (components.py), so their identity is enough;
-    they
-    live as long as the specs of this compile."""
+    """What a price depends on. Specs share Component objects (components.py), so identities stand for them, as long as
+    whoever keeps this keeps the spec."""
     if isinstance(spec, TrainSpec):
         evaluation = id(spec.evaluation)
         data = _made(spec.data)

@@ -47,8 +47,8 @@ class Diffusion:
         self.dataset, self._make = dataset, make
         self._known: dict[str, Followed] = {}
         # Equal Components are one object: prices are looked up by it.
-        self._denoisers: dict[tuple[int, str], Made] = {}
-        self._samplers: dict[tuple[int, int, int], Made] = {}
+        self._denoisers: dict[tuple[str, str], Made] = {}
+        self._samplers: dict[tuple[str, str, int], Made] = {}
 
     def of(self, generator: Generator) -> Followed:
         known = self._known.get(generator.name)
@@ -70,7 +70,7 @@ class Diffusion:
         return Followed(guided, denoiser, (*trained, *judged))
 
     def _denoiser(self, asked: Component, kernel: Component, name: str) -> Made:
-        key = id(asked), repr(kernel)
+        key = repr(asked), repr(kernel)
         if key not in self._denoisers:
             self._denoisers[key] = self._trained(asked, kernel, name)
         return self._denoisers[key]
@@ -92,7 +92,7 @@ class Diffusion:
     def _guided(
         self, sampler: Component, denoiser: Component, images: int, trained: tuple[str, ...], name: str
     ) -> Made:
-        key = id(sampler), id(denoiser), images
+        key = repr(sampler), repr(denoiser), images
         if key not in self._samplers:
             self._samplers[key] = self._judged(sampler, denoiser, images, trained, name)
         return self._samplers[key]

@@ -110,11 +110,11 @@ LOSSES = (
         "noise(sigma = 0.08)",
         (
             Slot("sigma", "number", "Deviation of the noise, as a fraction of the pixel range.", "0.08", "0.08",
-                 dimension="pixels", low="0", high="1", source="Fort's Squiggles study"),
+                 dimension="pixels", low="0", high="1", source="Kindermans & Staats 2022 (Squiggles)"),
             _smoothing("0", "common practice"),
             _ENTROPY,
         ),
-        "Fort's Squiggles study",
+        "Kindermans & Staats 2022 (Squiggles)",
     ),
     Term(
         "natural",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from isoloss.compiler.cost.devices import BUILT_IN
 from isoloss.compiler.cost.flops import ASSUMED_SURVIVORS, AUTOATTACK_PASSES, SURVIVORS, parts
 from isoloss.compiler.cost.job_memory import Need, need
 from isoloss.compiler.cost.placement import USABLE, micro_batches, place, world_sizes
+from isoloss.compiler.cost.price import Pricer
 from isoloss.compiler.cost.schedule import schedule
 from isoloss.compiler.plan import Observation, Plan, TrainSpec
 from isoloss.compiler.plans.explain_job import explain
@@ -294,3 +296,17 @@ def test_observations_of_other_measures_are_no_survivors() -> None:
     spec = next(j.spec for j in plan_of(example("quickstart")).jobs if j.kind == "evaluate")
     attack = {"kind": "autoattack", "norm": "linf", "eps": "8/255"}
     assert found(replace(spec, attack=attack, network="r")) == SURVIVORS  # type: ignore[arg-type, type-var]
+
+
+def test_a_price_belongs_to_its_spec_though_the_spec_is_gone(tmp_path: Path) -> None:
+    """Specs of many networks, each with components of its own that nobody else keeps: no price is another's."""
+    plan = plan_of(study(tmp_path))
+    first = next(job.spec for job in plan.jobs if isinstance(job.spec, TrainSpec))
+    pricer, expected = Pricer(BUILT_IN["cpu"]), {}
+    for width in range(1, 49):
+        model = {"kind": "cnn", "width": width}
+        expected[width] = Pricer(BUILT_IN["cpu"]).cost(replace(first, model=model)).flops
+    for width in range(1, 49):
+        spec = replace(first, model={"kind": "cnn", "width": width}, recipe=copy.deepcopy(dict(first.recipe)))
+        assert pricer.cost(spec).flops == expected[width]
+        del spec
