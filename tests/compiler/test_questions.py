@@ -10,9 +10,10 @@ from simulated import observe
 from studies import study
 
 from isoloss.compiler.compile import compile_study
+from isoloss.compiler.cost.architectures import count
 from isoloss.compiler.cost.devices import BUILT_IN
 from isoloss.compiler.plans.totals import bill_flops
-from isoloss.compiler.questions.buildable_networks import buildable, nearest, per_image_rule
+from isoloss.compiler.questions.buildable_networks import Network, buildable, nearest, per_image_rule
 from isoloss.drawings.dag_picture import boxes
 
 CIFAR = {"kind": "cifar10"}
@@ -64,3 +65,13 @@ def test_three_thousand_jobs_make_a_readable_picture(tmp_path: Path) -> None:
     known = {box.key: box.layer for box in made}
     assert all(known[need] < box.layer for box in made for need, _ in box.needs)
     assert sum(sum(box.states.values()) for box in made) == len(plan.jobs)
+
+
+def test_classes_of_size_are_narrow() -> None:
+    """Networks a tenth apart in size keep their own cost per parameter: no class of the rule holds two of them."""
+    sizes = (1_000_000, 1_100_000, 1_210_000, 1_331_000)
+    counted = count({"kind": "cnn", "width": 1}, {"kind": "digits"})
+    networks = [Network({"kind": "a", "n": n}, n, n * (1.0 + 0.1 * k), counted) for k, n in enumerate(sizes)]
+    rule = per_image_rule(networks)
+    for network in networks:
+        assert float(rule(np.array([network.params]))[0]) == pytest.approx(network.flops_per_image, rel=1e-9)
