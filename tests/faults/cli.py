@@ -1,4 +1,4 @@
-"""`isoloss` as users have it, with a nursery that loads tests.faults.often: python -m tests.faults.cli run …"""
+"""`isoloss` as users have it, with a fork server that loads tests.faults.often: python -m tests.faults.cli run …"""
 
 from __future__ import annotations
 

@@ -83,13 +83,13 @@ class Run:
         return self.output.read_text(errors="replace")
 
     def workers(self) -> list[psutil.Process]:
-        """Processes at work on jobs: the nursery's children."""
+        """Processes at work on jobs: the fork server's children."""
         with suppress(psutil.NoSuchProcess):
-            if (nursery := self._nursery()) is not None:
-                return list(nursery.children())
+            if (fork_server := self._fork_server()) is not None:
+                return list(fork_server.children())
         return []
 
-    def _nursery(self) -> psutil.Process | None:
+    def _fork_server(self) -> psutil.Process | None:
         for child in psutil.Process(self.process.pid).children():
             if "isoloss.runtime.executors.processes.fork_server" in " ".join(child.cmdline()):
                 return child
@@ -98,9 +98,9 @@ class Run:
     @contextmanager
     def paused(self) -> Iterator[None]:
         """No job goes on meanwhile; the front door and its mirror do."""
-        nursery = self._nursery()
-        assert nursery is not None, self.said
-        stopped = [nursery, *nursery.children(recursive=True)]
+        fork_server = self._fork_server()
+        assert fork_server is not None, self.said
+        stopped = [fork_server, *fork_server.children(recursive=True)]
         for process in stopped:
             process.suspend()
         try:
@@ -151,7 +151,7 @@ def kill_a_rank(run: Run, luck: random.Random) -> bool:
             # A worker's output goes to its job's log: <job>.log, <job>.rank1.log.
             job = Path(f"/proc/{worker.pid}/fd/1").readlink().name.partition(".")[0]
             by_log.setdefault(job, []).append(worker)
-    ranks = [worker for team in by_log.values() if len(team) > 1 for worker in team]
+    ranks = [worker for rank_group in by_log.values() if len(rank_group) > 1 for worker in rank_group]
     if ranks:
         with suppress(psutil.NoSuchProcess):
             luck.choice(ranks).kill()

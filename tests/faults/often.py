@@ -1,4 +1,4 @@
-"""Loaded into the nursery by the kill tests: trainings save several times a second, where users' save every 30 s.
+"""Loaded into the fork server by the kill tests: trainings save several times a second, where users' save every 30 s.
 
 A training of seconds would otherwise have nothing to go on from, and hours would have to be killed to test that."""
 

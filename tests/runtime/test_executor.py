@@ -208,7 +208,7 @@ def test_a_worker_that_will_not_stop_is_killed(executor: LocalExecutor, store: S
 
 
 def test_two_slots_work_at_the_same_time(executor: LocalExecutor, store: Store) -> None:
-    run(executor, [generate_job(0)], store)  # the nursery is up
+    run(executor, [generate_job(0)], store)  # the fork server is up
     jobs = [generate_job(n, behaviour="sleep:1") for n in (1, 2)]
     began = time.monotonic()
     outcome, _ = run(executor, jobs, store)

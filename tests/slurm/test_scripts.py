@@ -105,7 +105,7 @@ def test_what_an_attempt_says_is_not_what_an_earlier_one_said(tmp_path: Path, ra
     folder = executor.prepare([job], Store(tmp_path / "store"), "study").folder
     report = folder / "reports" / f"{job.id}{'.rank1' if rank else ''}.json"
     report.write_text('{"outcome": "stopped", "seconds": 9.0, "failure": null}')
-    (folder / "meetings" / "7-1").write_text("over")
+    (folder / "rendezvous" / "7-1").write_text("over")
     environment = {
         "SLURM_JOB_ID": "7",
         "SLURM_RESTART_COUNT": "1",

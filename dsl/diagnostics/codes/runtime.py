@@ -154,7 +154,7 @@ RUNNING: tuple[Code, ...] = (
     Code(
         "R209",
         "workers can't be started",
-        "The process that forks workers could not be started, or was killed. Its log is `logs/nursery.log` in the "
+        "The process that forks workers could not be started, or was killed. Its log is `logs/fork_server.log` in the "
         "store.",
         _RUN,
         _RUN,

@@ -1,6 +1,6 @@
-"""Jobs on several hosts without a batch system: a nursery on each, started over ssh, one store that all see.
+"""Jobs on several hosts without a batch system: a fork server on each, started over ssh, one store that all see.
 
-In: a host file (DeepSpeed's form: `name slots=N` a line), the budget's devices. Out: an Executor (crew.py has the
+In: a host file (DeepSpeed's form: `name slots=N` a line), the budget's devices. Out: an Executor (scheduler.py has the
 loop). Nothing is installed, nothing listens: requests and messages go over each connection's own pipes, which end
 with this process, and so do the workers.
 
@@ -25,10 +25,10 @@ from isoloss.runtime.errors import JobError
 from isoloss.runtime.executors.base import Event, Outcome, Resources, Watcher
 from isoloss.runtime.executors.devices import Slot, slot_on
 from isoloss.runtime.executors.interrupts import interruptible
-from isoloss.runtime.executors.local.executor import GRACE_SECONDS, PRELOAD, nursery_environment
-from isoloss.runtime.executors.processes.fork_server import SILENT_SECONDS, Greeting, Nursery, command
+from isoloss.runtime.executors.local.executor import GRACE_SECONDS, PRELOAD, fork_server_environment
+from isoloss.runtime.executors.processes.fork_server import SILENT_SECONDS, ForkServer, Greeting, command
 from isoloss.runtime.executors.processes.rank_group import Host
-from isoloss.runtime.executors.processes.scheduler import Crew, Orders
+from isoloss.runtime.executors.processes.scheduler import Orders, Scheduler
 from isoloss.runtime.jobs import JOBS
 from isoloss.runtime.store.store import Store
 from isoloss.runtime.worker.worker import versions
@@ -36,7 +36,7 @@ from isoloss.runtime.worker.worker import versions
 SSH = "ssh -o BatchMode=yes -o ConnectTimeout=10"
 #: Logging in and starting Python; a host that takes longer is left out.
 _GREETING_SECONDS = 60.0
-#: Loading torch from a slow shared disk; until it is over a nursery says nothing.
+#: Loading torch from a slow shared disk; until it is over a fork server says nothing.
 _LOADING_SECONDS = 600.0
 _LINE = re.compile(r"(?P<name>[A-Za-z0-9][\w.:-]*)\s+slots\s*=\s*(?P<slots>\d+)")
 #: Of our environment, what a worker elsewhere needs too. It stands on command lines, which every user may read.
@@ -76,8 +76,8 @@ def read_hosts(path: Path) -> tuple[Entry, ...]:
     return tuple(found.values())
 
 
-class Agent(Nursery):
-    """A nursery on another host."""
+class Agent(ForkServer):
+    """A fork server on another host."""
 
     far = True
 
@@ -90,7 +90,7 @@ class Agent(Nursery):
         self.patience_seconds = _LOADING_SECONDS
 
     def messages(self) -> list[dict[str, Any]] | None:
-        """As Nursery.messages; from its first sign of life on silence means death."""
+        """As Fork server.messages; from its first sign of life on silence means death."""
         found = super().messages()
         if any("alive" in message for message in found or ()):
             self.patience_seconds = SILENT_SECONDS
@@ -124,23 +124,23 @@ class HostsExecutor:
         """See Executor.run. Raises JobError R213, and R215 when no host is left."""
         if self._hosts is None:
             self._hosts = self._open(store, watch)
-        crew = Crew(self._hosts, self.orders, jobs, store, study, watch)
-        with interruptible(crew):
-            crew.loop()
-        return crew.outcome
+        scheduler = Scheduler(self._hosts, self.orders, jobs, store, study, watch)
+        with interruptible(scheduler):
+            scheduler.loop()
+        return scheduler.outcome
 
     def close(self) -> None:
         """See Executor.close."""
         for host in self._hosts or ():
-            host.nursery.close()
+            host.fork_server.close()
         self._hosts = None
 
     def _open(self, store: Store, watch: Watcher) -> list[Host]:
-        """Start a nursery on every host, all at once, and keep those that answer."""
+        """Start a fork server on every host, all at once, and keep those that answer."""
         agents = {}
         for name, its_slots in self._slots.items():
             log = str(store.path / "logs" / f"host-{name}.log")
-            agents[name] = Agent(name, self._preload, nursery_environment(its_slots[0]), log)
+            agents[name] = Agent(name, self._preload, fork_server_environment(its_slots[0]), log)
             agents[name].send(Greeting(str(store.path), store.id))
         hosts, reasons = [], []
         deadline = time.monotonic() + _GREETING_SECONDS

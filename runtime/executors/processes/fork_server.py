@@ -1,11 +1,11 @@
-"""The nursery: a process that has torch loaded and forks a worker per job in milliseconds.
+"""The fork server: a process that has torch loaded and forks a worker per job in milliseconds.
 
 In: requests (pickled, over a private pipe): tasks to start, signals to pass on. Out: lines of JSON on another:
-how far a worker is, where its peers meet it, its report, how it ended. `Nursery` is the executor's end of one on
+how far a worker is, where its peers meet it, its report, how it ended. `ForkServer` is the executor's end of one on
 this machine, `hosts.Agent` of one on another; `main` is what runs.
 
 A fresh interpreter with torch and deepspeed costs seconds of CPU per job; a fork costs milliseconds. The
-nursery itself never computes, never touches CUDA and has one thread, so what it forks is clean."""
+fork server itself never computes, never touches CUDA and has one thread, so what it forks is clean."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ import orjson
 
 from isoloss.runtime.errors import JobError
 from isoloss.runtime.executors.devices import cpu_cores, gpus
-from isoloss.runtime.executors.processes import rendezvous as meeting
+from isoloss.runtime.executors.processes import rendezvous
 from isoloss.runtime.executors.processes.parent_death import die_with_parent
 from isoloss.runtime.store.store import Store
 from isoloss.runtime.training.out_of_memory import kernel_kills
@@ -49,12 +49,12 @@ SILENT_SECONDS = 60.0
 @dataclass(frozen=True, slots=True)
 class Start:
     """Fork a worker for `task`; `environment` is set in it; its output goes to `log`. Of several ranks the
-    first opens a meeting at `address`, the others are started with its `port`."""
+    first opens a rendezvous at `address`, the others are started with its `port`."""
 
     task: Task
     environment: Mapping[str, str]
     log: str
-    address: str = meeting.LOOPBACK
+    address: str = rendezvous.LOOPBACK
     port: int = 0
 
 
@@ -68,7 +68,7 @@ class Signal:
 
 @dataclass(frozen=True, slots=True)
 class Greeting:
-    """The first request to a nursery on another host: is this store there, and what is the host like?"""
+    """The first request to a fork server on another host: is this store there, and what is the host like?"""
 
     store: str
     id: str
@@ -82,8 +82,8 @@ class Ping:
 Request = Start | Signal | Greeting | Ping
 
 
-class Nursery:
-    """The executor's end. `messages` yields what workers say: {"job", "rank"} with "fraction", "meeting" (rank
+class ForkServer:
+    """The executor's end. `messages` yields what workers say: {"job", "rank"} with "fraction", "rendezvous" (rank
     0's port), "report", or "exit" and "signal" and "memory" (the kernel killed for memory meanwhile).
 
     `far`: on another host, whose silence for `patience_seconds` means that it is gone."""
@@ -114,11 +114,11 @@ class Nursery:
         self.heard = time.monotonic()
 
     def fileno(self) -> int:
-        """For select: readable when there are messages, or when the nursery is gone."""
+        """For select: readable when there are messages, or when the fork server is gone."""
         return self._reports
 
     def send(self, request: Request) -> bool:
-        """False if the nursery is gone."""
+        """False if the fork server is gone."""
         data = pickle.dumps(request)
         view = memoryview(_LENGTH.pack(len(data)) + data)
         try:
@@ -129,7 +129,7 @@ class Nursery:
         return True
 
     def messages(self) -> list[dict[str, Any]] | None:
-        """What has arrived; blocks until something has. None: the nursery is gone."""
+        """What has arrived; blocks until something has. None: the fork server is gone."""
         data = os.read(self._reports, 1 << 16)
         if not data:
             return None
@@ -138,7 +138,7 @@ class Nursery:
         return [message for line in lines if (message := _message(line)) is not None]
 
     def close(self) -> None:
-        """End the nursery and whatever still runs in it."""
+        """End the fork server and whatever still runs in it."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         with suppress(OSError):
@@ -152,7 +152,7 @@ class Nursery:
 
 
 def command(parent: int, preload: Sequence[str]) -> list[str]:
-    """What starts a nursery: on this machine by process `parent`, or with 0 by a remote shell."""
+    """What starts a fork server: on this machine by process `parent`, or with 0 by a remote shell."""
     return [sys.executable, "-m", __name__, str(parent), *preload]
 
 
@@ -265,13 +265,13 @@ class _Server:
             self._fork(request)
 
     def _fork(self, start: Start) -> None:
-        nursery = os.getpid()
+        fork_server = os.getpid()
         # A SIGTERM that arrives before the worker has its handler must wait for it, not kill.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         pid = os.fork()
         if pid == 0:
             try:
-                die_with_parent(nursery)
+                die_with_parent(fork_server)
                 self._become_worker(start)
             finally:
                 os._exit(70)
@@ -299,14 +299,14 @@ class _Server:
     def _work(self, start: Start, stop: StopFlag) -> Report:
         task = start.task
         if task.rank:
-            meeting.join(start.address, start.port, task.rank, task.world_size)
+            rendezvous.join(start.address, start.port, task.rank, task.world_size)
             return run_peer(task, stop)
 
         def begin() -> None:
             if task.world_size > 1:
-                port = meeting.free_port()
-                meeting.join(start.address, port, 0, task.world_size)
-                self._tell(_of(task) | {"meeting": port})
+                port = rendezvous.free_port()
+                rendezvous.join(start.address, port, 0, task.world_size)
+                self._tell(_of(task) | {"rendezvous": port})
 
         return run_task(task, stop, lambda fraction: self._tell_progress(task, fraction), begin)
 

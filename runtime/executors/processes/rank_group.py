@@ -1,6 +1,6 @@
 """The workers of one job: where each rank sits, what each said, and what became of the job.
 
-In: what nurseries say of one job's processes. Out: a Verdict once all of them are gone. Pure: no process is started
+In: what fork servers say of one job's processes. Out: a Verdict once all of them are gone. Pure: no process is started
 or ended here.
 
 One rank that dies or fails takes the others with it, since they wait for it; which of several stories is the cause
@@ -16,7 +16,7 @@ from typing import Any, Literal
 from isoloss.compiler.plan import Job
 from isoloss.runtime.errors import LOST_PEER
 from isoloss.runtime.executors.devices import Slot
-from isoloss.runtime.executors.processes.fork_server import Nursery
+from isoloss.runtime.executors.processes.fork_server import ForkServer
 from isoloss.runtime.worker.worker import Failure
 
 #: What a rank may say for no other reason than that another one is gone.
@@ -31,7 +31,7 @@ class Host:
 
     name: str
     address: str
-    nursery: Nursery
+    fork_server: ForkServer
     slots: tuple[Slot, ...]
     free: list[Slot] = field(default_factory=list)
 
@@ -71,8 +71,8 @@ class Verdict:
 
 
 @dataclass
-class Team:
-    """`saved` is what the job could go on from when it began. Ranks above 0 start when rank 0 opens the meeting."""
+class RankGroup:
+    """`saved` is what the job could go on from when it began. Ranks above 0 start when rank 0 opens the rendezvous."""
 
     job: Job
     seats: tuple[Seat, ...]
@@ -105,7 +105,7 @@ class Team:
         self.deadline = min(now + wait, self.deadline or now + wait)
 
     def verdict(self) -> Verdict:
-        """Of a team that is over. A result counts whatever came after it; a rank that died outweighs what the
+        """Of a rank group that is over. A result counts whatever came after it; a rank that died outweighs what the
         others said about its absence; a reason outweighs a death that followed it."""
         first = self.reports.get(0)
         if first is not None and first["outcome"] in ("done", "taken"):

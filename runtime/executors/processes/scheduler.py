@@ -1,4 +1,4 @@
-"""Ready jobs onto free device slots, a team of worker processes each, until none is left.
+"""Ready jobs onto free device slots, a rank group of worker processes each, until none is left.
 
 In: jobs, needs anywhere among them or in the store; hosts with slots (this machine, or those of a host file). Out:
 results in the store, an Outcome.
@@ -23,7 +23,7 @@ from isoloss.runtime.context import AS_IT_FITS, Placement
 from isoloss.runtime.errors import AGAIN, JobError
 from isoloss.runtime.executors.base import Call, Event, Outcome, Watcher, urgency
 from isoloss.runtime.executors.processes.fork_server import ALIVE_SECONDS, Ping, Signal, Start
-from isoloss.runtime.executors.processes.rank_group import End, Host, Seat, Team, Verdict
+from isoloss.runtime.executors.processes.rank_group import End, Host, RankGroup, Seat, Verdict
 from isoloss.runtime.executors.processes.rendezvous import LOOPBACK
 from isoloss.runtime.store import progress_file as notes
 from isoloss.runtime.store.recovery import last_events
@@ -49,7 +49,7 @@ class Orders:
 
 
 @dataclass
-class Crew(Call):
+class Scheduler(Call):
     """One call of an executor's `run`. `hosts` shrinks when one goes away."""
 
     hosts: list[Host]
@@ -64,7 +64,7 @@ class Crew(Call):
     def __post_init__(self) -> None:
         self._waiting = {job.id: job for job in self.jobs}
         self._rank = urgency(self.jobs)
-        self._teams: dict[str, Team] = {}
+        self._rank_groups: dict[str, RankGroup] = {}
         self._tries: dict[str, int] = {}  # crashes in a row without a new checkpoint
         self._looked: dict[str, float] = {}  # held by another process: when we last looked
         self._told_to_stop: float | None = None
@@ -77,7 +77,7 @@ class Crew(Call):
                 self._stop()
             else:
                 self._launch()
-            if not self._teams and (self.interrupts or not self._waiting):
+            if not self._rank_groups and (self.interrupts or not self._waiting):
                 break
             self._listen()
             self._end_the_condemned()
@@ -102,7 +102,7 @@ class Crew(Call):
             self._finish(job, 0.0)
             return False
         missing = [need for need in job.needs if not self.store.has(need)]
-        if any(need in self._waiting or need in self._teams for need in missing):
+        if any(need in self._waiting or need in self._rank_groups for need in missing):
             return False
         if missing:
             del self._waiting[job.id]
@@ -150,35 +150,37 @@ class Crew(Call):
         return tuple(Seat(host, host.free.pop()) for host in free[:count])
 
     def _start(self, job: Job, seats: tuple[Seat, ...]) -> None:
-        team = Team(job, seats, self.store.saved(job.id))
+        rank_group = RankGroup(job, seats, self.store.saved(job.id))
         del self._waiting[job.id]
-        self._teams[job.id] = team
-        self._start_rank(team, 0)
+        self._rank_groups[job.id] = rank_group
+        self._start_rank(rank_group, 0)
         places = [f"{seat.host.name} {seat.slot.device}" for seat in seats] if len(self.hosts) > 1 else []
         self.watch(Event("started", job, text=", ".join(places) or seats[0].slot.device))
 
-    def _start_rank(self, team: Team, rank: int, port: int = 0) -> None:
-        seat = team.seats[rank]
+    def _start_rank(self, rank_group: RankGroup, rank: int, port: int = 0) -> None:
+        seat = rank_group.seats[rank]
         task = Task(
-            job=team.job,
+            job=rank_group.job,
             store=self.store.path,
             study=self.study,
             device=seat.slot.device,
             threads=seat.slot.threads,
             data_root=self.orders.data_root,
             functions=dict(self.orders.functions),
-            world_size=len(team.seats),
+            world_size=len(rank_group.seats),
             rank=rank,
             placement=self.orders.placement,
         )
-        alone = all(other.host is team.seats[0].host for other in team.seats)
-        address = LOOPBACK if alone else team.seats[0].host.address
-        team.working.add(rank)
-        # A nursery that is gone is noticed when it is listened to.
-        seat.host.nursery.send(Start(task, dict(seat.slot.environment), self._log(team, rank), address, port))
+        alone = all(other.host is rank_group.seats[0].host for other in rank_group.seats)
+        address = LOOPBACK if alone else rank_group.seats[0].host.address
+        rank_group.working.add(rank)
+        # A fork server that is gone is noticed when it is listened to.
+        seat.host.fork_server.send(
+            Start(task, dict(seat.slot.environment), self._log(rank_group, rank), address, port)
+        )
 
-    def _log(self, team: Team, rank: int) -> str:
-        return str(self.store.path / "logs" / f"{team.job.id}{f'.rank{rank}' if rank else ''}.log")
+    def _log(self, rank_group: RankGroup, rank: int) -> str:
+        return str(self.store.path / "logs" / f"{rank_group.job.id}{f'.rank{rank}' if rank else ''}.log")
 
     # Listening.
 
@@ -186,76 +188,76 @@ class Crew(Call):
         now = time.monotonic()
         ping = now - self._pinged > ALIVE_SECONDS
         for host in list(self.hosts):
-            if host.nursery.far:
+            if host.fork_server.far:
                 if ping:
                     self._pinged = now
-                    host.nursery.send(Ping())
-                if now - host.nursery.heard > host.nursery.patience_seconds:
-                    self._lose(host, f"silent for {host.nursery.patience_seconds:.0f} s")
-        by_nursery = {host.nursery: host for host in self.hosts}
-        for nursery in select.select(list(by_nursery), [], [], _WAIT_SECONDS)[0]:
-            messages = nursery.messages()
+                    host.fork_server.send(Ping())
+                if now - host.fork_server.heard > host.fork_server.patience_seconds:
+                    self._lose(host, f"silent for {host.fork_server.patience_seconds:.0f} s")
+        by_fork_server = {host.fork_server: host for host in self.hosts}
+        for fork_server in select.select(list(by_fork_server), [], [], _WAIT_SECONDS)[0]:
+            messages = fork_server.messages()
             if messages is None:
-                self._lose(by_nursery[nursery], "its connection ended")
+                self._lose(by_fork_server[fork_server], "its connection ended")
             for message in messages or ():
                 if "job" in message:
                     self._hear(message)
 
     def _hear(self, message: dict[str, Any]) -> None:
-        team = self._teams.get(message["job"])
-        if team is None:
+        rank_group = self._rank_groups.get(message["job"])
+        if rank_group is None:
             return
         rank = message["rank"]
         if "fraction" in message:
-            self.watch(Event("progress", team.job, fraction=message["fraction"]))
-        elif "meeting" in message:
-            for peer in range(1, len(team.seats)):
-                self._start_rank(team, peer, message["meeting"])
+            self.watch(Event("progress", rank_group.job, fraction=message["fraction"]))
+        elif "rendezvous" in message:
+            for peer in range(1, len(rank_group.seats)):
+                self._start_rank(rank_group, peer, message["rendezvous"])
         elif "report" in message:
-            team.reports[rank] = message["report"]
+            rank_group.reports[rank] = message["report"]
         else:
             end = End(message["exit"], message["signal"], message["memory"])
-            self._gone(team, rank, end)
+            self._gone(rank_group, rank, end)
 
-    def _gone(self, team: Team, rank: int, end: End) -> None:
+    def _gone(self, rank_group: RankGroup, rank: int, end: End) -> None:
         # The slot is free once the process is gone, not when it says that it is done.
-        team.ended(rank, end, time.monotonic())
-        if team.over:
-            del self._teams[team.job.id]
-            for seat in team.seats:
+        rank_group.ended(rank, end, time.monotonic())
+        if rank_group.over:
+            del self._rank_groups[rank_group.job.id]
+            for seat in rank_group.seats:
                 if seat.host in self.hosts:
                     seat.host.free.append(seat.slot)
-            self._ended(team)
+            self._ended(rank_group)
 
     def _end_the_condemned(self) -> None:
         now = time.monotonic()
-        for team in list(self._teams.values()):
-            if team.deadline is not None and now >= team.deadline and not team.condemned:
-                team.condemned = True
-                self._signal(team, signal.SIGKILL)
+        for rank_group in list(self._rank_groups.values()):
+            if rank_group.deadline is not None and now >= rank_group.deadline and not rank_group.condemned:
+                rank_group.condemned = True
+                self._signal(rank_group, signal.SIGKILL)
 
-    def _signal(self, team: Team, number: int) -> None:
-        for host in {seat.host for rank, seat in enumerate(team.seats) if rank in team.working}:
-            host.nursery.send(Signal(team.job.id, number))
+    def _signal(self, rank_group: RankGroup, number: int) -> None:
+        for host in {seat.host for rank, seat in enumerate(rank_group.seats) if rank in rank_group.working}:
+            host.fork_server.send(Signal(rank_group.job.id, number))
 
     def _lose(self, host: Host, why: str) -> None:
         """A host went away. Its jobs go on elsewhere once their leases have expired; the others' go on now."""
-        if not host.nursery.far:
+        if not host.fork_server.far:
             raise JobError("R209", "the process that starts workers was killed", "run the same command again")
         self.hosts.remove(host)
-        host.nursery.close()
+        host.fork_server.close()
         if not self.hosts:
             raise JobError("R215", f"host `{host.name}`, the last one, went away: {why}", AGAIN)
         self.watch(Event("lost", None, text=f"host {host.name} went away ({why}); its jobs go on elsewhere"))
-        for team in list(self._teams.values()):
-            for rank, seat in enumerate(team.seats):
-                if seat.host is host and rank in team.working:
-                    self._gone(team, rank, End(lost=True))
+        for rank_group in list(self._rank_groups.values()):
+            for rank, seat in enumerate(rank_group.seats):
+                if seat.host is host and rank in rank_group.working:
+                    self._gone(rank_group, rank, End(lost=True))
 
     # What became of a job.
 
-    def _ended(self, team: Team) -> None:
-        job, verdict = team.job, team.verdict()
+    def _ended(self, rank_group: RankGroup) -> None:
+        job, verdict = rank_group.job, rank_group.verdict()
         if verdict.outcome == "done":
             self._finish(job, verdict.seconds)
         elif verdict.outcome in ("crashed", "lost") and self.store.has(job.id):
@@ -270,45 +272,45 @@ class Crew(Call):
             self._waiting[job.id] = job
         elif verdict.outcome == "failed":
             assert verdict.failure is not None
-            if 0 not in team.reports:
+            if 0 not in rank_group.reports:
                 self._note(job, "failed", code=verdict.failure.code, message=verdict.failure.message)
             self._fail(job, verdict.failure)
         elif verdict.outcome == "stopped" or self.interrupts:
             # Perhaps we killed it: its checkpoints are what they were, and so is its right to go on.
-            if 0 not in team.reports:
+            if 0 not in rank_group.reports:
                 self._note(job, "stopped")
             self.outcome.stopped.add(job.id)
             self.watch(Event("stopped", job))
         else:
-            self._crashed(team, verdict)
+            self._crashed(rank_group, verdict)
 
-    def _crashed(self, team: Team, verdict: Verdict) -> None:
-        job = team.job
-        failure = self._why(team, verdict)
+    def _crashed(self, rank_group: RankGroup, verdict: Verdict) -> None:
+        job = rank_group.job
+        failure = self._why(rank_group, verdict)
         self._note(job, "crashed", code=failure.code, message=failure.message)
-        if self._may_try_again(team, verdict):
+        if self._may_try_again(rank_group, verdict):
             self._waiting[job.id] = job
             self.watch(Event("again", job, text=failure.message))
         else:
             self._fail(job, failure)
 
-    def _may_try_again(self, team: Team, verdict: Verdict) -> bool:
+    def _may_try_again(self, rank_group: RankGroup, verdict: Verdict) -> bool:
         if verdict.end.memory:
             return False
         if verdict.outcome == "lost":
             return True  # each time with a host less
-        progressed = self.store.saved(team.job.id) != team.saved
-        self._tries[team.job.id] = 1 if progressed else self._tries.get(team.job.id, 0) + 1
-        return self._tries[team.job.id] < TRIES
+        progressed = self.store.saved(rank_group.job.id) != rank_group.saved
+        self._tries[rank_group.job.id] = 1 if progressed else self._tries.get(rank_group.job.id, 0) + 1
+        return self._tries[rank_group.job.id] < TRIES
 
-    def _why(self, team: Team, verdict: Verdict) -> Failure:
+    def _why(self, rank_group: RankGroup, verdict: Verdict) -> Failure:
         if verdict.failure is not None:
             return replace(verdict.failure, help=(AGAIN,))
-        many = len(team.seats) > 1
-        log = self._log(team, verdict.rank)
+        many = len(rank_group.seats) > 1
+        log = self._log(rank_group, verdict.rank)
         who = f"the worker of rank {verdict.rank}" if many else "the worker"
         if verdict.outcome == "lost":
-            host = team.seats[verdict.rank].host.name
+            host = rank_group.seats[verdict.rank].host.name
             return Failure("R215", f"{who} was on host `{host}`, which went away", (AGAIN,), log)
         if verdict.end.memory:
             help = "fewer slots (`budget.devices`) or a smaller batch need less"
@@ -328,9 +330,9 @@ class Crew(Call):
         if self._told_to_stop is None:
             self._told_to_stop = now
             self.watch(Event("stopping", None, seconds=self.orders.grace_seconds))
-            for team in self._teams.values():
-                self._signal(team, signal.SIGTERM)
+            for rank_group in self._rank_groups.values():
+                self._signal(rank_group, signal.SIGTERM)
         elif self.interrupts > 1 or now - self._told_to_stop > self.orders.grace_seconds:
-            for team in self._teams.values():
-                team.condemned = True
-                self._signal(team, signal.SIGKILL)
+            for rank_group in self._rank_groups.values():
+                rank_group.condemned = True
+                self._signal(rank_group, signal.SIGKILL)

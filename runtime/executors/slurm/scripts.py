@@ -4,7 +4,7 @@
     <group>.sh      one array each
     submit.sh       submits them by hand, with the same dependencies as isoloss does
     logs/, reports/ what tasks say
-    meetings/       where ranks find each other
+    rendezvous/     where ranks find each other
 
 In: groups and settings. Out: files. Slurm is not called here, so `--dry-run` needs none."""
 
@@ -112,7 +112,7 @@ def write(store: Store, study: str, groups: Sequence[Group], settings: Settings)
     name = secrets.token_hex(4)
     folder = store.path / "slurm" / name
     with disk.storage("writing Slurm scripts"):
-        for part in ("logs", "meetings", "reports"):
+        for part in ("logs", "rendezvous", "reports"):
             (folder / part).mkdir(parents=True)
         disk.replace(folder / "tasks.json", _tasks(store, study, groups, settings))
         for group in groups:

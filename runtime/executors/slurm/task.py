@@ -24,7 +24,7 @@ from isoloss.compiler.plan import KINDS, Job
 from isoloss.runtime import disk
 from isoloss.runtime.context import Placement
 from isoloss.runtime.errors import AGAIN
-from isoloss.runtime.executors.processes import rendezvous as meeting
+from isoloss.runtime.executors.processes import rendezvous
 from isoloss.runtime.executors.slurm import client as slurm_client
 from isoloss.runtime.store.store import Store
 from isoloss.runtime.worker.worker import Failure, Report, StopFlag, Task, run_task
@@ -33,7 +33,7 @@ DONE, FAILED, STOPPED = 0, 1, 75  # sysexits.h: EX_TEMPFAIL
 #: Between two looks whether somebody else's lease on the job is free.
 _TAKEN_SECONDS = 2.0
 #: How long a peer waits for rank 0, which may itself wait for a lease of a dead host to expire.
-_MEETING_SECONDS = 300.0
+_RENDEZVOUS_SECONDS = 300.0
 _REQUEUE_SECONDS = 120.0
 
 
@@ -139,8 +139,8 @@ def _run(task: Task, folder: Path, asked: Asked) -> Report:
             time.sleep(_TAKEN_SECONDS)
         report = run_task(task, asked.stop, begin=lambda: _announce(task, folder))
         if report.outcome != "taken":
-            if task.world_size > 1 and not _meeting(folder).exists():
-                disk.replace(_meeting(folder), b"over")
+            if task.world_size > 1 and not _rendezvous(folder).exists():
+                disk.replace(_rendezvous(folder), b"over")
             return report
         if task.world_size > 1:
             # The peers wait for us at a port that is gone: all start anew.
@@ -188,36 +188,36 @@ def _write_report(task: Task, folder: Path, report: Report) -> None:
 # Several processes.
 
 
-def _meeting(folder: Path) -> Path:
+def _rendezvous(folder: Path) -> Path:
     """Names one attempt of one task: an earlier attempt's file is another."""
     attempt = os.environ.get("SLURM_RESTART_COUNT", "0")
-    return folder / "meetings" / f"{os.environ['SLURM_JOB_ID']}-{attempt}"
+    return folder / "rendezvous" / f"{os.environ['SLURM_JOB_ID']}-{attempt}"
 
 
 def _announce(task: Task, folder: Path) -> None:
     """Tell the peers where rank 0 listens: its own address as Slurm knows it, and a free port."""
     if task.world_size > 1:
-        port = meeting.free_port()
+        port = rendezvous.free_port()
         # srun was started on the first node of the allocation, which is rank 0's.
         address = os.environ.get("SLURM_LAUNCH_NODE_IPADDR") or socket.gethostname()
-        meeting.join(address, port, 0, task.world_size)
-        disk.replace(_meeting(folder), f"{address} {port}".encode())
+        rendezvous.join(address, port, 0, task.world_size)
+        disk.replace(_rendezvous(folder), f"{address} {port}".encode())
 
 
 def _peer(task: Task, folder: Path, asked: Asked) -> int:
     from isoloss.runtime.worker.rank_worker import run_peer
 
-    deadline = time.monotonic() + _MEETING_SECONDS
-    while not _meeting(folder).exists():
+    deadline = time.monotonic() + _RENDEZVOUS_SECONDS
+    while not _rendezvous(folder).exists():
         if asked.stop.asked:
             return _wait_for_the_end(asked)
         if time.monotonic() > deadline:
             return STOPPED
         time.sleep(0.1)
-    said = _meeting(folder).read_text().split()
+    said = _rendezvous(folder).read_text().split()
     if said == ["over"]:
         return DONE
-    meeting.join(said[0], int(said[1]), task.rank, task.world_size)
+    rendezvous.join(said[0], int(said[1]), task.rank, task.world_size)
     report = run_peer(task, asked.stop)
     if report.outcome == "failed":
         _write_report(task, folder, report)

@@ -19,7 +19,7 @@ from isoloss.runtime.errors import JobError
 from isoloss.runtime.executors.base import Event, Outcome, Resources
 from isoloss.runtime.executors.devices import Slot
 from isoloss.runtime.executors.local.executor import LocalExecutor
-from isoloss.runtime.executors.processes.rank_group import End, Host, Seat, Team
+from isoloss.runtime.executors.processes.rank_group import End, Host, RankGroup, Seat
 from isoloss.runtime.executors.processes.rendezvous import interface_to
 from isoloss.runtime.store import journal
 from isoloss.runtime.store.store import Store
@@ -143,10 +143,10 @@ def test_more_processes_than_slots(store: Store) -> None:
     assert caught.value.code == "R213"
 
 
-def team(ends: dict[int, End], reports: dict[int, tuple[str, str]]) -> Team:
-    """A team of three that is over; reports as (outcome, code)."""
+def rank_group(ends: dict[int, End], reports: dict[int, tuple[str, str]]) -> RankGroup:
+    """A rank group of three that is over; reports as (outcome, code)."""
     host = Host("here", "127.0.0.1", None, ())  # type: ignore[arg-type]
-    made = Team(train_job(train_spec(1, 32)), (Seat(host, Slot(0, "cpu", 1, ())),) * 3, frozenset())
+    made = RankGroup(train_job(train_spec(1, 32)), (Seat(host, Slot(0, "cpu", 1, ())),) * 3, frozenset())
     made.ends = ends
     for rank, (outcome, code) in reports.items():
         failure = {"code": code, "message": "", "help": (), "details": None, "retry": False}
@@ -182,7 +182,7 @@ FINE, DEAD = End(), End(signal=signal.SIGKILL)
 def test_what_became_of_a_job(
     ends: dict[int, End], reports: dict[int, tuple[str, str]], outcome: str, said: object
 ) -> None:
-    verdict = team(ends, reports).verdict()
+    verdict = rank_group(ends, reports).verdict()
     assert verdict.outcome == outcome
     assert said in (None, verdict.failure.code if verdict.failure else verdict.rank)
 
