@@ -17,10 +17,10 @@ from isoloss.compiler.cost.learning import Timed, learn
 from isoloss.compiler.cost.price import Pricer, Terms, amounts, moves_bytes
 from isoloss.compiler.design import Candidate, Choice, ComputeBudget, budgets, choose
 from isoloss.compiler.design.choice import total_flops
-from isoloss.compiler.design.reservation import kept, opened
+from isoloss.compiler.design.reservation import reservation, with_leftover
 from isoloss.compiler.facts.feature_spaces import spaces_of
 from isoloss.compiler.facts.sources import mixed
-from isoloss.compiler.jobs.factory import Kit, RunJobs, Setup, Source, Workshop
+from isoloss.compiler.jobs.factory import JobFactory, RecipeJobs, RunJobs, Setup, Source
 from isoloss.compiler.laws.fitting.fit_json import fit_to_json
 from isoloss.compiler.observed.autoattack_survivors import Survivors
 from isoloss.compiler.observed.runs import Knowledge, Run, RunTest, measured_fids
@@ -77,16 +77,16 @@ class _Compilation:
         self.jobs: dict[str, Job] = {}
         self.pinned_flops = 0.0
         self.costs: dict[Setup, tuple[Cost, ...]] = {}
-        self.test_costs: dict[Kit, tuple[Cost, ...]] = {}
+        self.test_costs: dict[RecipeJobs, tuple[Cost, ...]] = {}
 
     def run(self) -> tuple[Plan | None, list[Diagnostic]]:
         study = self.study
         # Cells, with the qualities measured so far.
-        self.shop = Workshop(study, Pricer(self.profile))
+        self.factory = JobFactory(study, Pricer(self.profile))
         if study.dataset.kind not in budgets.known_datasets():
             return None, expand(study)[1]
         fid_jobs = {
-            g.name: source.id for g in study.generators if (source := self.shop.fid(g.name)) is not None
+            g.name: source.id for g in study.generators if (source := self.factory.fid(g.name)) is not None
         }
         cells, found = expand(study, measured_fids(self.knowledge, fid_jobs))
         self.problems.extend(found)
@@ -94,18 +94,18 @@ class _Compilation:
         self.problems.extend(budgets.check_formats(study, recipes))
         if self._failed():
             return None, self.problems
-        candidates = self.shop.runs(cells)
+        candidates = self.factory.runs(cells)
         own = (source for each in candidates for source in each.sources)
-        taught = self._refined(chain(self.shop.sources.values(), own))
-        self.shop.pricer = Pricer(taught, Terms.of(study.budget), Survivors(self.knowledge))
+        taught = self._refined(chain(self.factory.sources.values(), own))
+        self.factory.pricer = Pricer(taught, Terms.of(study.budget), Survivors(self.knowledge))
         # Choice within the budget; what the questions will train is set aside first.
-        self.kept = kept(study, self.shop, cells, self.profile)
-        kept_flops = {name: each.flops for name, each in self.kept.items()}
-        reserve = sum(kept_flops.values())
+        self.reserved = reservation(study, self.factory, cells, self.profile)
+        reserved_flops = {name: each.flops for name, each in self.reserved.items()}
+        reserve = sum(reserved_flops.values())
         choice = self._choose(candidates, cells, reserve)
         self.problems.extend(budgets.check(study, choice, reserve, len(candidates), self.pinned_flops))
         self.problems.extend(choice.problems)
-        self.kept = opened(self.kept, study, choice.flops)
+        self.reserved = with_leftover(self.reserved, study, choice.flops)
         span = study.budget.origin.span
         self.problems.extend(Diagnostic("B105", note, span, severity="note") for note in choice.notes)
         if self._failed():
@@ -121,10 +121,11 @@ class _Compilation:
         if self._failed():
             return None, self.problems
         answers = self._answer(
-            Answering(study, fitted, cells, self.knowledge, self.shop), [candidates[i] for i in choice.chosen]
+            Answering(study, fitted, cells, self.knowledge, self.factory),
+            [candidates[i] for i in choice.chosen],
         )
         self._add_inputs()
-        return self._plan(candidates, choice, fitted, answers, kept_flops)
+        return self._plan(candidates, choice, fitted, answers, reserved_flops)
 
     def _answer(self, background: Answering, chosen: Sequence[RunJobs]) -> list[Answer]:
         """Answers of all questions; what allocations train joins the jobs."""
@@ -132,7 +133,7 @@ class _Compilation:
         answers = forecasts.answers()
         self.problems.extend(forecasts.problems)
         if self.study.allocations:
-            allocations = Allocations(background, self.kept, self._made(chosen))
+            allocations = Allocations(background, self.reserved, self._made(chosen))
             answers.extend(allocations.answers())
             self._add_asked(allocations.jobs)
             self.problems.extend(allocations.problems)
@@ -145,10 +146,10 @@ class _Compilation:
         sources: dict[str, Source] = {}
         for each in chosen:
             fid, name = each.setup.fid, each.cell.generator
-            sources.update((id, self.shop.sources[id]) for id in self.shop.closure(each.shared))
+            sources.update((id, self.factory.sources[id]) for id in self.factory.closure(each.shared))
             sources.update((source.id, source) for source in each.sources)
             mine = (sources[id].spec for id in (*each.train.needs, *(fid.needs if fid else ())))
-            mix = mixed(self.shop.generators[name])
+            mix = mixed(self.factory.generators[name])
             share = mix[1] if mix is not None else 1
             stops = (int(spec.stop / share) for spec in mine if isinstance(spec, GenerateSpec))
             images[name] = max((images.get(name, 0), *stops))
@@ -231,13 +232,13 @@ class _Compilation:
         """Of the training and of every test: the same for every seed, a test's whatever images were drawn; but what
         AutoAttack goes on with is each network's own."""
         if self._own_price(each):
-            return tuple([self.shop.pricer.cost(source.spec) for source in each.sources])
+            return tuple([self.factory.pricer.cost(source.spec) for source in each.sources])
         known = self.costs.get(each.setup)
         if known is None:
-            price, kit = self.shop.pricer.cost, each.setup.kit
-            tests = self.test_costs.get(kit)
+            price, recipe_jobs = self.factory.pricer.cost, each.setup.recipe_jobs
+            tests = self.test_costs.get(recipe_jobs)
             if tests is None:
-                tests = self.test_costs[kit] = tuple([price(source.spec) for source in each.tests])
+                tests = self.test_costs[recipe_jobs] = tuple([price(source.spec) for source in each.tests])
             known = self.costs[each.setup] = (price(each.train.spec), *tests)
         return known
 
@@ -245,7 +246,7 @@ class _Compilation:
         """Whether what AutoAttack goes on with may be known of this network."""
         if not self.knowledge.finished:
             return False
-        return any(test.attack.kind == "autoattack" for test in each.setup.kit.evaluations)
+        return any(test.attack.kind == "autoattack" for test in each.setup.recipe_jobs.evaluations)
 
     def _shared(
         self, each: RunJobs, known: dict[tuple[str, ...], tuple[tuple[str, float], ...]]
@@ -253,8 +254,8 @@ class _Compilation:
         """(id, FLOPs) of the jobs that a run needs beside its own; equal for runs with the same needs."""
         needs = each.shared
         if needs not in known:
-            sources = [self.shop.sources[id] for id in self.shop.closure(needs)]
-            known[needs] = tuple((s.id, bill_flops(self.shop.pricer.cost(s.spec))) for s in sources)
+            sources = [self.factory.sources[id] for id in self.factory.closure(needs)]
+            known[needs] = tuple((s.id, bill_flops(self.factory.pricer.cost(s.spec))) for s in sources)
         return known[needs]
 
     def _pinned(self, candidates: Sequence[RunJobs]) -> set[str]:
@@ -281,13 +282,13 @@ class _Compilation:
 
     def _add(self, each: RunJobs, why: str) -> None:
         cell, setup, name = each.cell, each.setup, each.name
-        origin = self.shop.origin(cell.origin)
+        origin = self.factory.origin(cell.origin)
         state: State = "provisional" if cell.provisional else "ready"
         if cell.provisional:
             why = f"waits for the fid of `{cell.generator}`, which its grid's `where` asks for; {why}"
         costs = self._costs(each)
         self._put(each.train, name, why, state, origin, setup.facts[0], costs[0])
-        for number, tested in enumerate(setup.kit.evaluations):
+        for number, tested in enumerate(setup.recipe_jobs.evaluations):
             source, facts, cost = each.tests[number], setup.facts[number + 1], costs[number + 1]
             measures = f"measures `{tested.name}` on {name}"
             self._put(source, f"{name}/{tested.name}", measures, state, origin, facts, cost)
@@ -296,8 +297,8 @@ class _Compilation:
         self, source: Source, name: str, reason: str, state: State, origin: Declared, facts: Facts
     ) -> None:
         """A job of no cell."""
-        cost = self.shop.pricer.cost(source.spec)
-        self._put(source, name, reason, state, self.shop.origin(origin), facts, cost)
+        cost = self.factory.pricer.cost(source.spec)
+        self._put(source, name, reason, state, self.factory.origin(origin), facts, cost)
 
     def _add_asked(self, requests: Sequence[JobRequest]) -> None:
         """The jobs of allocations, each allocation whole or not at all: the budget bounds every job."""
@@ -321,13 +322,13 @@ class _Compilation:
         sources = {job.id: Source(job.id, job.spec, job.needs) for job in self.jobs.values()}
         sources.update((request[1].id, request[1]) for request in group)
         for generator in {**self._used_generators(), **{r[2].generator: None for r in group}}:
-            fid = self.shop.fid(generator) if generator else None
+            fid = self.factory.fid(generator) if generator else None
             if fid is not None:
                 sources[fid.id] = fid
         for source in list(sources.values()):
-            needed = self.shop.closure(source.needs)
-            sources.update((id, self.shop.sources[id]) for id in needed if id in self.shop.sources)
-        return sum(bill_flops(self.shop.pricer.cost(source.spec)) for source in sources.values())
+            needed = self.factory.closure(source.needs)
+            sources.update((id, self.factory.sources[id]) for id in needed if id in self.factory.sources)
+        return sum(bill_flops(self.factory.pricer.cost(source.spec)) for source in sources.values())
 
     def _used_generators(self) -> dict[str | None, None]:
         return dict.fromkeys(j.facts.generator for j in self.jobs.values() if j.facts.generator)
@@ -336,10 +337,10 @@ class _Compilation:
         """FID jobs of every generator in use, then the shards that any job needs and the networks that make them.
         FIDs are measured whatever waits for them; what only waiting jobs need waits too."""
         for generator in self._used_generators():
-            source = self.shop.fid(generator) if generator else None
+            source = self.factory.fid(generator) if generator else None
             if source is not None:
                 why = f"the fid of `{generator}` is not stated"
-                declared = self.shop.generators[generator or ""]
+                declared = self.factory.generators[generator or ""]
                 facts = Facts(generator=generator, features=declared.features.kind)
                 self._put_other(source, f"{generator}/fid", why, "ready", declared.origin, facts)
         users: dict[str, int] = {}
@@ -349,21 +350,23 @@ class _Compilation:
                 users[need] = users.get(need, 0) + 1
                 if job.state != "provisional":
                     wanted.add(need)
-        made = self.shop.closure(tuple(id for id in users if id not in self.jobs))
+        made = self.factory.closure(tuple(id for id in users if id not in self.jobs))
         for id in reversed(made):  # users first
-            for need in self.shop.sources[id].needs:
+            for need in self.factory.sources[id].needs:
                 users[need] = users.get(need, 0) + 1
                 if id in wanted:
                     wanted.add(need)
         for id in made:
-            source = self.shop.sources[id]
-            name = self.shop.labels[id]
+            source = self.factory.sources[id]
+            name = self.factory.labels[id]
             generator = name.split("/", 1)[0]
-            declared = self.shop.generators[generator]
+            declared = self.factory.generators[generator]
             state: State = "ready" if id in wanted else "provisional"
             what = "images" if isinstance(source.spec, GenerateSpec | ImportSpec) else "a network"
             why = f"{what} for {users[id]} jobs" + ("" if id in wanted else ", all of which wait")
-            self._put_other(source, name, why, state, declared.origin, self.shop.made_facts(source, declared))
+            self._put_other(
+                source, name, why, state, declared.origin, self.factory.made_facts(source, declared)
+            )
 
     # The plan.
 
@@ -373,17 +376,17 @@ class _Compilation:
         choice: Choice,
         fitted: Sequence[Fitted],
         answers: Sequence[Answer],
-        kept_flops: Mapping[str, float],
+        reserved_flops: Mapping[str, float],
     ) -> tuple[Plan, list[Diagnostic]]:
         jobs = tuple(self.jobs[id] for id in order(self.jobs))
         sums = totals(jobs)
-        profile = self.shop.pricer.profile
+        profile = self.factory.pricer.profile
         waiting = sum(
-            kept_flops[a.name]
+            reserved_flops[a.name]
             for a in answers
             if a.kind == "allocate" and a.status == "pending" and a.job is None
         )
-        reserve = sum(kept_flops.values())
+        reserve = sum(reserved_flops.values())
         budget = account(self.study.budget, jobs, sums, reserve, waiting, profile)
         if choice.facts:
             budget["design"] = choice.facts
@@ -417,17 +420,17 @@ class _Compilation:
         return Basis(VERSION, kinds, results, self.profile)
 
     def _dropped(self, each: RunJobs, choice: Choice, index: int) -> Dropped:
-        origin, cost = self.shop.origin(each.cell.origin), self._costs(each)[0]
+        origin, cost = self.factory.origin(each.cell.origin), self._costs(each)[0]
         why, gain, train = choice.reasons[index], choice.gains.get(index), each.train
         make = Dropped
         return make(train.id, each.name, train.spec, origin, cost, why, gain, each.setup.facts[0])
 
 
 def _as_run(each: RunJobs) -> Run:
-    kit = each.setup.kit
+    recipe_jobs = each.setup.recipe_jobs
     tests = [
         RunTest(kind.evaluation, source.id, kind.metric, kind.clean, kind.tested, kind.repeated)
-        for kind, source in zip(kit.measured, each.tests, strict=True)
+        for kind, source in zip(recipe_jobs.measured, each.tests, strict=True)
     ]
     return Run(each.cell, each.train.id, tuple(tests), each.name)
 

@@ -17,7 +17,7 @@ from isoloss.compiler.facts.components import component
 from isoloss.compiler.facts.datasets import shape
 from isoloss.compiler.facts.shards import DOUBLED, LARGEST
 from isoloss.compiler.facts.sources import mixed
-from isoloss.compiler.jobs.factory import Workshop
+from isoloss.compiler.jobs.factory import JobFactory
 from isoloss.compiler.plan import DeviceProfile
 from isoloss.compiler.plans.totals import bill_flops
 from isoloss.dsl.study.study import Allocate, Study
@@ -29,7 +29,7 @@ OPEN_SHARE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class Reserved:
     """FLOPs kept before any cell is bought: `run` for the training and its evaluations, and for its images where
     they are paid from the same; `images` beside it. `open`: the run has no bound of its own, only the budget's."""
 
@@ -42,19 +42,21 @@ class Kept:
         return self.run + self.images
 
 
-def kept(study: Study, shop: Workshop, cells: Sequence[Cell], profile: DeviceProfile) -> Mapping[str, Kept]:
+def reservation(
+    study: Study, factory: JobFactory, cells: Sequence[Cell], profile: DeviceProfile
+) -> Mapping[str, Reserved]:
     """By allocation. Of a `compute`: that, with its overhead, its evaluations on the largest network of the
     grids, the most images it could need. Of others a share; of a `time` no more than the devices do in it, by
     the `profile` as it was before this study's jobs taught it."""
-    found: dict[str, Kept] = {}
+    found: dict[str, Reserved] = {}
     bills: dict[str, float] = {}
     prices = {(cell.recipe, cell.flops_per_image) for cell in cells}
     largest = max((_forward(study, *price) for price in prices), default=0.0)
     for each in study.allocations:
         if each.compute_flops is not None:
             training = each.compute_flops * (1 + each.overhead)
-            images = 0.0 if each.compete else _images(each, training, shop, cells, bills)
-            found[each.name] = Kept(training + test_passes(study, each) * largest, images)
+            images = 0.0 if each.compete else _images(each, training, factory, cells, bills)
+            found[each.name] = Reserved(training + test_passes(study, each) * largest, images)
     open_ones = [each for each in study.allocations if each.compute_flops is None]
     limit = study.budget.compute_flops
     share = 0.0
@@ -66,11 +68,11 @@ def kept(study: Study, shop: Workshop, cells: Sequence[Cell], profile: DevicePro
             if each.time_seconds is None
             else _in_time(study, each.recipe, each.time_seconds, profile)
         )
-        found[each.name] = Kept(min(share, most), open=True)
+        found[each.name] = Reserved(min(share, most), open=True)
     return found
 
 
-def opened(before: Mapping[str, Kept], study: Study, spent: float) -> Mapping[str, Kept]:
+def with_leftover(before: Mapping[str, Reserved], study: Study, spent: float) -> Mapping[str, Reserved]:
     """The same once cells are chosen for `spent` FLOPs: open ones have what that leaves, in equal parts."""
     limit, count = study.budget.compute_flops, sum(k.open for k in before.values())
     if limit is None or not count:
@@ -111,7 +113,7 @@ def _forward(study: Study, recipe_name: str, flops_per_image: float) -> float:
 
 
 def _images(
-    each: Allocate, training: float, shop: Workshop, cells: Sequence[Cell], bills: dict[str, float]
+    each: Allocate, training: float, factory: JobFactory, cells: Sequence[Cell], bills: dict[str, float]
 ) -> float:
     """FLOPs of the images that the smallest network could draw for this compute. `bills` are those so far, which
     allocations share: by job, and by generator for all shards after its first of the largest, alike per image."""
@@ -120,12 +122,14 @@ def _images(
     before = sum(bills.values())
     images = max(1, int(training / min(c.flops_per_image for c in cells)))
     for generator in each.generators:
-        name, share = mixed(shop.generators[generator]) or (generator, Fraction(1))
-        unique, limit = shop.supply(generator).unique, shop.generators[name].images
+        name, share = mixed(factory.generators[generator]) or (generator, Fraction(1))
+        unique, limit = factory.supply(generator).unique, factory.generators[name].images
         wanted = math.ceil((images if unique is None else min(images, unique)) * share)
         near = min(wanted, DOUBLED + LARGEST)
-        needs = shop.data(name, near)[1]
-        jobs = ((id, bill_flops(shop.pricer.cost(shop.sources[id].spec))) for id in shop.closure(needs))
+        needs = factory.data(name, near)[1]
+        jobs = (
+            (id, bill_flops(factory.pricer.cost(factory.sources[id].spec))) for id in factory.closure(needs)
+        )
         bills.update(jobs)
         if needs:
             later = -(-(wanted - near) // LARGEST) * LARGEST

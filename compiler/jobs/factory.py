@@ -1,4 +1,4 @@
-"""Cells -> jobs: specs, ids, names, needs. One `Workshop` per compile keeps what jobs share.
+"""Cells -> jobs: specs, ids, names, needs. One `JobFactory` per compile keeps what jobs share.
 
 In: a Study, a Pricer. Out: sources of jobs, made once each, and what compile.py makes Jobs of them with. Pure."""
 
@@ -20,7 +20,7 @@ from isoloss.compiler.facts.datasets import shape
 from isoloss.compiler.facts.shards import FIRST, shards
 from isoloss.compiler.facts.sources import Supply, is_real, mixed, supply
 from isoloss.compiler.jobs.generator_networks import GENERATION_SEED, UNSTATED, Diffusion, Followed
-from isoloss.compiler.jobs.spec_templates import Identity, Mould
+from isoloss.compiler.jobs.spec_templates import Identity, SpecTemplate
 from isoloss.compiler.plan import (
     Component,
     DenoiserSpec,
@@ -61,11 +61,11 @@ class Measures:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Kit:
+class RecipeJobs:
     """What the runs of one network by one recipe share, whatever images they draw."""
 
-    training: Mould  # varying: data, train_steps, seed
-    tests: tuple[Mould, ...]  # one per evaluation; varying: network, seed
+    training: SpecTemplate  # varying: data, train_steps, seed
+    tests: tuple[SpecTemplate, ...]  # one per evaluation; varying: network, seed
     evaluations: tuple[Evaluation, ...]
     measured: tuple[Measures, ...]  # of each test
     name: tuple[str, str]  # what stands before and after the generator and the images
@@ -75,7 +75,7 @@ class Kit:
 class Setup:
     """What runs that differ only in their seed share."""
 
-    kit: Kit
+    recipe_jobs: RecipeJobs
     name: str  # without the seed
     drawn: tuple[Component, int]  # data and steps of the training
     needs: tuple[str, ...]  # of the training: ids of shards
@@ -107,7 +107,7 @@ class RunJobs:
         return self.train, *self.tests
 
 
-class Workshop:
+class JobFactory:
     """Makes the sources of jobs; equal things are made once and shared."""
 
     def __init__(self, study: Study, pricer: Pricer) -> None:
@@ -130,7 +130,7 @@ class Workshop:
 
         self._origins: dict[int, tuple[Origin, plan.Origin]] = {}
         self._tests: dict[str, tuple[Evaluation, ...]] = {}
-        self._kits: dict[tuple[object, ...], Kit] = {}
+        self._recipe_jobs: dict[tuple[object, ...], RecipeJobs] = {}
         self.identity = Identity()
         self.diffusion = Diffusion(self.dataset, lambda *asked: self._source(*asked).id)
         self._closures: dict[tuple[str, ...], tuple[str, ...]] = {}
@@ -265,30 +265,30 @@ class Workshop:
             setup = setups.get(key)
             if setup is None:
                 setup = setups[key] = self._setup(cell)
-            train = Source(*setup.kit.training.cast(*setup.drawn, cell.seed), setup.needs)
+            train = Source(*setup.recipe_jobs.training.fill(*setup.drawn, cell.seed), setup.needs)
             needs = (train.id,)
-            tests = [Source(*test.cast(train.id, cell.seed), needs) for test in setup.kit.tests]
+            tests = [Source(*test.fill(train.id, cell.seed), needs) for test in setup.recipe_jobs.tests]
             found.append(RunJobs(cell, setup, train, tuple(tests)))
         return found
 
     def train(self, cell: Cell) -> Source:
         data, needs = self.data(cell.generator, cell.drawn)
-        return Source(*self._training(cell).cast(data, cell.train_steps, cell.seed), needs)
+        return Source(*self._training(cell).fill(data, cell.train_steps, cell.seed), needs)
 
     def evaluate(self, train: Source, cell: Cell, evaluation: Evaluation) -> Source:
-        return Source(*self._test(cell, evaluation).cast(train.id, cell.seed), (train.id,))
+        return Source(*self._test(cell, evaluation).fill(train.id, cell.seed), (train.id,))
 
     def _setup(self, cell: Cell) -> Setup:
         model = component(cell.model)
         key = id(model), cell.grid, cell.recipe, cell.batch, cell.lr, cell.steps_per_epoch
-        kit = self._kits.get(key)
-        if kit is None:
-            kit = self._kits[key] = self._kit(cell)
+        recipe_jobs = self._recipe_jobs.get(key)
+        if recipe_jobs is None:
+            recipe_jobs = self._recipe_jobs[key] = self._jobs_of_recipe(cell)
         data, needs = self.data(cell.generator, cell.drawn)
-        before, after = kit.name
+        before, after = recipe_jobs.name
         varied = self.varied.get(cell.grid, frozenset())
         settings = {name: getattr(cell, name) for name in ("batch", "lr") if name in varied}
-        watched = kit.measured[0].metric if kit.measured else None
+        watched = recipe_jobs.measured[0].metric if recipe_jobs.measured else None
         drawn, space = cell.drawn, self.generators[cell.generator].features.kind
         facts = [
             Facts(
@@ -306,10 +306,10 @@ class Workshop:
                 recipe=cell.recipe,
                 settings=settings,
             )
-            for name, metric in ((None, watched), *((m.evaluation, m.metric) for m in kit.measured))
+            for name, metric in ((None, watched), *((m.evaluation, m.metric) for m in recipe_jobs.measured))
         ]
         return Setup(
-            kit,
+            recipe_jobs,
             f"{before}/{cell.generator}/{short(cell.images)}{after}",
             (data, cell.train_steps),
             needs,
@@ -317,9 +317,9 @@ class Workshop:
             self.fid(cell.generator),
         )
 
-    def _kit(self, cell: Cell) -> Kit:
+    def _jobs_of_recipe(self, cell: Cell) -> RecipeJobs:
         evaluations = self.tests(cell.recipe)
-        return Kit(
+        return RecipeJobs(
             training=self._training(cell),
             tests=tuple(self._test(cell, evaluation) for evaluation in evaluations),
             evaluations=evaluations,
@@ -337,7 +337,7 @@ class Workshop:
             repeated=scheduled is not None and scheduled.evaluation == evaluation.name,
         )
 
-    def _training(self, cell: Cell) -> Mould:
+    def _training(self, cell: Cell) -> SpecTemplate:
         """The trainings of one network by one recipe: their images, steps and seeds differ."""
         recipe = self.recipes[cell.recipe]
         first = TrainSpec(
@@ -351,9 +351,9 @@ class Workshop:
             seed=cell.seed,
             numerics=self._numeric(recipe, cell.batch),
         )
-        return Mould(self.identity, first, ("data", "train_steps", "seed"))
+        return SpecTemplate(self.identity, first, ("data", "train_steps", "seed"))
 
-    def _test(self, cell: Cell, evaluation: Evaluation) -> Mould:
+    def _test(self, cell: Cell, evaluation: Evaluation) -> SpecTemplate:
         """The tests of one network by one evaluation: what was trained and its seed differ."""
         recipe = self.recipes[cell.recipe]
         first = EvaluateSpec(
@@ -368,7 +368,7 @@ class Workshop:
             images=evaluation.images,
             seed=cell.seed,
         )
-        return Mould(self.identity, first, ("network", "seed"))
+        return SpecTemplate(self.identity, first, ("network", "seed"))
 
     def tests(self, recipe: str) -> tuple[Evaluation, ...]:
         """The evaluations of a grid's runs: the recipe's scheduled one; without one, all that are declared.

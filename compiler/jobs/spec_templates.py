@@ -69,7 +69,7 @@ class Identity:
         return text
 
 
-class Mould:
+class SpecTemplate:
     """Specs like `first`, with other values in the fields `varying`, named in the order of the fields."""
 
     __slots__ = ("_begun", "_json", "_make", "_pieces", "_places", "_values")
@@ -83,7 +83,7 @@ class Mould:
         self._values = [getattr(first, name) for name in names]
         self._places = [names.index(name) for name in varying]
 
-    def cast(self, *values: Any) -> tuple[str, Spec]:
+    def fill(self, *values: Any) -> tuple[str, Spec]:
         """(id, spec) with these values of the varying fields."""
         spec, hashed, text = self._values.copy(), self._begun.copy(), b""
         for value, place, piece in zip(values, self._places, self._pieces, strict=True):

@@ -14,7 +14,7 @@ import numpy as np
 
 from isoloss.compiler.cells.expand import Cell
 from isoloss.compiler.cost.price import Pricer
-from isoloss.compiler.design.reservation import Kept, test_passes
+from isoloss.compiler.design.reservation import Reserved, test_passes
 from isoloss.compiler.facts.shards import first
 from isoloss.compiler.jobs.factory import Source, short
 from isoloss.compiler.laws.arrays import Bools, Floats
@@ -66,9 +66,9 @@ class Made:
 class Allocations:
     """Answers in declaration order; `jobs` are what they train and test; `problems` what can't be had."""
 
-    def __init__(self, background: Answering, kept: Mapping[str, Kept], made: Made) -> None:
+    def __init__(self, background: Answering, kept: Mapping[str, Reserved], made: Made) -> None:
         self.background = background
-        self.shop = background.shop
+        self.factory = background.factory
         self.kept = kept
         self.made = made
         self.jobs: list[JobRequest] = []
@@ -115,14 +115,14 @@ class Allocations:
         return [self._offer(name, law) for name, law in laws_of if law is not None]
 
     def _offer(self, name: str, law: Predictor) -> Offer:
-        fid, limit = self.background.fid(name), self.shop.supply(name).unique
+        fid, limit = self.background.fid(name), self.factory.supply(name).unique
         assert fid is not None, "a generator is offered once its quality is known"
         count = first(limit)
-        makers = self.shop.data(name, count)[1]
-        before = [id for id in self.shop.closure(makers) if id not in {*makers, *self.made.jobs}]
+        makers = self.factory.data(name, count)[1]
+        before = [id for id in self.factory.closure(makers) if id not in {*makers, *self.made.jobs}]
         pricer = Pricer(self.made.profile)
         prices, trained = (
-            [pricer.cost(self.shop.sources[id].spec) for id in ids] for ids in (makers, before)
+            [pricer.cost(self.factory.sources[id].spec) for id in ids] for ids in (makers, before)
         )
         return Offer(
             name=name,
@@ -190,8 +190,8 @@ class Allocations:
 
     def _clock(self, asked: _Asked) -> Clock:
         networks = asked.search.networks
-        steps = Steps(asked.question, self.shop)
-        return Clock(asked.question, self.shop, self.made.profile, networks, steps.batches(networks))
+        steps = Steps(asked.question, self.factory)
+        return Clock(asked.question, self.factory, self.made.profile, networks, steps.batches(networks))
 
     def _test_flops(self, asked: _Asked) -> Floats:
         passes = test_passes(self.background.study, asked.question)
@@ -220,7 +220,7 @@ class Allocations:
 
     def _cell(self, asked: _Asked, chosen: Chosen) -> Cell | None:
         """The run as a cell: batch and learning rate by the recipe's rules, whole steps within the bounds."""
-        question, steps = asked.question, Steps(asked.question, self.shop)
+        question, steps = asked.question, Steps(asked.question, self.factory)
         # What is bought by accuracy must not fall short; all else must not cost more.
         cell = steps.cell(chosen, up=question.accuracy is not None)
         if isinstance(cell, Cell):
@@ -303,16 +303,16 @@ class Allocations:
     def _request(self, asked: _Asked, cell: Cell) -> Source:
         """Ask for the run's jobs. Provisional while the law can still move."""
         question = asked.question
-        train = self.shop.train(cell)
+        train = self.factory.train(cell)
         state: State = "ready" if asked.final else "provisional"
         why = _reason(question)
         if not asked.final:
             why += ", as far as known: it waits for the runs that its law is fitted to"
-        facts = self.shop.facts(cell, None, question.name)
+        facts = self.factory.facts(cell, None, question.name)
         self.jobs.append((question.name, train, facts, state, why, question.origin))
         for evaluation in question.evaluate:
-            source = self.shop.evaluate(train, cell, evaluation)
-            facts = self.shop.facts(cell, evaluation, question.name)
+            source = self.factory.evaluate(train, cell, evaluation)
+            facts = self.factory.facts(cell, evaluation, question.name)
             name = f"{question.name}/{evaluation.name}"
             measures = f"measures `{evaluation.name}` on {question.name}"
             self.jobs.append((name, source, facts, state, measures, question.origin))
@@ -329,10 +329,10 @@ class Allocations:
     ) -> dict[str, Range | None]:
         """What the trained run came to, and whether inside the forecast. Empty until it is evaluated."""
         about = {f.declared.evaluate for f in laws if f.metric is not None}
-        law_tests = [_done(self.shop.evaluations[name]) for name in about if name is not None]
+        law_tests = [_done(self.factory.evaluations[name]) for name in about if name is not None]
         measured: dict[str, Range | None] = {}
         for evaluation in question.evaluate:
-            source = self.shop.evaluate(train, cell, evaluation)
+            source = self.factory.evaluate(train, cell, evaluation)
             for o in self.background.knowledge.of_job(source.id):
                 if not (o.metric.startswith(("loss ", "accuracy "))):
                     continue

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from isoloss.compiler import plan
 from isoloss.compiler.cells.expand import Cell
 from isoloss.compiler.facts.components import component
-from isoloss.compiler.jobs.factory import Workshop
+from isoloss.compiler.jobs.factory import JobFactory
 from isoloss.compiler.laws.accuracy import AccuracyFit
 from isoloss.compiler.laws.portfolio import Portfolio
 from isoloss.compiler.observed.runs import Knowledge
@@ -33,13 +33,13 @@ class Answering:
         fitted: Sequence[Fitted],
         cells: Sequence[Cell],
         knowledge: Knowledge,
-        shop: Workshop,
+        factory: JobFactory,
     ) -> None:
         self.study = study
         self.fitted = fitted
         self.cells = cells
         self.knowledge = knowledge
-        self.shop = shop
+        self.factory = factory
         self._networks: dict[tuple[str, tuple[str, ...]], tuple[Network, ...]] = {}
 
     def laws(self, names: Sequence[str], generator: str | None) -> list[Fitted]:
@@ -55,22 +55,22 @@ class Answering:
         """Stated or measured; None: not known yet."""
         if generator is None:
             return None
-        declared = self.shop.generators[generator]
+        declared = self.factory.generators[generator]
         if declared.fid is not None:
             return declared.fid
-        job = self.shop.fid(generator)
+        job = self.factory.fid(generator)
         return self.knowledge.fid(job.id) if job is not None else None
 
     def networks(self, recipe: str, families: tuple[str, ...] = ()) -> tuple[Network, ...]:
         """What could be built, of these families or those of the grids, priced under a recipe."""
         key = recipe, families
         if key not in self._networks:
-            chosen = self.shop.recipes[recipe]
+            chosen = self.factory.recipes[recipe]
             models = list({id(m): m for m in (component(cell.model) for cell in self.cells)}.values())
             self._networks[key] = (
                 buildable(
                     models,
-                    self.shop.dataset,
+                    self.factory.dataset,
                     component(chosen.loss),
                     component(chosen.attack),
                     component(chosen.perturb),

@@ -11,7 +11,7 @@ import numpy as np
 from isoloss.compiler.cells.expand import Cell
 from isoloss.compiler.cells.rules import Rule
 from isoloss.compiler.facts.datasets import shape
-from isoloss.compiler.jobs.factory import Workshop
+from isoloss.compiler.jobs.factory import JobFactory
 from isoloss.compiler.laws.arrays import Floats
 from isoloss.compiler.questions.buildable_networks import Network
 from isoloss.compiler.questions.objectives import MOST_IMAGES, Chosen, Offer
@@ -21,10 +21,10 @@ from isoloss.dsl.study.study import Allocate, Call, Const, Value
 class Steps:
     """The rules of one allocation's recipe."""
 
-    def __init__(self, question: Allocate, shop: Workshop) -> None:
-        self.question, self.shop = question, shop
-        self.recipe = shop.recipes[question.recipe]
-        self.epoch_images = shape(shop.dataset).epoch_images
+    def __init__(self, question: Allocate, factory: JobFactory) -> None:
+        self.question, self.factory = question, factory
+        self.recipe = factory.recipes[question.recipe]
+        self.epoch_images = shape(factory.dataset).epoch_images
         self._batch, self._lr = Rule(self.recipe.batch), Rule(self.recipe.lr)
 
     def cell(self, chosen: Chosen, *, up: bool) -> Cell | int | None:
@@ -85,7 +85,7 @@ class Steps:
             "seed": self.question.seed,
             "epochs": images / self.epoch_images,
             "generator.fid": offer.fid,
-            "generator.images": self.shop.supply(offer.name).unique,
+            "generator.images": self.factory.supply(offer.name).unique,
         }
 
 

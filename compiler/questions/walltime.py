@@ -23,7 +23,7 @@ from isoloss.compiler.facts.components import component
 from isoloss.compiler.facts.datasets import shape
 from isoloss.compiler.facts.shards import DOUBLED, LARGEST, shards
 from isoloss.compiler.facts.sources import is_real, mixed
-from isoloss.compiler.jobs.factory import Source, Workshop
+from isoloss.compiler.jobs.factory import JobFactory, Source
 from isoloss.compiler.laws.arrays import Floats
 from isoloss.compiler.plan import DeviceProfile
 from isoloss.compiler.questions.buildable_networks import Network
@@ -52,16 +52,16 @@ class Clock:
     def __init__(
         self,
         question: Allocate,
-        shop: Workshop,
+        factory: JobFactory,
         profile: DeviceProfile,
         networks: Sequence[Network],
         batches: Batches,
     ) -> None:
-        self.shop, self.question, self.batches = shop, question, batches
-        self.pixels = shape(shop.dataset)
+        self.factory, self.question, self.batches = factory, question, batches
+        self.pixels = shape(factory.dataset)
         self.pricer = Pricer(profile)
-        self.recipe = shop.recipes[question.recipe]
-        devices = shop.study.budget.devices
+        self.recipe = factory.recipes[question.recipe]
+        devices = factory.study.budget.devices
         self.devices, self.width = devices.count, widest_job(devices.kind, devices.count) ** SCALING
         self.forward = np.array([n.counted.forward_flops for n in networks])
         self.written = np.array([float(n.counted.written) for n in networks])
@@ -104,7 +104,7 @@ class Clock:
             self.steps, rule * images, rule * images / self.batches(offer, images)
         )
         if recipe.evaluate is not None:
-            test = self.shop.evaluations[recipe.evaluate.evaluation]
+            test = self.factory.evaluations[recipe.evaluate.evaluation]
             times = cost.evaluations_inside(recipe.evaluate.every, test.split)
             attack, tested = component(test.attack), self.pixels.tested(test.images, test.split)
             each = times * cost.paced_passes(attack)
@@ -140,7 +140,7 @@ class Clock:
     def _shard_table(self, offer: Offer) -> _Shards:
         """Up to the first of the largest that is to be made: those after it are as long."""
         rows, took = [(0.0, 0.0, 0.0)], 0.0
-        name, share = mixed(self.shop.generators[offer.name]) or (offer.name, Fraction(1))
+        name, share = mixed(self.factory.generators[offer.name]) or (offer.name, Fraction(1))
         step = float(LARGEST / share)
         for stop, source in self._makers(name, int(min(offer.unique, MOST_IMAGES) * share)):
             spent, drawn = self.pricer.cost(source.spec).seconds, float(stop / share)
@@ -155,12 +155,12 @@ class Clock:
 
     def _makers(self, name: str, images: int) -> Iterator[tuple[int, Source]]:
         """Jobs that make a generator's first images, and how many there are by then; none of a fixed real set."""
-        declared = self.shop.generators[name]
+        declared = self.factory.generators[name]
         if declared.source is not None and declared.source.kind == "files":
-            yield images, self.shop.files(name)
+            yield images, self.factory.files(name)
         elif not (is_real(declared) and self.pixels.train_images is not None):
             for start, stop in shards(images, declared.images):
-                yield stop, self.shop.shard(name, start, stop)
+                yield stop, self.factory.shard(name, start, stop)
 
     def _stage(self, work: Floats, longest: Floats) -> Floats:
         return np.asarray(np.maximum(work / self.devices, longest / self.width))

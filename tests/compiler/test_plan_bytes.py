@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from studies import example, plan_of
 
-from isoloss.compiler.jobs.spec_templates import Identity, Mould
+from isoloss.compiler.jobs.spec_templates import Identity, SpecTemplate
 from isoloss.compiler.plan import (
     KINDS,
     Cost,
@@ -68,8 +68,8 @@ def test_moulds_make_the_same_specs_and_ids(first: Any, data: st.DataObject) -> 
         data.draw(_value(next(str(f.type) for f in fields(first) if f.name == name))) for name in varying
     ]
     wanted = replace(first, **dict(zip(varying, values, strict=True)))
-    mould = Mould(Identity(), first, tuple(varying))
-    assert mould.cast(*values) == (job_id(wanted), wanted)
+    template = SpecTemplate(Identity(), first, tuple(varying))
+    assert template.fill(*values) == (job_id(wanted), wanted)
 
 
 @pytest.fixture(scope="module")
