@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from isoloss.compiler import plan
@@ -44,6 +44,9 @@ class Fitted:
     points: Points | None
     features: str | None = None  # the space of its runs' FIDs, where its law uses them
     waits: tuple[str, ...] = ()  # names of jobs without a result yet
+    alarms: Mapping[str, tuple[str, ...]] = field(
+        default_factory=dict
+    )  # of its points: alarm -> names of runs
     selection: str = ""  # by how much choosing points on the test set flatters them; empty: not worth a word
 
 
@@ -221,7 +224,19 @@ def _fit(
         features=space,
         selection=_selection(declared, metric, known),
         waits=_waits(declared, group, knowledge),
+        alarms=_alarms(declared, finished, knowledge),
     )
+
+
+def _alarms(declared: Fit, runs: Sequence[Run], knowledge: Knowledge) -> dict[str, tuple[str, ...]]:
+    """Flags of the evaluations behind a fit's points: what an alarmed attack measured may be too good."""
+    found: dict[str, dict[str, None]] = {}
+    for run in runs:
+        for observation, _ in knowledge.curve(run, declared.evaluate, declared.metric):
+            for flag in observation.flags:
+                if flag.startswith("alarm: "):
+                    found.setdefault(flag.removeprefix("alarm: "), {})[run.name] = None
+    return {flag: tuple(names) for flag, names in found.items()}
 
 
 def _waits(declared: Fit, group: Sequence[Run], knowledge: Knowledge) -> tuple[str, ...]:
@@ -291,8 +306,8 @@ def fit_answer(fitted: Fitted) -> Answer:
     values: dict[str, Range | None] = {}
     notes = [f"{fitted.finished} of {fitted.runs} runs finished"]
     if fitted.waits:
-        more = f" and {len(fitted.waits) - _NAMED} more" if len(fitted.waits) > _NAMED else ""
-        notes.append(f"waits for {', '.join(fitted.waits[:_NAMED])}{more}")
+        notes.append(f"waits for {_listed(fitted.waits)}")
+    notes += [f"alarm of points: {alarm}: {_listed(names)}" for alarm, names in fitted.alarms.items()]
     status = "pending"
     if fitted.fit is not None:
         for name, value in fitted.fit.parameters.items():
@@ -314,6 +329,11 @@ def fit_answer(fitted: Fitted) -> Answer:
         notes=tuple(notes),
         origin=plan.Origin(origin.file, origin.line, origin.column),
     )
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"{', '.join(names[:_NAMED])}{more}"
 
 
 def known_range(low: float, mid: float, high: float) -> Range | None:

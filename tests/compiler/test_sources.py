@@ -193,3 +193,19 @@ def test_choosing_on_the_test_set_is_said(tmp_path: Path, split: str) -> None:
     plain, _ = compile_study(some, seen, BUILT_IN["cpu"])
     assert plain is not None
     assert "chosen on the test set" not in " ".join(plain.answers[0].notes)
+
+
+def test_a_fit_names_the_points_that_raised_an_alarm(tmp_path: Path) -> None:
+    some = study(tmp_path, fit=FIT)
+    plan = plan_of(some)
+    seen = observe(plan)
+    alarmed = next(job.id for job in plan.jobs if job.facts.evaluation and job.facts.generator == "fine")
+    flagged = [replace(o, flags=("alarm: one step beats many",)) if o.job == alarmed else o for o in seen]
+    first, second = (compile_study(some, each, BUILT_IN["cpu"])[0] for each in (seen, flagged))
+    assert first is not None
+    assert second is not None
+    assert not any("alarm" in note for note in first.answers[0].notes)
+    [note] = [note for note in second.answers[0].notes if "alarm" in note]
+    name = next(job.name for job in plan.jobs if job.id == alarmed).rpartition("/")[0]
+    assert note == f"alarm of points: one step beats many: {name}"
+    assert first.laws == second.laws, "it is named, not left out"
