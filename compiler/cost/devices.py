@@ -4,11 +4,13 @@ Pure. learning.py moves a profile by what calibration and finished jobs took."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from isoloss.compiler.cost.device_table import DEVICES, Device
 from isoloss.compiler.cost.efficiency import assumed_speed
 from isoloss.compiler.plan import KINDS, DeviceProfile, Range, Speed
+from isoloss.dsl.study.study import DeclaredDevice
 
 #: Seconds before a job does anything. Beside a job that is done a second, for an interpreter and a context of its own
 #: tens (seen on an H200: 0.4 to 1.4 s of jobs without training, in all).
@@ -44,6 +46,22 @@ def assumed_profile(name: str, device: Device) -> DeviceProfile:
         provenance="assumed: shares of the maker's peak and bandwidth that published times show",
         queues=True,
     )
+
+
+def declared_profile(declared: DeclaredDevice) -> DeviceProfile:
+    """Of a device that a study declares. What it doesn't state is taken from the shipped device whose fp32 peak is
+    nearest in ratio."""
+    like = min(DEVICES.values(), key=lambda row: abs(math.log(row.peak_flops["fp32"] / declared.fp32)))
+    peaks = {"fp32": declared.fp32, "tf32": declared.tf32, "bf16": declared.bf16}
+    device = Device(
+        peak_flops={number: peak for number, peak in peaks.items() if peak is not None},
+        bandwidth=declared.bandwidth or like.bandwidth,
+        memory_bytes=declared.memory_bytes,
+        board_watts=declared.watts or like.board_watts,
+        capability=like.capability,
+        card=declared.name,
+    )
+    return assumed_profile(declared.name, device)
 
 
 def _core() -> DeviceProfile:

@@ -28,6 +28,9 @@ def check_formats(study: Study, used: Collection[str]) -> Iterator[Diagnostic]:
     """Recipes of the names `used` whose number format the budget's devices don't have."""
     kind = study.budget.devices.kind
     lacking = LACKING.get(kind, frozenset())
+    for device in study.devices:
+        if device.name == kind:
+            lacking = frozenset(number for number in ("tf32", "bf16") if getattr(device, number) is None)
     for recipe in study.recipes:
         if recipe.name in used and recipe.precision in lacking:
             headline = f"`{recipe.name}` trains in {recipe.precision}, which `{kind}` doesn't have"

@@ -19,9 +19,11 @@ from isoloss.dsl.diagnostics.collector import Report
 from isoloss.dsl.diagnostics.diagnostic import Span
 from isoloss.dsl.study.study import (
     Allocate,
+    Budget,
     Call,
     Conditional,
     Const,
+    DeclaredDevice,
     Expr,
     Generator,
     Operation,
@@ -53,13 +55,14 @@ def check_study(merged: Merged, name: str, span: Span, profile: str | None, repo
     generators += _each(merged, "mix", declarations.declare_mix, replace(scope, real=frozenset(real)))
     recipes = _each(merged, "recipe", declarations.declare_recipe, scope)
     grids = _each(merged, "grid", declarations.declare_grid, scope)
+    devices = _each(merged, "device", declarations.declare_device, scope)
     budget = declarations.declare_budget(_budget(merged, span), scope)
     fits = _each(merged, "fit", declarations.declare_fit, scope)
     forecasts = _each(merged, "forecast", declarations.declare_forecast, scope)
     allocations = _each(merged, "allocate", declarations.declare_allocation, scope)
 
     chosen = _best_are_chosen(merged, scope, recipes, allocations)
-    parts: list[list[Any]] = [evaluations, generators, recipes, grids, fits, forecasts, allocations]
+    parts: list[list[Any]] = [evaluations, generators, recipes, grids, devices, fits, forecasts, allocations]
     if (
         isinstance(dataset, Bad)
         or isinstance(budget, Bad)
@@ -74,10 +77,11 @@ def check_study(merged: Merged, name: str, span: Span, profile: str | None, repo
         recipes=_good(recipes),
         evaluations=_good(evaluations),
         grids=_good(grids),
-        budget=budget,
+        budget=_priced(budget, _good(devices)),
         fits=_good(fits),
         forecasts=_good(forecasts),
         allocations=_good(allocations),
+        devices=_good(devices),
         profile=profile,
         origin=origin_of(span),
     )
@@ -85,6 +89,14 @@ def check_study(merged: Merged, name: str, span: Span, profile: str | None, repo
     if isinstance(settled, Bad):
         return None
     return settled if profile is None else _without_unused(settled, merged)
+
+
+def _priced(budget: Budget, devices: Iterable[DeclaredDevice]) -> Budget:
+    """The budget with its own device's price, where it states none."""
+    own = next((d for d in devices if d.name == budget.devices.kind), None)
+    if own is None or own.price_per_hour is None or budget.price_per_device_hour is not None:
+        return budget
+    return replace(budget, price_per_device_hour=own.price_per_hour, currency=own.currency)
 
 
 def _best_are_chosen(

@@ -15,6 +15,7 @@ from isoloss.dsl.study.study import (
     Axis,
     Budget,
     Call,
+    DeclaredDevice,
     Devices,
     Evaluation,
     Fit,
@@ -25,7 +26,7 @@ from isoloss.dsl.study.study import (
     RunSet,
 )
 from isoloss.dsl.syntax import ast
-from isoloss.dsl.vocabulary import BLOCKS, find_term
+from isoloss.dsl.vocabulary import BLOCKS, DEVICES, find_term
 
 
 def _complete(block: MergedBlock, values: dict[str, Any], scope: Scope) -> bool:
@@ -198,6 +199,28 @@ def declare_grid(block: MergedBlock, scope: Scope) -> Grid | Bad:
     axes.sort(key=lambda axis: order.index(axis.names[0]))
     conditions = tuple(w for w in where if not isinstance(w, Bad))
     return Grid(block.name, tuple(axes), conditions, origin=origin_of(block.span))
+
+
+def declare_device(block: MergedBlock, scope: Scope) -> DeclaredDevice | Bad:
+    values = check_settings(block, scope)
+    if block.name in DEVICES:
+        scope.report.add(
+            "N105", f"`{block.name}` is a device that plans know already", block.span, "again",
+            f"give yours another name: `device my_{block.name} {{ … }}`",
+        )  # fmt: skip
+        return BAD
+    if not _complete(block, values, scope):
+        return BAD
+    price, currency = values["price"] or (None, "USD")
+    peaks = {name: values[name] for name in ("fp32", "tf32", "bf16", "bandwidth", "watts")}
+    return DeclaredDevice(
+        block.name,
+        values["memory"],
+        **peaks,
+        price_per_hour=price,
+        currency=currency,
+        origin=origin_of(block.span),
+    )
 
 
 def declare_budget(block: MergedBlock, scope: Scope) -> Budget | Bad:

@@ -29,13 +29,14 @@ def _devices(slot: Slot, node: ast.Expression, scope: Scope) -> Any:
     count = check_number(
         Slot("devices", "integer", "", "32 of h100", low="1", high="1000000"), node.count, scope
     )
-    if node.device.text not in DEVICES:
+    known = (*scope.names("device"), *DEVICES)
+    if node.device.text not in known:
         scope.report.add(
             "V102",
             f"unknown device `{node.device.text}`",
             node.device.span,
             "not a device that is known",
-            did_you_mean(node.device.text, DEVICES),
+            did_you_mean(node.device.text, known),
         )
         return BAD
     return BAD if isinstance(count, Bad) else Devices(count, node.device.text)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from isoloss.dsl.study.study import Budget, Call, Evaluation, Generator, Grid, Study
+from isoloss.dsl.study.study import Budget, Call, DeclaredDevice, Evaluation, Generator, Grid, Study
 from isoloss.dsl.study.value_text import listed, number_text, rule_text, value_text
 from isoloss.dsl.vocabulary import BLOCKS, Slot, find_term
 
@@ -98,6 +98,7 @@ def _declared(study: Study) -> dict[str, dict[str, Any]]:
     ):
         found |= {f"{kind}.{block.name}": _settings(block, tested) for block in blocks}
     found |= {f"grid.{grid.name}": _of_grid(grid) for grid in study.grids}
+    found |= {f"device.{device.name}": _of_device(device) for device in study.devices}
     return {**found, "budget": _of_budget(study.budget)}
 
 
@@ -165,6 +166,20 @@ def _of_grid(grid: Grid) -> dict[str, Any]:
     conditions = tuple(map(rule_text, grid.where))
     found["where"] = _Words(conditions, " and ".join(conditions) or "none")
     return found
+
+
+def _of_device(device: DeclaredDevice) -> dict[str, Any]:
+    def per_second(value: float | None, dimension: str) -> _Words | None:
+        return None if value is None else _one(f"{number_text(value, dimension)}/s")
+
+    hourly = device.price_per_hour
+    return {
+        "memory": device.memory_bytes,
+        **{name: per_second(getattr(device, name), "compute") for name in ("fp32", "tf32", "bf16")},
+        "bandwidth": per_second(device.bandwidth, "storage"),
+        "watts": device.watts,
+        "price": None if hourly is None else _one(f"{number_text(hourly)} {device.currency}/h"),
+    }
 
 
 def _of_budget(budget: Budget) -> dict[str, Any]:

@@ -185,6 +185,23 @@ class Devices:
 
 
 @dataclass(frozen=True)
+class DeclaredDevice:
+    """A kind of device as the study states it. Peaks in FLOP/s, None: a format it lacks; bandwidth in bytes/s and board
+    power in W, None: not stated."""
+
+    name: str
+    memory_bytes: float
+    fp32: float
+    tf32: float | None
+    bf16: float | None
+    bandwidth: float | None
+    watts: float | None
+    price_per_hour: float | None
+    currency: str
+    origin: Origin = _origin()
+
+
+@dataclass(frozen=True)
 class Budget:
     """Bounds all jobs of the study. None: unbounded."""
 
@@ -277,6 +294,7 @@ class Study:
     fits: tuple[Fit, ...]
     forecasts: tuple[Forecast, ...]
     allocations: tuple[Allocate, ...]
+    devices: tuple[DeclaredDevice, ...] = ()
     profile: str | None = None
     #: The command line's `--set`, already in the values above: with them the same file gives the same study again.
     overrides: tuple[str, ...] = field(default=(), compare=False, repr=False)

@@ -172,6 +172,28 @@ BUDGET = BlockRow(
     named=False,
 )  # fmt: skip
 
+DEVICE = BlockRow(
+    "device",
+    "A kind of device that a budget names: what its maker states of it. A GPU, with CUDA.",
+    "device my4090 { memory = 24 GB  fp32 = 82 TFLOP/s  bf16 = 165 TFLOP/s  price = 0.40 USD/h }",
+    (
+        Slot("memory", "number", "Its memory.", "24 GB", dimension="storage", low="0", exclusive=True, source="ours"),
+        Slot("fp32", "number", "Its dense peak in fp32, without TF32.", "82 TFLOP/s", dimension="rate", low="0",
+             exclusive=True, source="ours"),
+        Slot("tf32", "number", "Its dense peak in TF32; `none`: it has none.", "82 TFLOP/s", "none", dimension="rate",
+             low="0", exclusive=True, absent="none", source="ours"),
+        Slot("bf16", "number", "Its dense peak in bf16, sums in fp32; `none`: it has none.", "165 TFLOP/s", "none",
+             dimension="rate", low="0", exclusive=True, absent="none", source="ours"),
+        Slot("bandwidth", "number", "Of its memory; `none`: that of the shipped device with the nearest fp32 peak.",
+             "1 TB/s", "none", dimension="bandwidth", low="0", exclusive=True, absent="none", source="ours"),
+        Slot("watts", "number", "The board's limit; `none`: that of the shipped device with the nearest fp32 peak.",
+             "450", "none", low="0", exclusive=True, absent="none", source="ours"),
+        Slot("price", "number", "Money per device and hour, where the budget states none.", "0.40 USD/h", "none",
+             dimension="price", low="0", absent="none", source="ours"),
+    ),
+    plural="devices",
+)  # fmt: skip
+
 FIT = BlockRow(
     "fit",
     "A law fitted to runs.",
@@ -257,7 +279,7 @@ ALLOCATE = BlockRow(
     plural="allocations",
 )  # fmt: skip
 
-ROWS = (GENERATOR, MIX, RECIPE, EVALUATE, GRID, BUDGET, FIT, FORECAST, ALLOCATE)
+ROWS = (GENERATOR, MIX, RECIPE, EVALUATE, GRID, DEVICE, BUDGET, FIT, FORECAST, ALLOCATE)
 BLOCKS = {row.name: row for row in ROWS} | {
     "profile": BlockRow(
         "profile",

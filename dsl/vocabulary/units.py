@@ -38,6 +38,8 @@ PHRASES: dict[str, tuple[str, str]] = {
     "money": ("an amount of money", "money"),
     "price": ("a price per time", "price"),
     "tariff": ("a price per amount of data", "price per amount of data"),
+    "rate": ("a rate of compute", "compute per time"),
+    "bandwidth": ("a rate of data", "data per time"),
     "pixels": ("a fraction of the pixel range", "fraction of the pixel range"),
     "images": ("a number of images", "number of images"),
     "fraction": ("a fraction", "fraction"),
@@ -97,7 +99,13 @@ def _multiplied(left: str, right: str) -> str | None:
         return right
     if right in ("plain", "percent"):
         return left
-    return "money" if {left, right} in ({"price", "time"}, {"tariff", "storage"}) else None
+    products = {
+        frozenset({"price", "time"}): "money",
+        frozenset({"tariff", "storage"}): "money",
+        frozenset({"rate", "time"}): "compute",
+        frozenset({"bandwidth", "time"}): "storage",
+    }
+    return products.get(frozenset({left, right}))
 
 
 def _divided(left: str, right: str) -> str | None:
@@ -105,7 +113,13 @@ def _divided(left: str, right: str) -> str | None:
         return left
     if left == right:
         return "plain"
-    return {("money", "time"): "price", ("money", "storage"): "tariff"}.get((left, right))
+    quotients = {
+        ("money", "time"): "price",
+        ("money", "storage"): "tariff",
+        ("compute", "time"): "rate",
+        ("storage", "time"): "bandwidth",
+    }
+    return quotients.get((left, right))
 
 
 def show(value: Fraction) -> str:

@@ -29,13 +29,16 @@ def device_profile(study: Study, store: str | Path | None = None) -> DeviceProfi
     """The profile of the budget's device kind: the store's calibration, else the built-in one.
 
     Raises UserError B109 where there is none, P107 or P108 for a calibration that can't be used here."""
-    from isoloss.compiler.cost.devices import BUILT_IN
+    from isoloss.compiler.cost.devices import BUILT_IN, declared_profile
     from isoloss.plans.stored_profile import stored_profile
 
     kind = study.budget.devices.kind
     measured = stored_profile(store, kind)
     if measured is not None:
         return measured
+    declared = next((device for device in study.devices if device.name == kind), None)
+    if declared is not None:
+        return declared_profile(declared)
     if kind not in BUILT_IN:
         listed = ", ".join(f"`{name}`" for name in BUILT_IN)
         raise fault("B109", f"no profile of device `{kind}`", f"devices with a profile: {listed}")

@@ -88,6 +88,10 @@ def fit(setting: str) -> Edit:
     return Edit(f"fit law {{ {setting} }}", NONE)
 
 
+def device(settings: str) -> Edit:
+    return Edit(f"device mine {{ {settings} }}", NONE, "device mine { memory = 24 GB fp32 = 82 TFLOP/s }")
+
+
 _MADE_BY = "sampler = edm(steps = 3) denoiser = mixture(components = 4)"
 
 #: (block, field) -> an edit of it.
@@ -162,6 +166,13 @@ EDITS: dict[tuple[str, str], Edit] = {
     ("grid", "seed"): Edit(grid(seed="in [1]"), RUN),
     ("grid", "batch"): Edit(grid(batch="in [64]"), RUN),
     ("grid", "lr"): Edit(grid(lr="in [0.3]"), RUN),
+    ("device", "memory"): device("memory = 48 GB fp32 = 82 TFLOP/s"),
+    ("device", "fp32"): device("memory = 24 GB fp32 = 90 TFLOP/s"),
+    ("device", "tf32"): device("memory = 24 GB fp32 = 82 TFLOP/s tf32 = 90 TFLOP/s"),
+    ("device", "bf16"): device("memory = 24 GB fp32 = 82 TFLOP/s bf16 = 165 TFLOP/s"),
+    ("device", "bandwidth"): device("memory = 24 GB fp32 = 82 TFLOP/s bandwidth = 1 TB/s"),
+    ("device", "watts"): device("memory = 24 GB fp32 = 82 TFLOP/s watts = 450"),
+    ("device", "price"): device("memory = 24 GB fp32 = 82 TFLOP/s price = 1 USD/h"),
     ("budget", "compute"): Edit("budget { devices = 1 of cpu compute = 1 PFLOP }", NONE),
     ("budget", "devices"): Edit("budget { devices = 4 of h100 }", NONE),
     ("budget", "walltime"): Edit("budget { devices = 1 of cpu walltime = 3 h }", NONE),
