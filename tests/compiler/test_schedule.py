@@ -112,7 +112,7 @@ STUDY = """study wide { dataset cifar10
     batch = 512 lr = 0.2 }
   evaluate robust { attack = pgd(norm = linf, eps = 8/255, steps = 40, loss = cw) }
   grid runs { model in [wrn(28, 4), wrn(28, 10)] generator = g images in [1M, 5M] recipe = r }
-  budget { devices = 8 of h100 choose = all } }"""
+  budget { devices = 6 of h100 choose = all } }"""
 
 
 def test_the_plan_the_screen_and_the_picture_agree(tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_the_plan_the_screen_and_the_picture_agree(tmp_path: Path) -> None:
     path.write_text(STUDY)
     plan, _ = plan_of(str(path))
     told = plan.budget["schedule"]
-    assert told["gap"] <= 1.2
+    assert told["gap"] <= 1.15
     assert told["widest"] > 1
     again = plan_from_json(plan_to_json(plan))
     text = screen(plan)
