@@ -83,9 +83,6 @@ def _declared(study: Study) -> dict[str, dict[str, Any]]:
         "dataset": {"": study.dataset},
         "profile": {"": study.profile},
     }
-    if study.evaluations and any(recipe.evaluate is None for recipe in study.recipes):
-        # The one order that means something: laws read the first test of runs that schedule none.
-        found["evaluate (first)"] = {"": study.evaluations[0].name}
     for generator in study.generators:
         mix = generator.source is not None and generator.source.kind == "mix"
         found[f"{'mix' if mix else 'generator'}.{generator.name}"] = _of_generator(generator)
