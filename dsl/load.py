@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from isoloss.dsl.check.check import check_study
+from isoloss.dsl.check.inheritance import inherit
 from isoloss.dsl.check.layers import Layer, Merged, merge
 from isoloss.dsl.diagnostics.collector import Report
 from isoloss.dsl.diagnostics.diagnostic import Diagnostic, Span
@@ -79,7 +80,7 @@ def _resolve(
             layers.append(Layer(name, profiles[name].body))
         if name == profile and edits:
             layers.append(Layer(SET, edits))
-        merged: Merged = merge(layers, report)
+        merged: Merged = inherit(merge(layers, report), report)
         study = check_study(merged, block.name.text, block.name.span, name, report)
         if name == profile:
             chosen = study, merged

@@ -38,6 +38,8 @@ def _complete(block: MergedBlock, values: dict[str, Any], scope: Scope) -> bool:
 
 
 def report_missing(block: MergedBlock, names: list[str], scope: Scope) -> None:
+    if block.orphaned:
+        return
     row = BLOCKS[block.kind]
     words = " and ".join(f"`{n}`" for n in names)
     slots = [slot for n in names if (slot := row.slot(n))]

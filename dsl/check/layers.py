@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from isoloss.dsl.check.calls import default_text
-from isoloss.dsl.check.defaults import parsed_default
+from isoloss.dsl.check.call_edits import with_argument
 from isoloss.dsl.check.scope import Scope
 from isoloss.dsl.diagnostics.collector import Report
 from isoloss.dsl.diagnostics.diagnostic import Span
 from isoloss.dsl.names import did_you_mean
 from isoloss.dsl.syntax import ast
-from isoloss.dsl.vocabulary import BLOCKS, BUILT_IN, LATER, QUANTITIES, WORDS, By, Slot, find_term
+from isoloss.dsl.vocabulary import BLOCKS, BUILT_IN, LATER, QUANTITIES, WORDS
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,11 @@ class MergedBlock:
     name: str
     span: Span  # of the header
     layer: int
+    extends: ast.Name | None = None
+    orphaned: bool = False  # what it extends isn't known, which was reported
     settings: dict[str, ast.Setting] = field(default_factory=dict)
+    #: Edits of one parameter of a call that the block inherits, in the order of their layers.
+    edits: list[ast.Setting] = field(default_factory=list)
     zips: list[ast.Setting] = field(default_factory=list)
     wheres: list[ast.Where] = field(default_factory=list)
 
@@ -155,7 +158,7 @@ class _Merger:
         self.merged.profiles[name] = replace(block, body=body)
 
     def _body(self, block: ast.Block, name: str, header: Span) -> MergedBlock:
-        merged = MergedBlock(block.kind.text, name, header, self.number)
+        merged = MergedBlock(block.kind.text, name, header, self.number, self._parent(block))
         for statement in block.body:
             match statement:
                 case ast.Where() if block.kind.text == "grid":
@@ -171,6 +174,16 @@ class _Merger:
                         "move it out",
                     )
         return merged
+
+    def _parent(self, block: ast.Block) -> ast.Name | None:
+        """The recipe that a recipe extends."""
+        if block.extends is not None and block.kind.text != "recipe":
+            self.report.add(
+                "S106", f"a `{block.kind.text}` extends nothing", block.extends.span, "one too many",
+                "a recipe may extend another one: `recipe b extends a { … }`",
+            )  # fmt: skip
+            return None
+        return block.extends
 
     def _setting(self, block: MergedBlock, setting: ast.Setting) -> None:
         taken = set(block.settings) | {p.text for z in block.zips for p in z.paths}
@@ -287,66 +300,15 @@ class _Merger:
         self, block: MergedBlock, key: str, rest: tuple[ast.Name, ...], setting: ast.Setting
     ) -> None:
         """`recipe.trades.attack.steps = 7`: one parameter of a call, the others as they are."""
-        slot = BLOCKS[block.kind].slot(key)
-        assert slot is not None
-        if slot.type == "call" and key not in block.settings and isinstance(slot.default, By):
+        if block.extends is not None and key not in block.settings:
             # Which call it is, is known once every layer is in place.
-            self.report.add(
-                "N108",
-                f"`{key}` is not given, and its default depends on the rest of the study",
-                setting.paths[0].span,
-                "a part of what?",
-                f"give it whole: `{key} = {slot.example}`",
-            )
+            block.edits.append(setting)
             return
-        current = self._current_call(block, slot)
-        if current is None or len(rest) > 1:
-            self._nowhere(
-                setting.paths[0],
-                len(setting.paths[0].parts) - 1,
-                f"`{key}` has no settings of its own here",
-                [],
-            )
-            return
-        term = find_term(slot.family, current.name.text)
-        names = [s.name for s in term.slots] if term else []
-        if term is not None and rest[0].text not in names:
-            headline = f"{slot.family} `{term.name}` has no setting `{rest[0].text}`"
-            self._nowhere(setting.paths[0], len(setting.paths[0].parts) - 1, headline, names)
-            return
-        kept = tuple(
-            argument
-            for position, argument in enumerate(current.arguments)
-            if (argument.name.text if argument.name else names[position : position + 1])
-            not in (rest[0].text, [rest[0].text])
-        )
-        # Names for what was given by position: dropping one would move the others.
-        named = tuple(
-            a
-            if a.name
-            else ast.Argument(ast.Name(names[current.arguments.index(a)], a.span), a.value, a.span)
-            for a in kept
-            if a.name or current.arguments.index(a) < len(names)
-        )
-        edited = ast.Argument(rest[0], setting.value, setting.span)
-        call = ast.CallExpression(current.name, (*named, edited), current.span)
-        path = ast.Path((ast.Name(key, setting.paths[0].span),), setting.paths[0].span)
-        block.settings[key] = ast.Setting((path,), slot.form, call, setting.span)
-
-    def _current_call(self, block: MergedBlock, slot: Slot) -> ast.CallExpression | None:
-        if slot.type != "call":
-            return None
-        if slot.name in block.settings:
-            node: ast.Expression = block.settings[slot.name].value
-        else:
-            text = default_text(slot, Scope(self.report))
-            if text is None:
-                return None
-            node = parsed_default(text)
-        unfolded = Scope(self.report, lets=self.merged.lets).unfold(node)
-        if isinstance(unfolded, ast.Path) and len(unfolded.parts) == 1:
-            return ast.CallExpression(unfolded.parts[0], (), unfolded.span)
-        return unfolded if isinstance(unfolded, ast.CallExpression) else None
+        path = setting.paths[0]
+        scope = Scope(self.report, lets=self.merged.lets)
+        edited = with_argument(block.kind, block.settings, (key, *rest), path, setting, scope)
+        if edited is not None:
+            block.settings[key] = edited
 
 
 def _leading(statement: ast.Statement) -> tuple[str, Span]:

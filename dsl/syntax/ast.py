@@ -247,10 +247,11 @@ class Where:
 
 @dataclass(frozen=True)
 class Block:
-    """`kind name { … }`; a `budget` has no name."""
+    """`kind name { … }`, `kind name extends other { … }`; a `budget` has no name."""
 
     kind: Name
     name: Name | None
+    extends: Name | None
     body: tuple[Statement, ...]
     span: Span = _span()
 

@@ -49,7 +49,12 @@ class Builder:
     def block(self, meta: Meta, children: list[Any]) -> ast.Block:
         names = [self._name(c) for c in children if isinstance(c, Token)]
         name = names[1] if len(names) > 1 else None
-        return ast.Block(names[0], name, tuple(children[len(names) :]), self._span(meta))
+        body = children[len(names) :]
+        extends = body.pop(0) if body and isinstance(body[0], ast.Name) else None
+        return ast.Block(names[0], name, extends, tuple(body), self._span(meta))
+
+    def inherits(self, meta: Meta, children: list[Any]) -> ast.Name:
+        return self._name(children[0])
 
     def attribute(self, meta: Meta, children: list[Any]) -> ast.Setting:
         return ast.Setting((children[0],), "=", children[1], self._span(meta))

@@ -59,8 +59,9 @@ class _Formatter:
             self._add(Line(0, f'import "{item.path.text}"'), item.span)
         block = study.study
         self._leading(block.span, 0)
-        extends = f" extends {block.extends.text}" if block.extends else ""
-        self._block(f"study {block.name.text}{extends}", block.body, block.span, _header_end(block), 0)
+        self._block(
+            f"study {block.name.text}{_extends(block)}", block.body, block.span, _header_end(block), 0
+        )
         for comment in self._comments.rest():
             self._comment(comment, 0)
         return _render(self._lines)
@@ -106,10 +107,10 @@ class _Formatter:
             cells = _cells(statement, indent)
             if cells is None:
                 name = f" {statement.name.text}" if statement.name else ""
-                header = f"{statement.kind.text}{name}"
+                header = f"{statement.kind.text}{name}{_extends(statement)}"
                 self._block(header, statement.body, span, _header_end(statement), indent)
                 return
-            name = statement.name.text if statement.name else ""
+            name = f"{statement.name.text if statement.name else ''}{_extends(statement)}".strip()
             line = Line(indent, "", key=name, group=f"block {statement.kind.text}", cells=cells)
             self._add(line, span, alone)
             return
@@ -120,9 +121,13 @@ class _Formatter:
 
 def _header_end(block: ast.Block | ast.StudyBlock) -> int:
     """The line that a block's `{` is taken to stand on: that of its last word."""
-    last = block.extends if isinstance(block, ast.StudyBlock) else block.name
-    word = last or (block.name if isinstance(block, ast.StudyBlock) else block.kind)
+    kind = block.name if isinstance(block, ast.StudyBlock) else block.kind
+    word = block.extends or block.name or kind
     return word.span.end_line
+
+
+def _extends(block: ast.Block | ast.StudyBlock) -> str:
+    return f" extends {block.extends.text}" if block.extends else ""
 
 
 def _simple(statement: ast.Statement, indent: int) -> Line:
@@ -173,7 +178,7 @@ def _cells(block: ast.Block, indent: int) -> list[tuple[str, str]] | None:
             cells.append((key, f"{key} {statement.operator} {text_of(statement.value)}"))
         else:
             return None
-    name = len(block.name.text) + 1 if block.name else 0
+    name = (len(block.name.text) + 1 if block.name else 0) + len(_extends(block))
     length = indent + len(block.kind.text) + name + 4 + sum(len(text) + len(_BETWEEN) for _, text in cells)
     return cells if length <= WIDTH else None
 

@@ -319,8 +319,8 @@ WORDS = {
     for row in (
         WordRow("study", "The study of a file; `extends` starts from another one, imported.",
                 "study mine extends robustness_limits { … }"),
-        WordRow("extends", "Start from an imported study; what is declared again replaces its part.",
-                "study mine extends robustness_limits { … }"),
+        WordRow("extends", "Start from an imported study; what is declared again replaces its part. A recipe takes from "
+                "another one every setting that it doesn't say.", "recipe mart5 extends trades { loss = mart(beta = 5) }"),
         WordRow("import", "Read another study file below this one's folder.", 'import "base.study"'),
         WordRow("let", "Give a value a name.", "let eps = 8/255"),
         WordRow("real", "The dataset's own training images, as the source of a generator.",

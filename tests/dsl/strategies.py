@@ -80,7 +80,9 @@ simple = settings | st.builds(ast.Where, expressions) | st.builds(ast.Let, names
 
 
 def _blocks(statements: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    return st.builds(ast.Block, names, st.none() | names, st.lists(statements, max_size=3).map(tuple))
+    return st.builds(
+        ast.Block, names, st.none() | names, st.none() | names, st.lists(statements, max_size=3).map(tuple)
+    )
 
 
 statements = st.recursive(simple, _blocks, max_leaves=6)

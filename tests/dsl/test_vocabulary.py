@@ -112,7 +112,7 @@ def test_the_surface_is_frozen() -> None:
     ours = [code for code in codes() if code[0] in "SNUVG"]
     numbers = {
         "S": [*range(101, 116), *range(120, 124)],
-        "N": range(101, 114),
+        "N": range(101, 115),
         "U": range(101, 107),
         "V": range(101, 116),
         "G": range(101, 115),

@@ -113,4 +113,11 @@ CODES: tuple[Code, ...] = (
         "$ isoloss help stesp",
         "$ isoloss help steps",
     ),
+    Code(
+        "N114",
+        "recipes that extend each other",
+        "A recipe takes what it doesn't say from the one that it extends, so that their chain has to end.",
+        "study tiny { dataset digits recipe a extends b { lr = 0.1 } recipe b extends a { loss = natural() batch = 64 } }",
+        "study tiny { dataset digits recipe a { loss = natural() batch = 64 lr = 0.1 } recipe b extends a { lr = 0.2 } }",
+    ),
 )
