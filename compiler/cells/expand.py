@@ -24,7 +24,8 @@ from isoloss.compiler.facts.feature_spaces import check_conditions
 from isoloss.compiler.facts.features import check_features
 from isoloss.compiler.facts.sources import Supply, check_sources, supply
 from isoloss.dsl.diagnostics.diagnostic import Diagnostic
-from isoloss.dsl.study.study import Axis, Call, Grid, Origin, Recipe, Study, Value
+from isoloss.dsl.study.study import Axis, Call, Expr, Grid, Origin, Study, Value, Variant
+from isoloss.dsl.study.value_text import value_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class Cell:
     grid: str
     model: Call
     generator: str
-    recipe: str
+    variant: Variant  # its recipe, with the values of the grid's swept settings
     images: int
     seed: int
     batch: int
@@ -50,6 +51,11 @@ class Cell:
     fid: float | None
     provisional: bool
     origin: Origin = field(compare=False, repr=False, default=Origin())
+
+    @property
+    def recipe(self) -> str:
+        """The name of its recipe, as declared."""
+        return self.variant.recipe.name
 
     @property
     def drawn(self) -> int:
@@ -72,10 +78,21 @@ class Cell:
             "seed": self.seed,
             "batch": self.batch,
             "lr": self.lr,
+            **{swept.path: _comparable(swept.value) for swept in self.variant.settings},
         }
         if self.fid is not None:
             known["fid"] = known["generator.fid"] = self.fid
         return known
+
+
+def _comparable(value: Value) -> Value:
+    """A swept value as expressions compare it: a registered thing by its text."""
+    return value_text(value) if isinstance(value, Call) else value
+
+
+def plain_variants(study: Study) -> dict[str, Variant]:
+    """Every recipe as it is declared, where nothing is swept."""
+    return {r.name: Variant((), r, study.evaluations) for r in study.recipes}
 
 
 def steps_for(images: int, batch: int, epoch_images: int) -> tuple[int, int]:
@@ -127,7 +144,11 @@ class _Expansion:
         self.supplies: dict[str, Supply] = {
             g.name: supply(g, generators, self.shape) for g in study.generators
         }
-        self.recipes: dict[str, Recipe] = {r.name: r for r in study.recipes}
+        plain: dict[tuple[Value, ...], Variant] = {(name,): v for name, v in plain_variants(study).items()}
+        #: by recipe and the values of what is swept, in the order of `grid.swept`
+        self.variants: dict[tuple[Value, ...], Variant] = {
+            (v.recipe.name, *(swept.value for swept in v.settings)): v for v in grid.variants
+        } or plain
         self.fids = {g.name: g.fid if g.fid is not None else fids.get(g.name) for g in study.generators}
         self.where = [Rule(expression) for expression in grid.where]
         self.problems: list[Diagnostic] = []
@@ -139,6 +160,9 @@ class _Expansion:
         for number, (axis, values) in enumerate(zip(self.grid.axes, axes, strict=True)):
             for place, name in enumerate(axis.names):
                 self.known.put(name, (number,), [row[place] for row in values])
+        self.known.derive("variant", ["recipe", *self.grid.swept], lambda *key: self.variants[key])
+        for name in self.grid.swept:
+            self.known.derive(name, [name], _comparable)
         self._describe()
         self._settle()
         verdicts = self._verdicts()
@@ -188,6 +212,9 @@ class _Expansion:
         """What the axes' values say by themselves."""
         derive = self.known.derive
         derive("params", ["model"], lambda model: count(component(model), self.dataset).params)
+        derive("flops_per_image", ["model", "variant"], self._flops_per_image)
+        if "compute" in self.known:
+            derive("images", ["compute", "flops_per_image"], lambda flops, each: max(1, round(flops / each)))
         derive("epochs", ["images"], lambda images: images / self.shape.epoch_images)
         derive("generator.images", ["generator"], lambda name: self.supplies[name].unique)
         derive("fid", ["generator"], self.fids.__getitem__)
@@ -200,26 +227,31 @@ class _Expansion:
         for name, given in rules.items():
             self._report_gaps(name, given)
         for name in rules:
-            self.known.derive(name, [f"given {name}", "recipe"], partial(self._number, name))
+            self.known.derive(name, [f"given {name}", "variant"], partial(self._number, name))
         derive = self.known.derive
         derive("settled", ["batch", "lr"], lambda batch, lr: OUT if batch is None or lr is None else KEPT)
         derive("schedule", ["images", "batch"], self._schedule)
         derive("train_steps", ["schedule"], lambda schedule: schedule[0])
         derive("steps_per_epoch", ["schedule"], lambda schedule: schedule[1])
-        derive("flops_per_image", ["model", "recipe"], self._flops_per_image)
         derive("flops", ["flops_per_image", "train_steps", "batch"], _flops)
 
-    def _rules(self, name: str) -> Mapping[str, Rule]:
-        """The rule of each recipe for a setting, none where it is an axis; their verdicts become known."""
+    def _rules(self, name: str) -> Mapping[int, Rule]:
+        """The rule of each variant (by its identity) for a setting, none where it is an axis; their verdicts become
+        known."""
         if name in self.known:
             self.known.derive(f"given {name}", [name], Known)
             return {}
-        rules = {r.name: Rule(r.batch if name == "batch" else r.lr) for r in self.recipes.values()}
-        mentioned = sorted({"recipe", *chain.from_iterable(rule.names for rule in rules.values())})
-        self.known.derive_from_known(f"given {name}", mentioned, lambda q: rules[q["recipe"]](q))
+        shared: dict[Expr, Rule] = {}
+        rules: dict[int, Rule] = {}
+        for variant in self.variants.values():
+            expression = getattr(variant.recipe, name)
+            if expression is not None:
+                rules[id(variant)] = shared.setdefault(expression, Rule(expression))
+        mentioned = sorted({"recipe", "variant", *chain.from_iterable(rule.names for rule in rules.values())})
+        self.known.derive_from_known(f"given {name}", mentioned, lambda q: rules[id(q["variant"])](q))
         return rules
 
-    def _number(self, name: str, given: Known, recipe: str) -> float | None:
+    def _number(self, name: str, given: Known, variant: Variant) -> float | None:
         """A setting as a number that it can be; None where there is none."""
         if given.gap or given.unknown:
             return None
@@ -227,16 +259,20 @@ class _Expansion:
         number = float(value) if isinstance(value, int | float | Fraction) else float("nan")
         if not number > 0 or number == float("inf") or (name == "batch" and number != int(number)):
             what = "a whole number of images" if name == "batch" else "a positive number"
-            self._once("G106", f"`{name}` of recipe `{recipe}` is {value}, must be {what}", f"write {what}")
+            self._once(
+                "G106",
+                f"`{name}` of recipe `{variant.recipe.name}` is {value}, must be {what}",
+                f"write {what}",
+            )
             return None
         return int(number) if name == "batch" else number
 
     def _schedule(self, images: int, batch: int | None) -> tuple[int, int]:
         return (0, 0) if batch is None else steps_for(images, batch, self.shape.epoch_images)
 
-    def _flops_per_image(self, model: Call, recipe: str) -> float:
+    def _flops_per_image(self, model: Call, variant: Variant) -> float:
         forward = count(component(model), self.dataset).forward_flops
-        return passes.of_recipe(self.recipes[recipe]) * forward
+        return passes.of_recipe(variant.recipe) * forward
 
     # What is kept.
 
@@ -256,7 +292,7 @@ class _Expansion:
                 OUT if over else v for over, v in zip(self.known.column("over"), verdicts, strict=True)
             ]
         self.known.derive(
-            "bad group", ["recipe", "batch"], lambda name, batch: bad_group(self.recipes[name], batch)
+            "bad group", ["variant", "batch"], lambda variant, batch: bad_group(variant.recipe, batch)
         )
         if any(self.known.values("bad group")):
             verdicts = [
@@ -272,7 +308,7 @@ class _Expansion:
 
     def _cells(self, verdicts: Sequence[int]) -> list[Cell]:
         names = (
-            "model", "generator", "recipe", "images", "seed", "batch", "lr", "train_steps", "steps_per_epoch",
+            "model", "generator", "variant", "images", "seed", "batch", "lr", "train_steps", "steps_per_epoch",
             "params", "flops_per_image", "fid",
         )  # fmt: skip
         columns = [*map(self.known.column, names), [verdict == WAITS for verdict in verdicts]]
@@ -283,7 +319,16 @@ class _Expansion:
     def _without_copies(self, cells: Sequence[Cell]) -> list[Cell]:
         unique: dict[tuple[object, ...], Cell] = {}
         for c in cells:
-            key = _same(c.model), c.generator, c.recipe, c.train_steps, c.seed, c.batch, c.lr
+            key = (
+                _same(c.model),
+                c.generator,
+                c.recipe,
+                c.variant.settings,
+                c.train_steps,
+                c.seed,
+                c.batch,
+                c.lr,
+            )
             unique.setdefault(key, c)
         if len(unique) < len(cells):
             extra = _count(len(cells) - len(unique))
@@ -294,16 +339,16 @@ class _Expansion:
 
     # What went wrong, one message each.
 
-    def _report_gaps(self, name: str, rules: Mapping[str, Rule]) -> None:
+    def _report_gaps(self, name: str, rules: Mapping[int, Rule]) -> None:
         """Combinations that a rule says nothing of; only those that no filter leaves out."""
         if not any(given.gap or given.unknown for given in self.known.values(f"given {name}")):
             return
-        recipes, found = self.known.column("recipe"), self.known.column(f"given {name}")
+        variants, found = self.known.column("variant"), self.known.column(f"given {name}")
         gaps: dict[tuple[str, bool], list[Mapping[str, Value]]] = {}
-        for index, (recipe, given) in enumerate(zip(recipes, found, strict=True)):
+        for index, (variant, given) in enumerate(zip(variants, found, strict=True)):
             if (given.gap or given.unknown) and self._passes(index):
-                used = self.known.row(rules[recipe].names, index)
-                gaps.setdefault((recipe, given.gap), []).append(used)
+                used = self.known.row(rules[id(variant)].names, index)
+                gaps.setdefault((variant.recipe.name, given.gap), []).append(used)
         for (recipe, gap), missed in gaps.items():
             setting = f"`{recipe}.{name}`"
             if gap:

@@ -50,8 +50,11 @@ def reservation(
     the `profile` as it was before this study's jobs taught it."""
     found: dict[str, Reserved] = {}
     bills: dict[str, float] = {}
-    prices = {(cell.recipe, cell.flops_per_image) for cell in cells}
-    largest = max((_forward(study, *price) for price in prices), default=0.0)
+    each_way = {id(cell.variant): cell.variant.recipe for cell in cells}
+    prices = {(id(cell.variant), cell.flops_per_image) for cell in cells}
+    # Forward FLOPs of the network that costs so much to train by a recipe.
+    forwards = (flops / passes.of_recipe(each_way[variant]) for variant, flops in prices)
+    largest = max(forwards, default=0.0)
     for each in study.allocations:
         if each.compute_flops is not None:
             training = each.compute_flops * (1 + each.overhead)
@@ -104,12 +107,6 @@ def test_passes(study: Study, each: Allocate) -> float:
         times = cost.evaluations_inside(recipe.evaluate.every, test.split)
         total += times * images * cost.evaluation_passes(component(test.attack), 1.0)
     return total
-
-
-def _forward(study: Study, recipe_name: str, flops_per_image: float) -> float:
-    """Forward FLOPs of the network that costs so much to train by a recipe."""
-    recipe = next(r for r in study.recipes if r.name == recipe_name)
-    return flops_per_image / passes.of_recipe(recipe)
 
 
 def _images(

@@ -77,8 +77,12 @@ def _expressions(study: Study, grid: Grid) -> Iterator[tuple[str, Expr, Origin]]
     recipes = grid.values("recipe")
     for recipe in study.recipes:
         if recipe.name in recipes:
-            yield f"`batch` of recipe `{recipe.name}`", recipe.batch, recipe.origin
-            yield f"`lr` of recipe `{recipe.name}`", recipe.lr, recipe.origin
+            rules = (("batch", recipe.batch), ("lr", recipe.lr))
+            yield from (
+                (f"`{name}` of recipe `{recipe.name}`", rule, recipe.origin)
+                for name, rule in rules
+                if rule is not None
+            )
     for fit in study.fits:
         for runs in (fit.to, fit.base, fit.quality):
             yield from _of_runs(runs, grid, f"fit `{fit.name}`", fit.origin)

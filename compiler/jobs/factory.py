@@ -8,10 +8,11 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
+from typing import Any
 
 from isoloss.compiler import plan
 from isoloss.compiler.cells.batchnorm_groups import batchnorm_group
-from isoloss.compiler.cells.expand import Cell
+from isoloss.compiler.cells.expand import Cell, plain_variants
 from isoloss.compiler.cost.architectures.unet import count_unet
 from isoloss.compiler.cost.flops import TRAINING_PASSES
 from isoloss.compiler.cost.price import Pricer
@@ -33,7 +34,8 @@ from isoloss.compiler.plan import (
     TrainSpec,
     metric_name,
 )
-from isoloss.dsl.study.study import Evaluation, Generator, Grid, Origin, Recipe, Study
+from isoloss.dsl.study.study import Evaluation, Generator, Grid, Origin, Recipe, Study, Value, Variant
+from isoloss.dsl.study.value_text import value_text
 
 #: A dataset's own images, where it makes them when asked for.
 OWN = Followed({"kind": "real"}, UNSTATED, ())
@@ -115,21 +117,22 @@ class JobFactory:
         self.pricer = pricer
         self.dataset = component(study.dataset)
         self.generators: Mapping[str, Generator] = {g.name: g for g in study.generators}
-        self.recipes: Mapping[str, Recipe] = {r.name: r for r in study.recipes}
+        #: of each recipe as it is declared; cells of grids that sweep its settings have their own
+        self.variants: Mapping[str, Variant] = plain_variants(study)
         self.evaluations: Mapping[str, Evaluation] = {e.name: e for e in study.evaluations}
         self.varied: Mapping[str, Collection[str]] = {g.name: varied_settings(g) for g in study.grids}
         self._supplies: dict[str, Supply] = {}
         self._shards: dict[tuple[str, int], Source] = {}
         self._data: dict[tuple[str, int], tuple[Component, tuple[str, ...]]] = {}
-        self._recipes: dict[tuple[str, int, float], Component] = {}
-        self._inside: dict[str, Component | None] = {}
+        self._recipes: dict[tuple[int, int, float], Component] = {}
+        self._inside: dict[int, Component | None] = {}
         self._numerics: dict[tuple[str, int, int], Component] = {}
         self.sources: dict[str, Source] = {}
         self.labels: dict[str, str] = {}
         self._fids: dict[str, Source | None] = {}
 
         self._origins: dict[int, tuple[Origin, plan.Origin]] = {}
-        self._tests: dict[str, tuple[Evaluation, ...]] = {}
+        self._tests: dict[int, tuple[Evaluation, ...]] = {}
         self._recipe_jobs: dict[tuple[object, ...], RecipeJobs] = {}
         self.identity = Identity()
         self.diffusion = Diffusion(self.dataset, lambda *asked: self._source(*asked).id)
@@ -261,7 +264,9 @@ class JobFactory:
         setups: dict[tuple[object, ...], Setup] = {}
         found: list[RunJobs] = []
         for cell in cells:
-            key = id(cell.model), cell.grid, cell.generator, cell.recipe, cell.images, cell.batch, cell.lr
+            key = (
+                id(cell.model), cell.grid, cell.generator, id(cell.variant), cell.images, cell.batch, cell.lr,
+            )  # fmt: skip
             setup = setups.get(key)
             if setup is None:
                 setup = setups[key] = self._setup(cell)
@@ -280,7 +285,7 @@ class JobFactory:
 
     def _setup(self, cell: Cell) -> Setup:
         model = component(cell.model)
-        key = id(model), cell.grid, cell.recipe, cell.batch, cell.lr, cell.steps_per_epoch
+        key = id(model), cell.grid, id(cell.variant), cell.batch, cell.lr, cell.steps_per_epoch
         recipe_jobs = self._recipe_jobs.get(key)
         if recipe_jobs is None:
             recipe_jobs = self._recipe_jobs[key] = self._jobs_of_recipe(cell)
@@ -288,6 +293,7 @@ class JobFactory:
         before, after = recipe_jobs.name
         varied = self.varied.get(cell.grid, frozenset())
         settings = {name: getattr(cell, name) for name in ("batch", "lr") if name in varied}
+        settings |= {s.path: plain_value(s.value) for s in cell.variant.settings if s.path in varied}
         watched = recipe_jobs.measured[0].metric if recipe_jobs.measured else None
         drawn, space = cell.drawn, self.generators[cell.generator].features.kind
         facts = [
@@ -318,17 +324,17 @@ class JobFactory:
         )
 
     def _jobs_of_recipe(self, cell: Cell) -> RecipeJobs:
-        evaluations = self.tests(cell.recipe)
+        evaluations = self.tests(cell.variant)
         return RecipeJobs(
             training=self._training(cell),
             tests=tuple(self._test(cell, evaluation) for evaluation in evaluations),
             evaluations=evaluations,
-            measured=tuple(self._measures(cell.recipe, evaluation) for evaluation in evaluations),
+            measured=tuple(self._measures(cell.variant.recipe, evaluation) for evaluation in evaluations),
             name=name_around(cell, self.varied.get(cell.grid, ())),
         )
 
-    def _measures(self, recipe: str, evaluation: Evaluation) -> Measures:
-        scheduled = self.recipes[recipe].evaluate
+    def _measures(self, recipe: Recipe, evaluation: Evaluation) -> Measures:
+        scheduled = recipe.evaluate
         return Measures(
             evaluation=evaluation.name,
             metric=self._metric(recipe, evaluation),
@@ -339,7 +345,7 @@ class JobFactory:
 
     def _training(self, cell: Cell) -> SpecTemplate:
         """The trainings of one network by one recipe: their images, steps and seeds differ."""
-        recipe = self.recipes[cell.recipe]
+        recipe = cell.variant.recipe
         first = TrainSpec(
             dataset=self.dataset,
             model=component(cell.model),
@@ -347,7 +353,7 @@ class JobFactory:
             recipe=self._recipe(recipe, cell.batch, cell.lr),
             train_steps=cell.train_steps,
             steps_per_epoch=cell.steps_per_epoch,
-            evaluation=self._evaluation_inside(recipe),
+            evaluation=self._evaluation_inside(cell.variant),
             seed=cell.seed,
             numerics=self._numeric(recipe, cell.batch),
         )
@@ -355,7 +361,7 @@ class JobFactory:
 
     def _test(self, cell: Cell, evaluation: Evaluation) -> SpecTemplate:
         """The tests of one network by one evaluation: what was trained and its seed differ."""
-        recipe = self.recipes[cell.recipe]
+        recipe = cell.variant.recipe
         first = EvaluateSpec(
             dataset=self.dataset,
             network="",
@@ -370,23 +376,24 @@ class JobFactory:
         )
         return SpecTemplate(self.identity, first, ("network", "seed"))
 
-    def tests(self, recipe: str) -> tuple[Evaluation, ...]:
+    def tests(self, variant: Variant) -> tuple[Evaluation, ...]:
         """The evaluations of a grid's runs: the recipe's scheduled one; without one, all that are declared.
 
         A scheduled one on the validation split is what is chosen by: those on the test split say what was
         chosen."""
-        if recipe not in self._tests:
-            scheduled, every = self.recipes[recipe].evaluate, tuple(self.evaluations.values())
+        # A variant lives as long as the study or this factory does, so that its identity is its own.
+        if id(variant) not in self._tests:
+            scheduled, every = variant.recipe.evaluate, variant.evaluations
             if scheduled is not None:
-                first = self.evaluations[scheduled.evaluation]
+                first = next(e for e in every if e.name == scheduled.evaluation)
                 tests = (e for e in every if e.split == "test" and first.split == "validation")
                 every = (first, *tests)
-            self._tests[recipe] = every
-        return self._tests[recipe]
+            self._tests[id(variant)] = every
+        return self._tests[id(variant)]
 
     def facts(self, cell: Cell, evaluation: Evaluation | None, allocation: str) -> Facts:
         """Of an allocation's training, or of one of its tests."""
-        tested = evaluation or next(iter(self.tests(cell.recipe)), None)
+        tested = evaluation or next(iter(self.tests(cell.variant)), None)
         return Facts(
             params=cell.params,
             images=cell.drawn,
@@ -397,7 +404,7 @@ class JobFactory:
             allocation=allocation,
             recipe=cell.recipe,
             evaluation=evaluation.name if evaluation else None,
-            metric=self._metric(cell.recipe, tested) if tested else None,
+            metric=self._metric(cell.variant.recipe, tested) if tested else None,
         )
 
     def made_facts(self, source: Source, declared: Generator) -> Facts:
@@ -413,8 +420,8 @@ class JobFactory:
         each = TRAINING_PASSES * network.forward_flops
         return Facts(params=network.params, images=images, flops_per_image=each, generator=generator)
 
-    def _metric(self, recipe: str, evaluation: Evaluation) -> str:
-        loss = component(self.recipes[recipe].loss)
+    def _metric(self, recipe: Recipe, evaluation: Evaluation) -> str:
+        loss = component(recipe.loss)
         return metric_name(loss, component(evaluation.attack), evaluation.split)
 
     def origin(self, origin: Origin) -> plan.Origin:
@@ -427,7 +434,7 @@ class JobFactory:
     # Components that many specs share.
 
     def _recipe(self, recipe: Recipe, batch: int, lr: float) -> Component:
-        key = (recipe.name, batch, lr)
+        key = (id(recipe), batch, lr)
         if key not in self._recipes:
             self._recipes[key] = {
                 "loss": component(recipe.loss),
@@ -446,19 +453,20 @@ class JobFactory:
             }
         return self._recipes[key]
 
-    def _evaluation_inside(self, recipe: Recipe) -> Component | None:
-        if recipe.name not in self._inside:
-            self._inside[recipe.name] = None
+    def _evaluation_inside(self, variant: Variant) -> Component | None:
+        key, recipe = id(variant), variant.recipe
+        if key not in self._inside:
+            self._inside[key] = None
             if recipe.evaluate is not None:
-                tested = self.evaluations[recipe.evaluate.evaluation]
-                self._inside[recipe.name] = {
+                tested = next(e for e in variant.evaluations if e.name == recipe.evaluate.evaluation)
+                self._inside[key] = {
                     "attack": component(tested.attack),
                     "weights": tested.weights,
                     "split": tested.split,
                     "images": tested.images,
                     "every": recipe.evaluate.every,
                 }
-        return self._inside[recipe.name]
+        return self._inside[key]
 
     def _numeric(self, recipe: Recipe, batch: int) -> Component:
         # Images normalised together, on every layout: part of what is computed.
@@ -479,6 +487,11 @@ def name_around(cell: Cell, varied: Collection[str] = ()) -> tuple[str, str]:
     what of recipe, batch and lr its grid varies. The seed is left out."""
     after = [f"/{cell.recipe}"] if "recipe" in varied else []
     after += [f"/{what} {getattr(cell, what):g}" for what in ("batch", "lr") if what in varied]
+    after += [
+        f"/{short_path(s.path, varied)} {value_text(s.value)}"
+        for s in cell.variant.settings
+        if s.path in varied
+    ]
     return f"{cell.grid}/{call_text(cell.model)}", "".join(after)
 
 
@@ -488,8 +501,26 @@ def seeded(name: str, seed: int) -> str:
 
 
 def varied_settings(grid: Grid) -> frozenset[str]:
-    """Which of recipe, batch and lr the grid's axes give more than one value."""
-    return frozenset(name for name in ("recipe", "batch", "lr") if len(set(grid.values(name))) > 1)
+    """Which of recipe, batch, lr and what the grid sweeps its axes give more than one value."""
+    names = ("recipe", "batch", "lr", *grid.swept)
+    return frozenset(name for name in names if len(set(grid.values(name))) > 1)
+
+
+def short_path(path: str, among: Collection[str]) -> str:
+    """The last word of a swept path, `eps` of `recipe.attack.eps`; more of it where another one ends alike."""
+    parts = path.split(".")
+    for length in range(1, len(parts)):
+        tail = ".".join(parts[-length:])
+        if sum(other == tail or other.endswith(f".{tail}") for other in among) < 2:
+            return tail
+    return path
+
+
+def plain_value(value: Value) -> Any:
+    """A swept value as JSON holds it: numbers as numbers, words and registered things as a study writes them."""
+    if isinstance(value, Fraction):
+        return float(value)
+    return value if isinstance(value, bool | int | float) else value_text(value)
 
 
 def short(number: float) -> str:

@@ -65,7 +65,7 @@ class Answering:
         """What could be built, of these families or those of the grids, priced under a recipe."""
         key = recipe, families
         if key not in self._networks:
-            chosen = self.factory.recipes[recipe]
+            chosen = self.factory.variants[recipe].recipe
             models = list({id(m): m for m in (component(cell.model) for cell in self.cells)}.values())
             self._networks[key] = (
                 buildable(

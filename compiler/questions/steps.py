@@ -23,9 +23,13 @@ class Steps:
 
     def __init__(self, question: Allocate, factory: JobFactory) -> None:
         self.question, self.factory = question, factory
-        self.recipe = factory.recipes[question.recipe]
+        self.recipe = factory.variants[question.recipe].recipe
         self.epoch_images = shape(factory.dataset).epoch_images
-        self._batch, self._lr = Rule(self.recipe.batch), Rule(self.recipe.lr)
+        # A checked study's allocations have recipes with both.
+        batch, lr = self.recipe.batch, self.recipe.lr
+        assert batch is not None
+        assert lr is not None
+        self._batch, self._lr = Rule(batch), Rule(lr)
 
     def cell(self, chosen: Chosen, *, up: bool) -> Cell | int | None:
         """The run in whole steps, rounded up or down; the batch where not even one step is bought; None where a
@@ -44,7 +48,7 @@ class Steps:
             grid=self.question.name,
             model=_call(network),
             generator=offer.name,
-            recipe=self.question.recipe,
+            variant=self.factory.variants[self.question.recipe],
             images=steps * int(batch),
             seed=self.question.seed,
             batch=int(batch),

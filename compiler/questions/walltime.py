@@ -60,7 +60,7 @@ class Clock:
         self.factory, self.question, self.batches = factory, question, batches
         self.pixels = shape(factory.dataset)
         self.pricer = Pricer(profile)
-        self.recipe = factory.recipes[question.recipe]
+        self.recipe = factory.variants[question.recipe].recipe
         devices = factory.study.budget.devices
         self.devices, self.width = devices.count, widest_job(devices.kind, devices.count) ** SCALING
         self.forward = np.array([n.counted.forward_flops for n in networks])

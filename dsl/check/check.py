@@ -6,15 +6,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 from isoloss.dsl.check import declarations
+from isoloss.dsl.check.evaluation_curves import points
 from isoloss.dsl.check.fit_evaluations import settle_evaluations
 from isoloss.dsl.check.layers import Merged, MergedBlock
 from isoloss.dsl.check.lets import broken_lets
 from isoloss.dsl.check.scope import BAD, Bad, Scope
 from isoloss.dsl.check.settings import origin_of
+from isoloss.dsl.check.unlikely import report_unlikely
 from isoloss.dsl.check.values import check_value
+from isoloss.dsl.check.variants import Declaring, swept_slots
 from isoloss.dsl.diagnostics.collector import Report
 from isoloss.dsl.diagnostics.diagnostic import Span
 from isoloss.dsl.study.study import (
@@ -24,8 +28,10 @@ from isoloss.dsl.study.study import (
     Conditional,
     Const,
     DeclaredDevice,
+    Evaluation,
     Expr,
     Generator,
+    Grid,
     Operation,
     Recipe,
     Study,
@@ -40,6 +46,7 @@ DATASET = Slot("dataset", "call", "The data that the study is about.", "cifar10"
 
 def check_study(merged: Merged, name: str, span: Span, profile: str | None, report: Report) -> Study | None:
     """Everything that can be said about the declarations together. None if anything is wrong."""
+    _draw_own_images(merged, span)
     declared = {row.name: {b.name: b.span for b in merged.of(row.name)} for row in ROWS}
     _report_namesakes(declared, report)
     # A mix stands wherever a generator does.
@@ -47,14 +54,20 @@ def check_study(merged: Merged, name: str, span: Span, profile: str | None, repo
     scope = Scope(report, merged.lets, broken_lets(merged.lets, report), declared)
     dataset = _dataset(merged, span, scope)
     scope = scope.within(dataset=dataset.kind if isinstance(dataset, Call) else "")
-    evaluations = _each(merged, "evaluate", declarations.declare_evaluation, scope)
-    scope = replace(scope, evaluations={e.name: e for e in evaluations if not isinstance(e, Bad)})
+    evaluations = _evaluations(merged, scope)
+    scope = replace(
+        scope,
+        evaluations={e.name: e for e in evaluations if not isinstance(e, Bad)},
+        curves=_curves(evaluations),
+        swept={grid.name: swept_slots(grid, merged, scope) for grid in merged.of("grid")},
+    )
+    declaring = Declaring(declarations.declare_recipe, partial(_evaluations, merged), merged)
 
     generators = _each(merged, "generator", declarations.declare_generator, scope)
     real = {g.name for g in generators if not isinstance(g, Bad) and g.source == Call("real")}
     generators += _each(merged, "mix", declarations.declare_mix, replace(scope, real=frozenset(real)))
     recipes = _each(merged, "recipe", declarations.declare_recipe, scope)
-    grids = _each(merged, "grid", declarations.declare_grid, scope)
+    grids = _each(merged, "grid", partial(declarations.declare_grid, declaring=declaring), scope)
     devices = _each(merged, "device", declarations.declare_device, scope)
     budget = declarations.declare_budget(_budget(merged, span), scope)
     fits = _each(merged, "fit", declarations.declare_fit, scope)
@@ -62,6 +75,7 @@ def check_study(merged: Merged, name: str, span: Span, profile: str | None, repo
     allocations = _each(merged, "allocate", declarations.declare_allocation, scope)
 
     chosen = _best_are_chosen(merged, scope, recipes, allocations)
+    chosen &= _rules_are_there(merged, scope, recipes, grids, allocations)
     parts: list[list[Any]] = [evaluations, generators, recipes, grids, devices, fits, forecasts, allocations]
     if (
         isinstance(dataset, Bad)
@@ -88,6 +102,7 @@ def check_study(merged: Merged, name: str, span: Span, profile: str | None, repo
     settled = settle_evaluations(study, scope)
     if isinstance(settled, Bad):
         return None
+    report_unlikely(settled, report)
     return settled if profile is None else _without_unused(settled, merged)
 
 
@@ -97,6 +112,53 @@ def _priced(budget: Budget, devices: Iterable[DeclaredDevice]) -> Budget:
     if own is None or own.price_per_hour is None or budget.price_per_device_hour is not None:
         return budget
     return replace(budget, price_per_device_hour=own.price_per_hour, currency=own.currency)
+
+
+def _draw_own_images(merged: Merged, span: Span) -> None:
+    """A generator `real` for grids that name no source of images, where the study declares none of that name."""
+    named = {key: {p.text for s in (*g.settings.values(), *g.zips) for p in s.paths}
+             for key, g in merged.blocks.items() if g.kind == "grid"}  # fmt: skip
+    taken = {("generator", "real"), ("mix", "real")} & merged.blocks.keys()
+    if taken or all("generator" in names for names in named.values()):
+        return
+    real = ast.Path((ast.Name("real", span),), span)
+    source = ast.Setting((ast.Path((ast.Name("from", span),), span),), "=", real, span)
+    layer = max((b.layer for b in merged.of("grid")), default=0)
+    merged.blocks["generator", "real"] = MergedBlock(
+        "generator", "real", span, layer, settings={"from": source}
+    )
+
+
+def _rules_are_there(
+    merged: Merged,
+    scope: Scope,
+    recipes: Iterable[Recipe | Bad],
+    grids: Iterable[Grid | Bad],
+    allocations: Iterable[Allocate | Bad],
+) -> bool:
+    """Whether every recipe has a rule for its batch and learning rate, or trains only in grids that have an axis of it;
+    reported if not."""
+    used: dict[str, list[Grid | None]] = {}
+    for grid in grids:
+        for name in () if isinstance(grid, Bad) else dict.fromkeys(map(str, grid.values("recipe"))):
+            used.setdefault(name, []).append(None if isinstance(grid, Bad) else grid)
+    for each in allocations:
+        if isinstance(each, Allocate):
+            used.setdefault(each.recipe, []).append(None)
+    fine = True
+    for recipe in recipes:
+        if isinstance(recipe, Bad):
+            continue
+        places = used.get(recipe.name, [None])
+        missing = [
+            name
+            for name in ("batch", "lr")
+            if getattr(recipe, name) is None and any(g is None or not g.values(name) for g in places)
+        ]
+        if missing:
+            declarations.report_missing(merged.blocks["recipe", recipe.name], missing, scope)
+            fine = False
+    return fine
 
 
 def _best_are_chosen(
@@ -136,6 +198,30 @@ def _each(
     merged: Merged, kind: str, declare: Callable[[MergedBlock, Scope], T | Bad], scope: Scope
 ) -> list[T | Bad]:
     return [declare(block, scope) for block in merged.of(kind)]
+
+
+def _evaluations(merged: Merged, scope: Scope) -> list[Evaluation | Bad]:
+    """Every `evaluate` block, or the points of its curve."""
+    found: list[Evaluation | Bad] = []
+    for block in merged.of("evaluate"):
+        curve = points(block, scope)
+        if isinstance(curve, Bad):
+            found.append(BAD)
+            continue
+        for point in curve:
+            evaluation = declarations.declare_evaluation(point.block, scope)
+            if point.settings and isinstance(evaluation, Evaluation):
+                evaluation = replace(evaluation, curve=block.name, settings=point.settings)
+            found.append(evaluation)
+    return found
+
+
+def _curves(evaluations: Iterable[Evaluation | Bad]) -> dict[str, tuple[str, ...]]:
+    curves: dict[str, tuple[str, ...]] = {}
+    for each in evaluations:
+        if isinstance(each, Evaluation) and each.curve is not None:
+            curves[each.curve] = (*curves.get(each.curve, ()), each.name)
+    return curves
 
 
 def _good(found: list[T | Bad]) -> tuple[T, ...]:

@@ -4,12 +4,14 @@ Each function takes one merged block and gives its declaration, or BAD when anyt
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from isoloss.dsl.check.layers import MergedBlock
 from isoloss.dsl.check.rules import check_condition
 from isoloss.dsl.check.scope import BAD, Bad, Scope
-from isoloss.dsl.check.settings import Missing, check_settings, check_zips, origin_of
+from isoloss.dsl.check.settings import MISSING, Missing, check_settings, check_zips, origin_of
+from isoloss.dsl.check.variants import Declaring, declare_variants, swept_axes, swept_paths, without_sweeps
 from isoloss.dsl.study.study import (
     Allocate,
     Axis,
@@ -140,6 +142,10 @@ def declare_evaluation(block: MergedBlock, scope: Scope) -> Evaluation | Bad:
 
 def declare_recipe(block: MergedBlock, scope: Scope) -> Recipe | Bad:
     values = check_settings(block, scope)
+    others = (value for name, value in values.items() if name not in ("batch", "lr"))
+    if not any(isinstance(value, Missing) for value in others):
+        # check.py asks for these two, once it knows whether every grid has an axis of them.
+        values |= {name: None for name in ("batch", "lr") if isinstance(values[name], Missing)}
     if not _complete(block, values, scope) or not _attack_fits(block, values, scope):
         return BAD
     return Recipe(block.name, **values, origin=origin_of(block.span))
@@ -180,27 +186,66 @@ def _attack_fits(block: MergedBlock, values: dict[str, Any], scope: Scope) -> bo
     return True
 
 
-def declare_grid(block: MergedBlock, scope: Scope) -> Grid | Bad:
-    values = check_settings(block, scope)
-    zips = check_zips(block, scope)
-    zipped = {name for axis in zips if isinstance(axis, Axis) for name in axis.names}
-    zipped |= {path.text for setting in block.zips for path in setting.paths}
-    where = [check_condition(w.test, scope) for w in block.wheres]
+def declare_grid(block: MergedBlock, scope: Scope, declaring: Declaring) -> Grid | Bad:
+    slots = scope.swept[block.name]
+    paths = swept_paths(block, declaring.merged)
+    own = without_sweeps(block, declaring.merged)
+    inside = swept_axes(block, slots, declaring.merged, scope)
+    values = check_settings(own, scope)
+    zips = check_zips(own, scope)
+    where = [check_condition(w.test, scope.of_grid(block.name)) for w in block.wheres]
     for name in ("batch", "lr"):
         if isinstance(values[name], Missing):
             del values[name]
-    for name in zipped & set(values):
+    for name in {path.text for setting in block.zips for path in setting.paths} & set(values):
         del values[name]
+    if isinstance(values.get("generator"), Missing) and "real" in scope.names("generator"):
+        values["generator"] = Axis(("generator",), (("real",),))
+    sized = _one_size(block, values, scope)
     if isinstance(values.get("recipe"), Missing) and len(scope.names("recipe")) == 1:
         values["recipe"] = Axis(("recipe",), ((scope.names("recipe")[0],),))
-    bad = any(isinstance(w, Bad) for w in (*where, *zips))
-    if not _complete(block, values, scope) or bad:
+    bad = (
+        isinstance(inside, Bad) or any(isinstance(w, Bad) for w in (*where, *zips)) or len(slots) < len(paths)
+    )
+    if not _complete(own, values, scope) or bad or not sized or isinstance(inside, Bad):
         return BAD
+    axes = [*values.values(), *(z for z in zips if isinstance(z, Axis)), *(each.axis for each in inside)]
     order = [slot.name for slot in BLOCKS["grid"].slots]
-    axes = [*values.values(), *(z for z in zips if isinstance(z, Axis))]
-    axes.sort(key=lambda axis: order.index(axis.names[0]))
+    axes.sort(key=lambda axis: order.index(axis.names[0]) if axis.names[0] in order else len(order))
     conditions = tuple(w for w in where if not isinstance(w, Bad))
-    return Grid(block.name, tuple(axes), conditions, origin=origin_of(block.span))
+    grid = Grid(block.name, tuple(axes), conditions, origin=origin_of(block.span))
+    if not paths:
+        return grid
+    names = tuple(path.text for path in paths)
+    recipes = tuple(dict.fromkeys(map(str, grid.values("recipe"))))
+    variants = declare_variants(block, inside, names, recipes, declaring, scope)
+    return BAD if isinstance(variants, Bad) else replace(grid, swept=names, variants=variants)
+
+
+def _one_size(block: MergedBlock, values: dict[str, Any], scope: Scope) -> bool:
+    """Whether `images` or `compute` says how long runs train, and not both; reported if both do. What isn't given
+    leaves `values`."""
+    zipped = {path.text: path.span for setting in block.zips for path in setting.paths}
+    given = [
+        name
+        for name in ("images", "compute")
+        if name in zipped or not isinstance(values.get(name, MISSING), Missing)
+    ]
+    for name in ("images", "compute"):
+        # A grid with neither lacks `images`.
+        if name in values and name not in given and (given or name == "compute"):
+            del values[name]
+    if len(given) < 2:
+        return True
+    span = zipped.get("compute") or block.settings["compute"].paths[0].span
+    scope.report.add(
+        "V105",
+        "`images` and `compute` both say how long the runs train",
+        span,
+        "one too many",
+        "leave one of them out",
+    )
+    return False
 
 
 def declare_device(block: MergedBlock, scope: Scope) -> DeclaredDevice | Bad:
@@ -365,7 +410,8 @@ def declare_allocation(block: MergedBlock, scope: Scope) -> Allocate | Bad:
     if isinstance(values["recipe"], Missing) and len(recipes) == 1:
         values["recipe"] = recipes[0]
     if isinstance(values["evaluate"], Missing) and evaluations:
-        known = [scope.evaluations.get(name, BAD) for name in sorted(evaluations)]
+        names = [each for name in sorted(evaluations) for each in scope.curves.get(name, (name,))]
+        known = [scope.evaluations.get(name, BAD) for name in names]
         values["evaluate"] = BAD if any(isinstance(e, Bad) for e in known) else tuple(known)
     sensible = _one_objective(block, values, scope)
     for name in OBJECTIVES:

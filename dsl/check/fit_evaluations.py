@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from isoloss.dsl.check.scope import BAD, Bad, Scope
-from isoloss.dsl.study.study import Fit, Study
+from isoloss.dsl.study.expression import evaluate
+from isoloss.dsl.study.study import Fit, RunSet, Study, Variant
 
 
 def settle_evaluations(study: Study, scope: Scope) -> Study | Bad:
@@ -16,14 +17,16 @@ def settle_evaluations(study: Study, scope: Scope) -> Study | Bad:
     where none of these is one, and V110 for a loss that the evaluation doesn't measure."""
     fits = [fit if fit.evaluate is not None else _settled(study, fit, scope) for fit in study.fits]
     fits = [fit if isinstance(fit, Bad) else _measurable(study, fit, scope) for fit in fits]
+    fits = [fit if isinstance(fit, Bad) else _of_one_attack(study, fit, scope) for fit in fits]
     good = [fit for fit in fits if not isinstance(fit, Bad)]
     return replace(study, fits=tuple(good)) if len(good) == len(fits) else BAD
 
 
 def _settled(study: Study, fit: Fit, scope: Scope) -> Fit | Bad:
     repeated = _repeated(study, fit)
-    attacking = [e.name for e in study.evaluations if e.attack.kind != "none"]
-    for names in (repeated, [e.name for e in study.evaluations], attacking):
+    declared = [e for e in study.evaluations if e.curve is None]
+    attacking = [e.name for e in declared if e.attack.kind != "none"]
+    for names in (repeated, [e.name for e in declared], attacking):
         if len(names) == 1:
             return replace(fit, evaluate=names[0])
         if names is repeated and len(repeated) > 1:
@@ -31,6 +34,13 @@ def _settled(study: Study, fit: Fit, scope: Scope) -> Fit | Bad:
     if not study.evaluations:
         return fit
     names = repeated if len(repeated) > 1 else [e.name for e in study.evaluations]
+    if not declared:
+        scope.report.add(
+            "V115", f"fit `{fit.name}` has no evaluation of its own: its runs are tested at several settings each",
+            scope.declared["fit"][fit.name], "which of them?",
+            "declare the one that is fitted: `evaluate robust { attack = pgd(eps = 8/255) }`",
+        )  # fmt: skip
+        return BAD
     listed = ", ".join(f"`{name}`" for name in names)
     whose = "its recipes repeat" if len(repeated) > 1 else "its runs are tested by"
     scope.report.add(
@@ -59,6 +69,36 @@ def _measurable(study: Study, fit: Fit, scope: Scope) -> Fit | Bad:
         "write `metric = accuracy`, or let it `evaluate` with another attack",
     )  # fmt: skip
     return BAD
+
+
+def _of_one_attack(study: Study, fit: Fit, scope: Scope) -> Fit | Bad:
+    """A `let` that a grid sweeps may change the fit's evaluation from run to run: points of several are no law's."""
+    grids = {grid.name: grid for grid in study.grids}
+    tests = [
+        evaluation
+        for runs in dict.fromkeys((fit.to, fit.base, fit.quality))
+        if runs is not None
+        for variant in grids[runs.grid].variants
+        if _may_hold(runs, variant)
+        for evaluation in variant.evaluations
+        if evaluation.name == fit.evaluate
+    ]
+    if len(set(tests)) < 2:
+        return fit
+    swept = ", ".join(f"`{name}`" for grid in study.grids for name in grid.swept if "." not in name)
+    scope.report.add(
+        "V119", f"`{fit.evaluate}` is another attack from run to run of fit `{fit.name}`: the grid sweeps {swept}",
+        scope.declared["fit"][fit.name], "several evaluations",
+        "let it `evaluate` by a block that doesn't use what is swept, or keep the runs of one value",
+    )  # fmt: skip
+    return BAD
+
+
+def _may_hold(runs: RunSet, variant: Variant) -> bool:
+    """Whether some run of a variant may be in the set, by what is swept alone."""
+    if runs.where is None:
+        return True
+    return evaluate(runs.where, {swept.path: swept.value for swept in variant.settings}) is not False
 
 
 def _repeated(study: Study, fit: Fit) -> list[str]:

@@ -204,7 +204,7 @@ class _Merger:
         if len(path.parts) == 1:
             self._edit_single(setting, path)
             return
-        found = [self._target(p) for p in setting.paths]
+        found = [self._target(p, setting) for p in setting.paths]
         targets = [t for t in found if t is not None]
         if len(targets) < len(setting.paths):
             return
@@ -220,7 +220,8 @@ class _Merger:
         if targets[0][2]:
             self._edit_argument(block, keys[0], targets[0][2], setting)
             return
-        renamed = tuple(ast.Path((p.parts[-1],), p.span) for p in setting.paths)
+        length = 2 if block.name else 1
+        renamed = tuple(ast.Path(p.parts[length:], p.span) for p in setting.paths)
         self._replace(block, replace(setting, paths=renamed))
 
     def _edit_single(self, setting: ast.Setting, path: ast.Path) -> None:
@@ -241,7 +242,9 @@ class _Merger:
                 "write the path: `grid.runs.images`, `budget.compute`; " + did_you_mean(name.text, allowed),
             )
 
-    def _target(self, path: ast.Path) -> tuple[MergedBlock, str, tuple[ast.Name, ...]] | None:
+    def _target(
+        self, path: ast.Path, setting: ast.Setting
+    ) -> tuple[MergedBlock, str, tuple[ast.Name, ...]] | None:
         """The block, its setting and what of it a path means; reports N108 at the part that leads nowhere."""
         kind = path.parts[0]
         row = BLOCKS.get(kind.text)
@@ -260,6 +263,8 @@ class _Merger:
             self._nowhere(path, 1 if name else 0, what, known)
             return None
         names = [s.name for s in row.slots]
+        if rest and self._is_axis(block, ".".join(part.text for part in rest), setting):
+            return block, ".".join(part.text for part in rest), ()
         if not rest:
             self._nowhere(path, len(path.parts) - 1, f"`{path.text}` is a block, not a setting", names)
             return None
@@ -268,6 +273,13 @@ class _Merger:
             self._nowhere(path, index, f"`{kind.text}` has no setting `{rest[0].text}`", names)
             return None
         return block, rest[0].text, rest[1:]
+
+    def _is_axis(self, block: MergedBlock, key: str, setting: ast.Setting) -> bool:
+        """Whether a path is an axis over a recipe's setting, a `let` or an attack's setting, not a call's parameter."""
+        if block.kind == "grid":
+            return key.startswith("recipe.") or (BLOCKS["grid"].slot(key) is None and key in self.merged.lets)
+        given = setting.operator == "in" or isinstance(setting.value, ast.Sequence) or key in block.settings
+        return block.kind == "evaluate" and key.startswith("attack.") and given
 
     def _nowhere(self, path: ast.Path, part: int, headline: str, allowed: list[str]) -> None:
         name = path.parts[part]

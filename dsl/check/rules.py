@@ -18,7 +18,7 @@ from isoloss.dsl.vocabulary import QUANTITIES, Slot, units
 from isoloss.dsl.vocabulary.units import PHRASES, Amount
 
 #: Types that are not numbers, with the words of messages.
-ENTITIES = {"generator": "a generator", "model": "a network", "recipe": "a recipe"}
+ENTITIES = {"generator": "a generator", "model": "a network", "recipe": "a recipe", "word": "a word"}
 BOOLEAN = "boolean"
 
 
@@ -143,6 +143,10 @@ def _name(node: ast.Path, scope: Scope, hint: str) -> Typed | Bad:
     if node.text in QUANTITIES:
         row = QUANTITIES[node.text]
         return Typed(Quantity(row.name), row.type)
+    if node.text in scope.quantities:
+        return Typed(Quantity(node.text), _quantity_type(scope.quantities[node.text]))
+    if hint == "word":
+        return Typed(Const(node.text), hint)
     if hint in ("generator", "recipe"):
         if node.text in scope.names(hint):
             return Typed(Const(node.text), hint)
@@ -155,19 +159,30 @@ def _name(node: ast.Path, scope: Scope, hint: str) -> Typed | Bad:
     for kind in ("generator", "recipe"):
         if node.text in scope.names(kind):
             return Typed(Const(node.text), kind)
-    allowed = [*QUANTITIES, *scope.lets]
+    allowed = [*QUANTITIES, *scope.quantities, *scope.lets]
     scope.report.add(
         "N101", f"unknown name `{node.text}`", node.span, "not declared", did_you_mean(node.text, allowed)
     )
     return BAD
 
 
-def _hint(node: ast.Expression) -> str:
+def _hint(node: ast.Expression, scope: Scope) -> str:
     """The entity type of a side that is a quantity."""
+    kind = ""
     if isinstance(node, ast.Path) and node.text in QUANTITIES:
         kind = QUANTITIES[node.text].type
-        return kind if kind in ENTITIES else ""
-    return ""
+    elif isinstance(node, ast.Path) and node.text in scope.quantities:
+        kind = _quantity_type(scope.quantities[node.text])
+    return kind if kind in ENTITIES else ""
+
+
+def _quantity_type(slot: Slot) -> str:
+    """The type of a swept setting's values in expressions."""
+    if slot.type == "boolean":
+        return BOOLEAN
+    if slot.type not in ("number", "integer"):
+        return "word"
+    return "plain" if units.accepts(slot.dimension, "plain") else slot.dimension
 
 
 def _unary(node: ast.Unary, scope: Scope) -> Typed | Bad:
@@ -203,8 +218,8 @@ def _junction(node: ast.Binary, scope: Scope) -> Typed | Bad:
 
 
 def _comparison(node: ast.Binary, scope: Scope) -> Typed | Bad:
-    left = _convert(node.left, scope, _hint(node.right))
-    right = _convert(node.right, scope, _hint(node.left))
+    left = _convert(node.left, scope, _hint(node.right, scope))
+    right = _convert(node.right, scope, _hint(node.left, scope))
     if isinstance(left, Bad) or isinstance(right, Bad):
         return BAD
     equality = node.operator in ("==", "!=")

@@ -12,6 +12,7 @@ from isoloss.dsl.diagnostics.collector import Report
 from isoloss.dsl.diagnostics.diagnostic import Span
 from isoloss.dsl.study.study import Evaluation
 from isoloss.dsl.syntax import ast
+from isoloss.dsl.vocabulary import Slot
 from isoloss.dsl.vocabulary.units import Amount
 
 
@@ -32,9 +33,23 @@ class Scope:
     siblings: Mapping[str, Amount] = field(default_factory=dict)  # earlier settings, for default texts only
     evaluations: Mapping[str, Evaluation] = field(default_factory=dict)
     real: frozenset[str] = frozenset()  # generators of the dataset's own images
+    #: grid -> what its axes sweep inside other blocks: paths of recipes, and `let`s, with the slots of their values
+    swept: Mapping[str, Mapping[str, Slot]] = field(default_factory=dict)
+    curves: Mapping[str, tuple[str, ...]] = field(
+        default_factory=dict
+    )  # evaluate block -> its several evaluations
+    quantities: Mapping[str, Slot] = field(
+        default_factory=dict
+    )  # those of `swept` that an expression may name here
 
     def within(self, **context: str) -> Scope:
         return replace(self, context={**self.context, **context})
+
+    def of_grid(self, grid: str) -> Scope:
+        """For conditions on a grid's cells: what the grid sweeps is a quantity of the cell, no constant."""
+        swept = self.swept.get(grid, {})
+        lets = {name: let for name, let in self.lets.items() if name not in swept} if swept else self.lets
+        return replace(self, lets=lets, quantities=swept)
 
     def for_defaults(self, siblings: Mapping[str, Amount]) -> Scope:
         """Defaults are ours: a study's `let` must not change what they mean."""

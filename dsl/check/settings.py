@@ -103,7 +103,7 @@ def _axis(slot: Slot, setting: ast.Setting, scope: Scope) -> Any:
     node = scope.unfold(setting.value)
     if isinstance(node, Bad):
         return BAD
-    several = isinstance(node, ast.Sequence | ast.Interval) or _is_log(node)
+    several = isinstance(node, ast.Sequence | ast.Interval) or is_log(node)
     if setting.operator == "<=" or (setting.operator == "=" and several and setting.span.file != "--set"):
         _report_form(slot, setting, scope)
         return BAD
@@ -131,7 +131,7 @@ def _axis_example(slot: Slot) -> str:
     return slot.example if slot.example[0] == "[" or ".." in slot.example else f"[{slot.example}]"
 
 
-def _is_log(node: ast.Expression) -> bool:
+def is_log(node: ast.Expression) -> bool:
     return isinstance(node, ast.CallExpression) and node.name.text == "log"
 
 

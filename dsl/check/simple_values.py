@@ -193,6 +193,13 @@ def _reference(slot: Slot, node: ast.Expression, scope: Scope) -> Any:
 
 def reference(kind: str, node: ast.Path, scope: Scope) -> str | Bad:
     """The name of a declared block of one kind."""
+    if kind == "evaluate" and node.text in scope.curves:
+        several = ", ".join(f"`{name}`" for name in scope.curves[node.text])
+        scope.report.add(
+            "V117", f"`{node.text}` is {len(scope.curves[node.text])} evaluations: {several}", node.span,
+            "one is asked for", "declare the one that is meant in an `evaluate` block of its own",
+        )  # fmt: skip
+        return BAD
     if node.text in scope.names(kind):
         return node.text
     scope.report.add(

@@ -45,7 +45,7 @@ def _devices(slot: Slot, node: ast.Expression, scope: Scope) -> Any:
 def _runs(slot: Slot, node: ast.Expression, scope: Scope) -> Any:
     if isinstance(node, ast.Filtered):
         grid = reference("grid", ast.Path((node.grid,), node.grid.span), scope)
-        condition = check_condition(node.test, scope)
+        condition = check_condition(node.test, scope.of_grid(node.grid.text))
         if isinstance(grid, Bad) or isinstance(condition, Bad):
             return BAD
         return RunSet(grid, condition)

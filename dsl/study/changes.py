@@ -114,7 +114,7 @@ def _settings(block: Any, tested: Mapping[str, Evaluation]) -> dict[str, Any]:
     for field in block.__match_args__:
         value = getattr(block, field)
         match field:
-            case "name" | "origin":
+            case "name" | "origin" | "curve" | "settings":
                 continue
             case "laws":
                 value = _Words(value, value[0] if len(value) == 1 else f"any({', '.join(value)})")

@@ -121,8 +121,17 @@ class Schedule:
 
 
 @dataclass(frozen=True)
+class Swept:
+    """The value that an axis gives a setting (`attack.eps`, `recipe.loss.beta`) or a `let`."""
+
+    path: str
+    value: Value
+
+
+@dataclass(frozen=True)
 class Recipe:
-    """How a network is trained. `batch` and `lr` may depend on the cell; the rest is fixed."""
+    """How a network is trained. `batch` and `lr` may depend on the cell; None: only grids with an axis of it train so.
+    The rest is fixed."""
 
     name: str
     loss: Call
@@ -131,8 +140,8 @@ class Recipe:
     optimizer: Call
     schedule: Call
     average: Call
-    batch: Expr
-    lr: Expr
+    batch: Expr | None
+    lr: Expr | None
     augment: Call
     normalize: Call
     batchnorm: Call  # attack mode (train | eval), momentum, group: see vocabulary
@@ -151,6 +160,10 @@ class Evaluation:
     weights: str  # average | live | best
     split: str  # test | validation
     images: int | None  # None: the whole split
+    curve: str | None = (
+        None  # the block that made it by an axis, with others; `name` then says the settings too
+    )
+    settings: tuple[Swept, ...] = ()
     origin: Origin = _origin()
 
 
@@ -158,9 +171,19 @@ class Evaluation:
 class Axis:
     """`names` has several entries for a zip axis; each entry of `values` then has as many."""
 
-    names: tuple[str, ...]  # of: model, generator, images, recipe, seed, batch, lr
+    names: tuple[str, ...]  # settings of the grid, `recipe.PATH`s and `let`s
     values: tuple[tuple[Value, ...], ...]
     origin: Origin = _origin()
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A recipe as one combination of a grid's swept settings makes it, and the study's evaluations under the same
+    values of its `let`s. The recipe's name stays as declared."""
+
+    settings: tuple[Swept, ...]  # in the order of the axes
+    recipe: Recipe
+    evaluations: tuple[Evaluation, ...]
 
 
 @dataclass(frozen=True)
@@ -168,8 +191,14 @@ class Grid:
     """The candidate cells: product of `axes`, filtered by every expression in `where`."""
 
     name: str
-    axes: tuple[Axis, ...]  # always includes model, generator, images, recipe, seed (single-valued if fixed)
+    axes: tuple[
+        Axis, ...
+    ]  # always of model, generator, images or compute, recipe, seed (single-valued if fixed)
     where: tuple[Expr, ...]
+    swept: tuple[str, ...] = ()  # names of axes over settings of the recipe and over `let`s
+    variants: tuple[
+        Variant, ...
+    ] = ()  # of every recipe and combination of `swept`; empty where nothing is swept
     origin: Origin = _origin()
 
     def values(self, name: str) -> list[Value]:

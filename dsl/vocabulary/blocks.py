@@ -113,7 +113,8 @@ RECIPE = BlockRow(
 
 EVALUATE = BlockRow(
     "evaluate",
-    "A test of trained networks on images that nothing was trained on.",
+    "A test of trained networks on images that nothing was trained on. With an axis over a setting of its attack, "
+    "`attack.eps in [0, 4/255, 8/255]`, it is one evaluation for each value; eps = 0 is no attack.",
     "evaluate robust { attack = pgd(eps = 8/255, steps = 40, loss = cw) }",
     (
         _term("attack", "The attack, or `none` for clean images.", "pgd(eps = 8/255, steps = 40, loss = cw)"),
@@ -130,13 +131,19 @@ EVALUATE = BlockRow(
 
 GRID = BlockRow(
     "grid",
-    "Candidate runs: the product of its axes, filtered by every `where`.",
+    "Candidate runs: the product of its axes, filtered by every `where`. An axis may also be over a setting of the recipe "
+    "(`recipe.loss.beta in [3, 6]`) or over a `let`, which then has each value wherever recipes and evaluations use it.",
     "grid runs { model in [wrn(28, 4), wrn(28, 10)]  generator in [edm5, edm20]  images in [5M, 10M]  recipe = trades }",
     (
         _term("model", "Networks.", "[wrn(28, 4), wrn(28, 10)]", form="in"),
-        Slot("generator", "reference", "Sources of training images.", "[edm5, edm20]", family="generator", form="in"),
+        Slot("generator", "reference", "Sources of training images.", "[edm5, edm20]", family="generator", form="in",
+             optional_when="the dataset's own training images are then drawn, as generator `real`"),
         Slot("images", "integer", "Images drawn over a whole training.", "[5M, 10M, 30M]", dimension="images",
-             low="1", high="1e15", form="in"),
+             low="1", high="1e15", form="in", optional_when="`compute` is given"),
+        Slot("compute", "number", "Training FLOPs of a run, in place of `images`: so many images are drawn as they buy, by "
+             "the passes of its recipe and the size of its network, in whole batches (isoFLOP grids).",
+             "[1e18 FLOP, 3e18 FLOP]", dimension="compute", low="0", exclusive=True, form="in",
+             optional_when="`images` is given", source="Hoffmann et al. 2022, §3.2; by passes: ours"),
         Slot("recipe", "reference", "Recipes.", "trades", family="recipe", form="in", optional_when=_ONE_RECIPE),
         Slot("seed", "integer", "Seeds of initialisation, order and noise.", "1..3", "0", low="0", high="4e9",
              form="in", source="ours"),
@@ -310,7 +317,8 @@ QUANTITIES = {
         QuantityRow("generator.images", "plain", "Unique images the cell's generator has; of a mix the images a run may draw "
                     "before one of its generator comes twice.", "images <= generator.images"),
         QuantityRow("generator.fid", "plain", "The same as `fid`.", "generator.fid < 2"),
-        QuantityRow("recipe", "recipe", "The cell's recipe.", "recipe == trades"),
+        QuantityRow("recipe", "recipe", "The cell's recipe. What a grid's axes sweep is a quantity too, under the name of the "
+                    "axis: `recipe.loss.beta`.", "recipe == trades"),
     )
 }  # fmt: skip
 

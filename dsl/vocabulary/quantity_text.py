@@ -57,6 +57,14 @@ def decimal_text(value: float | None, digits: int = 4) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+def fraction_text(value: float, digits: int = 4) -> str:
+    """A number, in 255ths of the pixel range where it is whole ones and no short decimal: `8/255`, `0.1`."""
+    levels = round(value * 255)
+    if 0 < levels < 255 and abs(value * 255 - levels) < 1e-9 and f"{value:.{digits}g}" != repr(value):
+        return f"{levels}/255"
+    return decimal_text(value, digits)
+
+
 def flop_text(flops: float | None, *, up: bool = False) -> str:
     """1.49e12 -> `1.49 TFLOP`. `up`: never less than the amount, for a bound to be written."""
     return _in_unit(_rounded_up(flops) if up and flops is not None else flops, _FLOP)

@@ -127,4 +127,7 @@ def show(value: Fraction) -> str:
     if value.denominator == 1:
         return str(value.numerator) if abs(value) < 10**15 else f"{float(value):.6g}"
     decimal = f"{float(value):.10g}"
+    if value.denominator in (17, 51, 85):
+        # Pixels have 256 levels: the field writes 48/255.
+        return f"{value * 255}/255"
     return decimal if Fraction(decimal) == value else f"{value.numerator}/{value.denominator}"

@@ -13,7 +13,7 @@ import numpy as np
 
 from isoloss.compiler.laws.arrays import Bools
 from isoloss.compiler.observed.comparison import Difference, Scored, differences, mean_of
-from isoloss.dsl.vocabulary.quantity_text import count_text
+from isoloss.dsl.vocabulary.quantity_text import count_text, fraction_text
 from isoloss.measured.rows import Row, swept
 
 #: Half-widths of normal 95 % intervals in standard errors.
@@ -100,6 +100,8 @@ def described(value: Any) -> str:
     """A describing value for people: `cnn(2)`, `8.19k`, `0.1`, `-` where there is none."""
     if isinstance(value, int) and not isinstance(value, bool):
         return count_text(value)
+    if isinstance(value, float):
+        return fraction_text(value)
     return "-" if value is None else str(value)
 
 

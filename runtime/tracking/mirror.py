@@ -283,6 +283,8 @@ class Mirror:
         planned = self._plan(self._study_run(event)["plan"]).get(event["job"], {})
         # What to sort and chart by. MLflow refuses a param that changes, so a FID that a later plan knows is a tag.
         facts = {k: v for k, v in (planned.get("facts") or {}).items() if v is not None and k != "fid"}
+        # What the grid sweeps are columns of their own: `cell.recipe.attack.eps`.
+        facts |= facts.pop("settings", None) or {}
         return dict(flatten(planned.get("spec") or {})) | {f"cell.{k}": str(v) for k, v in facts.items()}
 
     def _plan(self, file: str) -> dict[str, Any]:

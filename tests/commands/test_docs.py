@@ -30,6 +30,19 @@ def test_every_command_of_the_plans_page_runs(tmp_path: Path) -> None:
     assert (tmp_path / "results" / "report.html").exists()
 
 
+def test_the_sweeps_page_shows_its_example_and_runs(tmp_path: Path) -> None:
+    """Twelve real trainings at equal compute, each tested at four radii."""
+    page = (DOCS / "sweeps.md").read_text(encoding="utf-8")
+    study = (DOCS.parent / "examples" / "sweep.study").read_text(encoding="utf-8")
+    assert f"```\n{study}```" in page
+    shutil.copytree(DOCS.parent / "examples", tmp_path / "examples")
+    _, run, results = run_markdown(DOCS / "sweeps.md", tmp_path)
+    assert "60 of 60 have a result" in run.out
+    lines = results.out.splitlines()
+    assert "recipe.attack.eps" in lines[0]
+    assert len(lines) == 1 + 2 * 2 * 4 * 2
+
+
 def test_every_command_of_the_results_page_runs(tmp_path: Path) -> None:
     """Nine real trainings; the table names the trained recipes before the plain one."""
     shutil.copytree(DOCS.parent / "examples", tmp_path / "examples")

@@ -76,6 +76,10 @@ def grid(**changed: str) -> str:
     return "grid runs { " + " ".join(f"{name} {value}" for name, value in terms.items()) + " }"
 
 
+def equal_compute(compute: str) -> str:
+    return grid(compute=f"in [{compute}]").replace("images in [4k] ", "")
+
+
 def mix(setting: str) -> Edit:
     return Edit(setting, NONE, _MIXED["mix"], (("grid", _MIXED["grid"]),))
 
@@ -162,6 +166,7 @@ EDITS: dict[tuple[str, str], Edit] = {
     ("grid", "model"): Edit(grid(model="in [cnn(2)]"), RUN),
     ("grid", "generator"): Edit(grid(generator="in [two]"), RUN),
     ("grid", "images"): Edit(grid(images="in [8k]"), RUN),
+    ("grid", "compute"): Edit(equal_compute("0.3 GFLOP"), RUN, equal_compute("0.2 GFLOP")),
     ("grid", "recipe"): Edit(grid(recipe="= other"), RUN),
     ("grid", "seed"): Edit(grid(seed="in [1]"), RUN),
     ("grid", "batch"): Edit(grid(batch="in [64]"), RUN),

@@ -141,4 +141,52 @@ CODES: tuple[Code, ...] = (
         "  evaluate weak { attack = pgd(eps = 0.15) }\n  evaluate strong { attack = autoattack(eps = 0.15) }\n"
         "  fit law1 { law = chinchilla evaluate = weak } }",
     ),
+    Code(
+        "V116",
+        "a swept value that is also one for all cells",
+        "An axis over a `let` gives it another value in every recipe and evaluation of the grid's runs. A generator, the dataset, "
+        "the budget or a second axis is one for all of them.",
+        f"study tiny {{ dataset digits let n = 7 generator g {{ sampler = edm(steps = n) }} {_TRADES}\n"
+        "  grid runs { model = cnn(1) generator = g images = 4k recipe = r n in [5, 7] } }",
+        f"study tiny {{ dataset digits let n = 7 generator g {{ sampler = edm(steps = 7) }} {_TRADES}\n"
+        "  grid runs { model = cnn(1) generator = g images = 4k recipe = r n in [5, 7] } }",
+    ),
+    Code(
+        "V117",
+        "several evaluations where one is asked for",
+        "An `evaluate` block with an axis over its attack is one evaluation for each value. A fit, a recipe's own evaluation or "
+        "an allocation by name is about one.",
+        f"study tiny {{ dataset digits {_GENERATOR} {_TRADES}\n  {_GRID}\n"
+        "  evaluate curve { attack = pgd(eps = 0.15) attack.eps in [0.1, 0.2] }\n"
+        "  fit law1 { law = chinchilla evaluate = curve } }",
+        f"study tiny {{ dataset digits {_GENERATOR} {_TRADES}\n  {_GRID}\n"
+        "  evaluate curve { attack = pgd(eps = 0.15) attack.eps in [0.1, 0.2] }\n"
+        "  evaluate robust { attack = pgd(eps = 0.15) }\n  fit law1 { law = chinchilla evaluate = robust } }",
+    ),
+    Code(
+        "V118",
+        "a step that doesn't follow a swept ε",
+        "A projected-gradient attack whose step stays where it is while its radius is swept is a weaker attack at one end of the "
+        "sweep: too small a step doesn't cross a large ball, too large a one only bounces off a small one's border. A warning.",
+        f"study tiny {{ dataset digits {_GENERATOR}\n"
+        "  recipe r { loss = trades() attack = pgd(eps = 0.15, step = 0.02) batch = 64 lr = 0.1 }\n"
+        "  grid runs { model = cnn(1) generator = g images = 4k recipe.attack.eps in [0.1, 0.3] } }",
+        f"study tiny {{ dataset digits {_GENERATOR}\n"
+        "  recipe r { loss = trades() attack = pgd(eps = 0.15) batch = 64 lr = 0.1 }\n"
+        "  grid runs { model = cnn(1) generator = g images = 4k recipe.attack.eps in [0.1, 0.3] } }",
+    ),
+    Code(
+        "V119",
+        "a fit over several evaluations of one name",
+        "A `let` that a grid sweeps has another value in every evaluation that uses it, so that runs are tested by attacks of one "
+        "name that differ. A law's points come from one evaluation.",
+        f"study tiny {{ dataset digits let eps = 0.1 {_GENERATOR} {_TRADES}\n"
+        "  evaluate robust { attack = pgd(eps = eps) }\n"
+        "  grid runs { model = cnn(1) generator = g images = 4k eps in [0.1, 0.2] }\n"
+        "  fit law1 { law = chinchilla evaluate = robust } }",
+        f"study tiny {{ dataset digits let eps = 0.1 {_GENERATOR} {_TRADES}\n"
+        "  evaluate robust { attack = pgd(eps = 0.15) }\n"
+        "  grid runs { model = cnn(1) generator = g images = 4k eps in [0.1, 0.2] }\n"
+        "  fit law1 { law = chinchilla evaluate = robust } }",
+    ),
 )
