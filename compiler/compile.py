@@ -30,6 +30,7 @@ from isoloss.compiler.plans.job_list import JobList
 from isoloss.compiler.plans.totals import account, totals
 from isoloss.compiler.questions.allocations import Allocations, drawn_by_grids
 from isoloss.compiler.questions.answering import Answering
+from isoloss.compiler.questions.comparisons import comparisons
 from isoloss.compiler.questions.forecasts import Forecasts
 from isoloss.dsl.diagnostics.diagnostic import Diagnostic
 from isoloss.dsl.study.study import Study
@@ -96,6 +97,7 @@ class _Compilation:
         left = with_leftover(reserved, study, choice.flops)
         answers = self._answers(background, left, chosen, jobs)
         jobs.add_inputs()
+        answers.extend(comparisons(study, list(map(run_of, chosen)), knowledge))
         # Totals, schedule, and all of it as a plan.
         answers = [*map(fit_answer, fitted), *answers]
         return self._plan(candidates, choice, prices, reserved, fitted, answers, jobs), self.problems

@@ -307,11 +307,26 @@ class Dropped:
 
 
 @dataclass(frozen=True, slots=True)
+class Pair:
+    """Two groups of runs: `difference` of their means, a - b, in the metric's unit, with its simultaneous 95 % interval
+    (None: one seed each) over so many matched pairs, and how many further seeds an open one would need (None: none
+    would settle it, or not estimated)."""
+
+    a: str
+    b: str
+    difference: float
+    interval: tuple[float, float] | None
+    seeds: int
+    more_seeds: int | None
+    verdict: Literal["better", "worse", "same", "open"]
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What a question of the study is answered with, so far. Estimates are Range or None (not estimated)."""
 
     name: str
-    kind: Literal["fit", "forecast", "allocate"]
+    kind: Literal["fit", "forecast", "allocate", "compare"]
     status: Literal["answered", "pending", "unanswerable"]
     laws: tuple[str, ...]
     values: Mapping[str, Range | None]  # params, images, flops, loss, accuracy
@@ -319,6 +334,11 @@ class Answer:
     origin: Origin
     job: str | None = None  # an allocate's train job
     measured: Mapping[str, Range | None] = field(default_factory=dict)  # its loss, accuracy once evaluated
+    # Of a comparison: the evaluation's name, what is compared, how intervals were made simultaneous, every pair.
+    evaluation: str | None = None
+    metric: str | None = None
+    adjusted: str | None = None
+    pairs: tuple[Pair, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -426,6 +446,7 @@ class Observation:
     seconds: float | None = None  # wall seconds of the job so far
     device: str | None = None
     flags: tuple[str, ...] = ()
+    right: str | None = None  # of an accuracy: which of the `count` test images were right, their bits in hex
 
 
 #: Spaces whose Fréchet distance is called FID: Inception's, which the name says, and plain pixels. In the features

@@ -26,6 +26,7 @@ from isoloss.compiler.facts.sources import Supply, check_sources, supply
 from isoloss.dsl.diagnostics.diagnostic import Diagnostic
 from isoloss.dsl.study.study import Axis, Call, Expr, Grid, Origin, Study, Value, Variant
 from isoloss.dsl.study.value_text import value_text
+from isoloss.dsl.vocabulary import BLOCKS
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,9 @@ class Cell:
     flops_per_image: float
     fid: float | None
     provisional: bool
+    compute: float | None = (
+        None  # the FLOPs that the grid's axis asks for, where it has one in place of `images`
+    )
     origin: Origin = field(compare=False, repr=False, default=Origin())
 
     @property
@@ -65,6 +69,16 @@ class Cell:
     def flops(self) -> float:
         """C: the rule count of this training."""
         return self.flops_per_image * self.drawn
+
+    def axis_text(self, name: str) -> str:
+        """Its value on an axis of its grid, as a study writes it."""
+        if name == "compute":
+            value: Value = self.compute
+        elif name in ("model", "generator", "recipe", "images", "seed", "batch", "lr"):
+            value = getattr(self, name)
+        else:
+            value = next(swept.value for swept in self.variant.settings if swept.path == name)
+        return value_text(value, BLOCKS["grid"].slot(name))
 
     def quantities(self) -> dict[str, Value]:
         """What expressions over runs may name, see `dsl.study.Quantity`; unknown ones are left out."""
@@ -311,7 +325,8 @@ class _Expansion:
             "model", "generator", "variant", "images", "seed", "batch", "lr", "train_steps", "steps_per_epoch",
             "params", "flops_per_image", "fid",
         )  # fmt: skip
-        columns = [*map(self.known.column, names), [verdict == WAITS for verdict in verdicts]]
+        compute = self.known.column("compute") if "compute" in self.known else [None] * len(verdicts)
+        columns = [*map(self.known.column, names), [verdict == WAITS for verdict in verdicts], compute]
         if OUT in verdicts:
             columns = [list(compress(column, verdicts)) for column in columns]
         return list(map(Cell, repeat(self.grid.name), *columns, repeat(self.grid.origin)))

@@ -21,6 +21,10 @@ from isoloss.compiler.plan import Answer, Dropped
 from isoloss.compiler.plans.totals import bill_flops
 from isoloss.dsl.study.study import Study
 
+#: Why a replicate isn't bought.
+SETTLED = (
+    "no comparison needs its seed yet: earlier seeds come first, and a pair that is told apart needs none"
+)
 #: (id, FLOPs) of the jobs that a run needs beside its own.
 SharedFlops = tuple[tuple[str, float], ...]
 
@@ -46,7 +50,13 @@ def choose_runs(
     """(the choice, FLOPs of the runs that the budget pins). One cell and run per row, in the same order;
     `reserved_flops` are set aside for the runs that answer the questions;
     `starts`: of a design's priors, from earlier compiles."""
-    candidates = _priced(runs, prices, _pinned(study, runs))
+    wanted: dict[str, str] = {}
+    if study.budget.choose == "design" and study.comparisons:
+        from isoloss.compiler.design.replicates import wanted_replicates
+
+        wanted = wanted_replicates(study, list(map(run_of, runs)), knowledge)
+    pinned = _pinned(study, runs)
+    candidates = _priced(runs, prices, pinned | wanted.keys())
     # A training that several grids list is one: chosen and paid once.
     first: dict[str, int] = {}
     for index, run in enumerate(runs):
@@ -64,8 +74,29 @@ def choose_runs(
         # All of them: each grid's fits count it as theirs.
         designed = design(study, cells, candidates, measured, knowledge, limits, tested, starts)
         if designed is not None:
-            return _for_all(designed, runs), pinned_flops
-    return _for_all(choose(once, limits), runs), pinned_flops
+            return _for_all(_with_reasons(designed, runs, wanted, pinned), runs), pinned_flops
+    choice = _replicates(once, limits) if wanted else choose(once, limits)
+    return _for_all(_with_reasons(choice, runs, wanted, pinned), runs), pinned_flops
+
+
+def _replicates(candidates: Sequence[Candidate], limits: ComputeBudget) -> Choice:
+    """The runs that comparisons want and the budget pins, within the budget; nothing else is asked for."""
+    chosen = choose([c for c in candidates if c.pinned], replace(limits, how="cheapest"))
+    others = {c.index: SETTLED for c in candidates if not c.pinned}
+    dropped = tuple(sorted((*chosen.dropped, *others)))
+    return replace(chosen, dropped=dropped, reasons={**chosen.reasons, **others})
+
+
+def _with_reasons(
+    choice: Choice, runs: Sequence[RunJobs], wanted: dict[str, str], pinned: set[str]
+) -> Choice:
+    """Each replicate that is bought for a comparison says for which."""
+    bought = {
+        index: f"a seed that comparison `{wanted[train]}` needs"
+        for index in choice.chosen
+        if (train := runs[index].train.id) in wanted and train not in pinned
+    }
+    return replace(choice, reasons={**choice.reasons, **bought}) if bought else choice
 
 
 def _priced(runs: Sequence[RunJobs], prices: RunPrices, pinned: set[str]) -> list[Candidate]:

@@ -291,6 +291,8 @@ class JobFactory:
         before, after = recipe_jobs.name
         varied = self.varied.get(cell.grid, frozenset())
         settings = {name: getattr(cell, name) for name in ("batch", "lr") if name in varied}
+        if cell.compute is not None:
+            settings["compute"] = cell.compute
         settings |= {s.path: plain_value(s.value) for s in cell.variant.settings if s.path in varied}
         watched = recipe_jobs.measured[0].metric if recipe_jobs.measured else None
         drawn, space = cell.drawn, self.generators[cell.generator].features.kind

@@ -15,13 +15,25 @@ import numpy as np
 from scipy import stats
 
 from isoloss.compiler.laws.arrays import Bools, Floats
+from isoloss.compiler.plan import Observation
 
 #: Chance that any interval of a family misses, all together.
 ALPHA = 0.05
+#: Half-widths of normal 95 % intervals in standard errors.
+_Z = 1.959963984540054
 #: No plan asks for more seeds than that of one pair.
 MOST_SEEDS = 1000
 
 Verdict = Literal["better", "worse", "same", "open"]
+
+
+def right_images(packed: str, count: int) -> Bools | None:
+    """[count] of an observation's `right`; None where it isn't one of so many images."""
+    try:
+        bits = np.frombuffer(bytes.fromhex(packed), np.uint8)
+    except ValueError:
+        return None
+    return np.unpackbits(bits)[:count].astype(bool) if len(bits) == -(-count // 8) else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,6 +45,15 @@ class Scored:
     tested: int
     right: Bools | None = None
     image_error: float | None = None
+
+    @classmethod
+    def of(cls, o: Observation) -> Scored:
+        """An accuracy or a loss with what its observation knows of its test images."""
+        if o.metric.startswith("accuracy ") and o.count is not None:
+            return cls(o.value, o.count, None if o.right is None else right_images(o.right, o.count))
+        # A simulated value has no test images: seeds are all that moves it.
+        low, high = (o.value, o.value) if o.low is None or o.high is None else (o.low, o.high)
+        return cls(o.value, o.count or 1, None, (high - low) / (2 * _Z))
 
     @property
     def image_variance(self) -> float:

@@ -11,11 +11,11 @@ from typing import Any, TypeVar
 
 from isoloss.dsl.check import declarations
 from isoloss.dsl.check.evaluation_curves import points
-from isoloss.dsl.check.fit_evaluations import settle_evaluations
 from isoloss.dsl.check.layers import Merged, MergedBlock
 from isoloss.dsl.check.lets import broken_lets
 from isoloss.dsl.check.scope import BAD, Bad, Scope
 from isoloss.dsl.check.settings import origin_of
+from isoloss.dsl.check.settled_evaluations import settle_evaluations
 from isoloss.dsl.check.unlikely import report_unlikely
 from isoloss.dsl.check.values import check_value
 from isoloss.dsl.check.variants import Declaring, swept_slots
@@ -74,9 +74,22 @@ def check_study(merged: Merged, name: str, span: Span, profile: str | None, repo
     forecasts = _each(merged, "forecast", declarations.declare_forecast, scope)
     allocations = _each(merged, "allocate", declarations.declare_allocation, scope)
 
+    known_grids = {grid.name: grid for grid in grids if isinstance(grid, Grid)}
+    comparisons = _each(merged, "compare", partial(declarations.declare_comparison, grids=known_grids), scope)
+
     chosen = _best_are_chosen(merged, scope, recipes, allocations)
     chosen &= _rules_are_there(merged, scope, recipes, grids, allocations)
-    parts: list[list[Any]] = [evaluations, generators, recipes, grids, devices, fits, forecasts, allocations]
+    parts: list[list[Any]] = [
+        evaluations,
+        generators,
+        recipes,
+        grids,
+        devices,
+        fits,
+        forecasts,
+        allocations,
+        comparisons,
+    ]
     if (
         isinstance(dataset, Bad)
         or isinstance(budget, Bad)
@@ -95,6 +108,7 @@ def check_study(merged: Merged, name: str, span: Span, profile: str | None, repo
         fits=_good(fits),
         forecasts=_good(forecasts),
         allocations=_good(allocations),
+        comparisons=_good(comparisons),
         devices=_good(devices),
         profile=profile,
         origin=origin_of(span),

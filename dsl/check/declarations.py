@@ -4,6 +4,7 @@ Each function takes one merged block and gives its declaration, or BAD when anyt
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,11 +13,13 @@ from isoloss.dsl.check.rules import check_condition
 from isoloss.dsl.check.scope import BAD, Bad, Scope
 from isoloss.dsl.check.settings import MISSING, Missing, check_settings, check_zips, origin_of
 from isoloss.dsl.check.variants import Declaring, declare_variants, swept_axes, swept_paths, without_sweeps
+from isoloss.dsl.names import did_you_mean
 from isoloss.dsl.study.study import (
     Allocate,
     Axis,
     Budget,
     Call,
+    Compare,
     DeclaredDevice,
     Devices,
     Evaluation,
@@ -325,7 +328,7 @@ def declare_fit(block: MergedBlock, scope: Scope) -> Fit | Bad:
         elif len(grids) == 1:
             values["to"] = RunSet(grids[0])
     if isinstance(values["evaluate"], Missing):
-        values["evaluate"] = None  # fit_evaluations.py finds it, once grids and recipes are known
+        values["evaluate"] = None  # settled_evaluations.py finds it, once grids and recipes are known
     if not _complete(block, values, scope) or not _errors_fit(block, values, scope):
         return BAD
     return Fit(block.name, **values, origin=origin_of(block.span))
@@ -436,6 +439,29 @@ def declare_allocation(block: MergedBlock, scope: Scope) -> Allocate | Bad:
     )
 
 
+def declare_comparison(block: MergedBlock, scope: Scope, grids: Mapping[str, Grid]) -> Compare | Bad:
+    values = check_settings(block, scope)
+    named = scope.names("grid")
+    if isinstance(values["over"], Missing) and len(named) == 1:
+        values["over"] = RunSet(named[0])
+    if isinstance(values["evaluate"], Missing):
+        values["evaluate"] = None  # settled_evaluations.py finds it, once grids and recipes are known
+    if not _complete(block, values, scope):
+        return BAD
+    grid = grids.get(values["over"].grid)
+    if grid is None:
+        return BAD  # reported at its own place
+    varied = [name for axis in grid.axes for name in axis.names if len(set(grid.values(name))) > 1]
+    if values["by"] not in varied or values["by"] == "seed":
+        scope.report.add(
+            "V120", f"grid `{grid.name}` has no several values of `{values['by']}` to compare",
+            block.settings["by"].value.span, "not an axis to compare by",
+            did_you_mean(values["by"], [name for name in varied if name != "seed"], "its runs differ in nothing"),
+        )  # fmt: skip
+        return BAD
+    return Compare(block.name, **values, origin=origin_of(block.span))
+
+
 def _listed(axis: Axis) -> tuple[str, ...]:
     """The names of an axis, each once; none for the word that says so."""
     return tuple(dict.fromkeys(str(row[0]) for row in axis.values if row[0] is not None))
@@ -481,6 +507,7 @@ __all__ = [
     "Call",
     "declare_allocation",
     "declare_budget",
+    "declare_comparison",
     "declare_evaluation",
     "declare_fit",
     "declare_forecast",

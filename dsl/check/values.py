@@ -55,6 +55,11 @@ def _runs(slot: Slot, node: ast.Expression, scope: Scope) -> Any:
     return BAD if isinstance(grid, Bad) else RunSet(grid)
 
 
+def _axis(slot: Slot, node: ast.Expression, scope: Scope) -> Any:
+    """The name of an axis; whose, declarations.py sees."""
+    return node.text if isinstance(node, ast.Path) else wrong_type(slot, node, scope)
+
+
 def _laws(slot: Slot, node: ast.Expression, scope: Scope) -> Any:
     if isinstance(node, ast.Path):
         name = reference("fit", node, scope)
@@ -129,6 +134,7 @@ CHECKERS: Mapping[str, Checker] = {
     "rule": check_rule,
     "devices": _devices,
     "runs": _runs,
+    "axis": _axis,
     "laws": _laws,
     "evaluations": _evaluations,
     "periodic": _periodic,

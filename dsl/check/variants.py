@@ -222,7 +222,7 @@ def _recipe(
 
 #: Blocks that a swept `let` may change: of the others there is one for all cells. What is asked of laws (fits,
 #: forecasts, allocations) keeps the value that the `let` has outside the grid.
-_FOLLOW = ("recipe", "evaluate", "grid", "fit", "forecast", "allocate")
+_FOLLOW = ("recipe", "evaluate", "grid", "fit", "forecast", "allocate", "compare")
 
 
 def _lets_are_free(block: MergedBlock, names: tuple[str, ...], merged: Merged, scope: Scope) -> bool:

@@ -92,6 +92,7 @@ def _declared(study: Study) -> dict[str, dict[str, Any]]:
         ("fit", study.fits),
         ("forecast", study.forecasts),
         ("allocate", study.allocations),
+        ("compare", study.comparisons),
     ):
         found |= {f"{kind}.{block.name}": _settings(block, tested) for block in blocks}
     found |= {f"grid.{grid.name}": _of_grid(grid) for grid in study.grids}

@@ -310,6 +310,20 @@ class Allocate:
 
 
 @dataclass(frozen=True)
+class Compare:
+    """A question: how do the groups of runs that an axis makes differ under an evaluation? `within`: differences that
+    don't matter, in the metric's unit."""
+
+    name: str
+    over: RunSet
+    by: str  # an axis of the runs' grid
+    evaluate: str | None  # name of the evaluation; None: the study declares none
+    metric: str  # accuracy | loss
+    within: float | None
+    origin: Origin = _origin()
+
+
+@dataclass(frozen=True)
 class Study:
     """Everything the compiler needs. `dataset` is a Call: `digits`, `cifar10`, ..."""
 
@@ -323,6 +337,7 @@ class Study:
     fits: tuple[Fit, ...]
     forecasts: tuple[Forecast, ...]
     allocations: tuple[Allocate, ...]
+    comparisons: tuple[Compare, ...] = ()
     devices: tuple[DeclaredDevice, ...] = ()
     profile: str | None = None
     #: The command line's `--set`, already in the values above: with them the same file gives the same study again.

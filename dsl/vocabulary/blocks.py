@@ -286,7 +286,28 @@ ALLOCATE = BlockRow(
     plural="allocations",
 )  # fmt: skip
 
-ROWS = (GENERATOR, MIX, RECIPE, EVALUATE, GRID, DEVICE, BUDGET, FIT, FORECAST, ALLOCATE)
+COMPARE = BlockRow(
+    "compare",
+    "A question: which of these is better, by how much, and how sure? Runs are paired over everything else that the grid "
+    "varies, seeds included, on the same test images; the 95 % intervals of all pairs hold together (Holm 1979), and hold "
+    "what seeds and the sample of test images move.",
+    "compare better { over = runs  by = recipe  evaluate = robust  within = 1% }",
+    (
+        Slot("over", "runs", "The runs that are compared.", "(runs where images == 100k)",
+             optional_when="the study has one grid", source="ours"),
+        Slot("by", "axis", "The axis of their grid whose values are compared.", "recipe", source="ours"),
+        Slot("evaluate", "reference", "By which evaluation.", "robust", family="evaluate",
+             optional_when="its recipes repeat one evaluation, or one alone (or one alone that attacks) is declared: then "
+             "it is that", source="ours"),
+        Slot("metric", "choice", "What is compared.", "accuracy", "accuracy", choices=("accuracy", "loss")),
+        Slot("within", "number", "Differences up to this are none that matters: two are the same where the whole interval "
+             "lies inside; points of accuracy, or the loss's unit.", "1%", "none", dimension="fraction", low="0",
+             exclusive=True, absent="none", source="ours"),
+    ),
+    plural="comparisons",
+)  # fmt: skip
+
+ROWS = (GENERATOR, MIX, RECIPE, EVALUATE, GRID, DEVICE, BUDGET, FIT, FORECAST, ALLOCATE, COMPARE)
 BLOCKS = {row.name: row for row in ROWS} | {
     "profile": BlockRow(
         "profile",

@@ -63,6 +63,7 @@ TYPES: Mapping[str, str] = {
     "reference": "the name of a block",
     "term": "the name of a registered thing, without settings",
     "rule": "a number, or an expression over the cell's quantities",
+    "axis": "the name of an axis, as the grid writes it",
     "runs": "a grid, or `(grid where …)`",
     "devices": "`COUNT of DEVICE`",
     "laws": "the name of a fit, or `any(fit, fit, …)`",

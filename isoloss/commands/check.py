@@ -77,6 +77,7 @@ def _sentence(study: Study, cells: int) -> str:
         (len(study.fits), "fit"),
         (len(study.forecasts), "forecast"),
         (len(study.allocations), "allocation"),
+        (len(study.comparisons), "comparison"),
     ):
         if number:
             parts.append(_count(number, word))

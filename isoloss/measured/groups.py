@@ -9,15 +9,10 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from isoloss.compiler.laws.arrays import Bools
 from isoloss.compiler.observed.comparison import Difference, Scored, differences, mean_of
-from isoloss.dsl.vocabulary.quantity_text import count_text, fraction_text
+from isoloss.compiler.plan import Pair
+from isoloss.dsl.vocabulary.quantity_text import count_text, flop_text, fraction_text
 from isoloss.measured.rows import Row, swept
-
-#: Half-widths of normal 95 % intervals in standard errors.
-_Z = 1.959963984540054
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +54,7 @@ def _group(by: Sequence[str], key: tuple[Any, ...], rows: Sequence[Row]) -> Grou
     over = tuple(name for name in swept(rows) if name not in by)
     seeds = len({row.seed for row in rows})
     alone = bool(over) or seeds < len(rows)
-    mean = mean_of([to_test(row, with_images=False) for row in rows])
+    mean = mean_of([Scored.of(row.observation) for row in rows])
     one = rows[0].interval if len(rows) == 1 else (mean.low, mean.high)
     return GroupRow(
         columns=dict(zip(by, values, strict=True)),
@@ -85,15 +80,20 @@ def compared(rows: Sequence[Row], by: Sequence[str]) -> list[Difference]:
     other = [name for name in swept(rows) if name not in by]
     groups: dict[str, dict[Hashable, Scored]] = {}
     for row in rows:
-        name = group_name([row.column(column) for column in by])
+        name = group_name(by, [row.column(column) for column in by])
         key = (row.identity, row.seed, *(_plain(row.column(column)) for column in other))
-        groups.setdefault(name, {})[key] = to_test(row, with_images=True)
+        groups.setdefault(name, {})[key] = Scored.of(row.observation)
     return differences(groups)
 
 
-def group_name(values: Sequence[Any]) -> str:
+def group_name(by: Sequence[str], values: Sequence[Any]) -> str:
     """What a group is called: its values in the order of its columns."""
-    return " / ".join(map(described, values))
+    return " / ".join(map(column_text, by, values))
+
+
+def column_text(name: str, value: Any) -> str:
+    """A describing column's value for people."""
+    return flop_text(value) if name == "compute" and value is not None else described(value)
 
 
 def described(value: Any) -> str:
@@ -105,46 +105,31 @@ def described(value: Any) -> str:
     return "-" if value is None else str(value)
 
 
-def to_test(row: Row, *, with_images: bool) -> Scored:
-    """What the statistics need of a row; `with_images` reads which test images were right."""
-    error = None
-    if row.metric != "accuracy" or row.tested is None:
-        # A simulated value has no test images: seeds are all that moves it.
-        low, high = row.interval or (row.value, row.value)
-        error = (high - low) / (2 * _Z)
-    right = _right(row) if with_images and row.metric == "accuracy" else None
-    return Scored(row.value, row.tested or 1, right, error)
-
-
-def _right(row: Row) -> Bools | None:
-    """Which test images the network had right under the attack; None where the store doesn't say."""
-    if row.verdicts is None:
-        return None
-    try:
-        with np.load(row.verdicts, allow_pickle=False) as arrays:
-            labels, attacked = arrays["labels"], arrays["attacked_predictions"]
-            clean = arrays["clean_predictions"]
-    except (OSError, KeyError, ValueError):
-        return None
-    right = np.asarray((labels == attacked) & (labels == clean), dtype=bool)
-    return right if right.ndim == 1 and len(right) == row.tested else None
-
-
 def _plain(value: Any) -> Any:
     return value if isinstance(value, str | int | float | None) else str(value)
 
 
 def difference_text(pair: Difference, metric: str, better_first: bool = False) -> str:
-    """`trades - mart: +3.2 points [1.1 .. 5.3] over 3 seeds: better`."""
-    a, b, value, low, high = pair.a, pair.b, pair.value, pair.low, pair.high
-    if better_first:
+    """`pair_text` of a difference that no study asked for."""
+    interval = None if pair.low is None or pair.high is None else (pair.low, pair.high)
+    made = Pair(pair.a, pair.b, pair.value, interval, pair.pairs, pair.more_seeds, pair.verdict)
+    return pair_text(made, metric, better_first)
+
+
+def pair_text(pair: Pair, metric: str, turned: bool | None = None) -> str:
+    """`trades - mart: +3.2 points [1.1 .. 5.3] over 3 seeds: told apart`. `turned`: b first; None: the better one."""
+    higher_is_better = metric == "accuracy"
+    if turned is None:
+        turned = (pair.difference < 0) == higher_is_better and pair.difference != 0
+    a, b, value, interval = pair.a, pair.b, pair.difference, pair.interval
+    if turned:
         a, b, value = b, a, -value
-        low, high = (None, None) if low is None or high is None else (-high, -low)
+        interval = None if interval is None else (-interval[1], -interval[0])
     scale, unit = (100, " points") if metric == "accuracy" else (1, "")
     text = f"{a} - {b}: {scale * value:+.3g}{unit}"
-    if low is None or high is None:
+    if interval is None:
         return f"{text}, not known how sure: one seed each"
-    text += f" [{scale * low:+.3g} .. {scale * high:+.3g}] over {pair.pairs} seeds"
+    text += f" [{scale * interval[0]:+.3g} .. {scale * interval[1]:+.3g}] over {pair.seeds} seeds"
     if pair.verdict != "open":
         return f"{text}: {'the same' if pair.verdict == 'same' else 'told apart'}"
     more = "" if pair.more_seeds is None else f", about {pair.more_seeds} more seeds would tell"

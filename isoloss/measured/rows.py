@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -53,7 +52,7 @@ class Row:
     job: str  # the evaluate job
     study: str
     identity: str | None = field(repr=False)
-    verdicts: Path | None = field(compare=False, repr=False)  # which images were right
+    observation: Observation = field(compare=False, repr=False)
 
     def as_data(self) -> dict[str, Any]:
         """The contract of `results --json`."""
@@ -123,8 +122,6 @@ def _row(
     assert isinstance(train.spec, TrainSpec)
     facts = train.facts
     known = o.low is not None and o.high is not None
-    itself = not is_clean(o.metric) or not _attacks(test)
-    file = result.folder / "verdicts.npz"
     return Row(
         network=train.name,
         model=component_text(train.spec.model),
@@ -144,7 +141,7 @@ def _row(
         job=test.id,
         study=str(plan.study.get("name")),
         identity=identity,
-        verdicts=file if itself and "verdicts.npz" in result.artefacts else None,
+        observation=o,
     )
 
 
@@ -152,6 +149,9 @@ def swept(rows: Sequence[Row]) -> list[str]:
     """The describing columns and settings in which these networks differ, `params` only beside the same `model`."""
     names = [*DESCRIBING, *dict.fromkeys(name for row in rows for name in row.settings)]
     varied = [name for name in names if len({_key(row.column(name)) for row in rows}) > 1]
+    if all("compute" in row.settings for row in rows):
+        # At equal compute the images follow from the network and the recipe.
+        varied = [name for name in varied if name != "images"]
     return [name for name in varied if name != "params" or "model" not in varied]
 
 

@@ -15,6 +15,7 @@ from isoloss.dsl.vocabulary.quantity_text import (
     share_text,
     time_text,
 )
+from isoloss.measured.groups import pair_text
 from isoloss.screens.layout import wrapped
 from isoloss.screens.paint import Paint
 
@@ -51,6 +52,9 @@ def _state(members: Sequence[Answer]) -> str:
 def _question(plan: Plan, answer: Answer, rows: Sequence[Mapping[str, Any]], paint: Paint) -> Iterator[str]:
     """A question, then what is known of it in at most a few lines."""
     asked = next((q for q in _declared(plan, answer) if q.get("name") == answer.name), {})
+    if answer.kind == "compare":
+        yield from _comparison(answer, asked, paint)
+        return
     law = f"; by {' and '.join(answer.laws)}"
     first, *rest = wrapped(f"{answer.name}: {_asks(answer, asked)}{law}")
     yield first.replace(answer.name, paint.bold(answer.name), 1)
@@ -75,11 +79,36 @@ def _question(plan: Plan, answer: Answer, rows: Sequence[Mapping[str, Any]], pai
         yield from (paint.warn(line) for line in wrapped(_out_of_reach(plan, answer, within), 4))
 
 
+def _comparison(answer: Answer, asked: Mapping[str, Any], paint: Paint) -> Iterator[str]:
+    """Which groups are compared, and each pair that is known."""
+    within = "" if asked.get("within") is None else f", the same within {share_text(asked['within'])}"
+    first, *rest = wrapped(
+        f"{answer.name}: {answer.metric} under `{answer.evaluation}` by {asked.get('by')}{within}"
+    )
+    yield first.replace(answer.name, paint.bold(answer.name), 1)
+    yield from rest
+    for line in pair_lines(answer):
+        yield from wrapped(line, 4)
+    if answer.status == "pending":
+        yield from wrapped("pending: " + "; ".join(answer.notes[:2]), 4)
+    elif answer.notes:
+        yield from wrapped(paint.warn(answer.notes[-1]), 4)
+
+
+def pair_lines(answer: Answer, shown: int = 6) -> Iterator[str]:
+    """The pairs of a comparison, each with the better one first."""
+    for pair in answer.pairs[:shown]:
+        yield pair_text(pair, str(answer.metric))
+    if len(answer.pairs) > shown:
+        yield f"and {len(answer.pairs) - shown} more pairs: --json has all"
+
+
 _LABELS = {"loss": "loss", "accuracy": "accuracy", "params": "N*", "images": "D*", "flops": "compute"}
 
 
 def _declared(plan: Plan, answer: Answer) -> Sequence[Mapping[str, Any]]:
-    return plan.study.get("forecasts" if answer.kind == "forecast" else "allocations") or ()
+    kinds = {"forecast": "forecasts", "allocate": "allocations", "compare": "comparisons"}
+    return plan.study.get(kinds[answer.kind]) or ()
 
 
 def _asks(answer: Answer, asked: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from isoloss.compiler.observed.comparison import Difference
 from isoloss.dsl.vocabulary.quantity_text import decimal_text
-from isoloss.measured.groups import GroupRow, compared, described, difference_text, group_name, grouped
+from isoloss.measured.groups import GroupRow, column_text, compared, difference_text, group_name, grouped
 from isoloss.measured.rows import Row, evaluations_of, hardest_evaluation, swept
 
 #: Rows and differences that a closing screen shows; `isoloss results` has all.
@@ -51,7 +51,7 @@ def _study_lines(
     table = [[*by, *evaluations]]
     for name in names[:shown]:
         first = next(group for group in groups if _name(group, by) == name)
-        about = [described(first.columns[column]) for column in by]
+        about = [column_text(column, first.columns[column]) for column in by]
         mark = _NEAR if name in near else ""
         values = [_cell(cells.get((name, evaluation)), metric) for evaluation in evaluations]
         table.append([mark + about[0], *about[1:], *values])
@@ -99,7 +99,7 @@ def _notes(
 
 
 def _name(group: GroupRow, by: Sequence[str]) -> str:
-    return group_name([group.columns[column] for column in by])
+    return group_name(by, [group.columns[column] for column in by])
 
 
 def _cell(group: GroupRow | None, metric: str) -> str:

@@ -13,6 +13,7 @@ from isoloss.compiler.plan import Answer, Range, frechet_space
 from isoloss.dsl.vocabulary.quantity_text import NOT_ESTIMATED, decimal_text, interval_text, time_text, writer
 from isoloss.measured.rows import rows_of_plan
 from isoloss.runtime.store.result import Result
+from isoloss.screens.plan_answers import pair_lines
 from isoloss.screens.results_table import results_lines
 
 if TYPE_CHECKING:
@@ -125,6 +126,7 @@ def _answers(ended: Ended) -> Iterator[str]:
                 f"    {quantity:<12} {_estimated(value, quantity)}"
                 for quantity, value in answer.values.items()
             )
+        yield from (f"    {line}" for line in pair_lines(answer))
         yield from (f"    note: {note}" for note in answer.notes)
 
 

@@ -48,7 +48,14 @@ def run(context: JobContext) -> tuple[Observation, ...]:
     verdicts, measured = _judge(spec, subject, outcome)
     save_samples(context.output, subject.x, outcome.adversarial, verdicts)
     _save_evidence(context, spec, subject, outcome, verdicts, measured)
-    return tuple(_observation(context, spec, metric, m, outcome.flags) for metric, m in measured.items())
+    right = {
+        accuracy_metric(CLEAN, spec.split): verdicts.right,
+        accuracy_metric(spec.attack, spec.split): verdicts.robust,
+    }
+    return tuple(
+        _observation(context, spec, metric, m, outcome.flags, right.get(metric))
+        for metric, m in measured.items()
+    )
 
 
 def _subject(context: JobContext, spec: EvaluateSpec) -> Subject:
@@ -132,7 +139,12 @@ def _save_evidence(
 
 
 def _observation(
-    context: JobContext, spec: EvaluateSpec, metric: str, measured: Measured, flags: tuple[str, ...]
+    context: JobContext,
+    spec: EvaluateSpec,
+    metric: str,
+    measured: Measured,
+    flags: tuple[str, ...],
+    right: Tensor | None,
 ) -> Observation:
     facts = context.job.facts
     known = facts.flops_per_image is not None and facts.images is not None
@@ -153,4 +165,6 @@ def _observation(
         seed=spec.seed,
         # Alarms are about the attack: a clean accuracy has none.
         flags=() if metric == accuracy_metric(CLEAN, spec.split) else flags,
+        # Networks are compared image by image.
+        right=None if right is None else np.packbits(right.numpy()).tobytes().hex(),
     )

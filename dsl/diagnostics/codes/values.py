@@ -189,4 +189,15 @@ CODES: tuple[Code, ...] = (
         "  grid runs { model = cnn(1) generator = g images = 4k eps in [0.1, 0.2] }\n"
         "  fit law1 { law = chinchilla evaluate = robust } }",
     ),
+    Code(
+        "V120",
+        "a comparison by what doesn't vary",
+        "`by` is an axis of the grid that has at least two values: its recipe, model, generator, a swept setting such as "
+        "`recipe.loss.beta`. Seeds are what comparisons are paired and averaged over.",
+        f"study tiny {{ dataset digits {_GENERATOR} {_TRADES}\n  {_GRID}\n"
+        "  evaluate robust { attack = pgd(eps = 0.15) }\n  compare better { by = recipe } }",
+        f"study tiny {{ dataset digits {_GENERATOR} {_TRADES} recipe s extends r {{ loss = mart() }}\n"
+        "  grid runs { model = cnn(1) generator = g images = 4k recipe in [r, s] seed in 0..2 }\n"
+        "  evaluate robust { attack = pgd(eps = 0.15) }\n  compare better { by = recipe } }",
+    ),
 )

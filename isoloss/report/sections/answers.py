@@ -7,6 +7,7 @@ from typing import Any
 
 from isoloss.compiler.plan import Answer, Range
 from isoloss.dsl.vocabulary.quantity_text import count_text, time_text
+from isoloss.measured.groups import pair_text
 from isoloss.report import number_html
 from isoloss.report.gather import Material
 from isoloss.report.html import facts, note, section, state, text
@@ -39,7 +40,11 @@ def declared(material: Material, kind: str, name: str) -> Mapping[str, Any]:
     if material.plan is None:
         return {}
     items = (
-        material.plan.study.get({"forecast": "forecasts", "allocate": "allocations", "fit": "fits"}[kind])
+        material.plan.study.get(
+            {"forecast": "forecasts", "allocate": "allocations", "fit": "fits", "compare": "comparisons"}[
+                kind
+            ]
+        )
         or ()
     )
     return next((i for i in items if isinstance(i, Mapping) and i.get("name") == name), {})
@@ -77,6 +82,8 @@ def _opening(material: Material) -> str:
 
 
 def _sentence(answer: Answer, material: Material) -> str:
+    if answer.kind == "compare":
+        return _comparison_sentence(answer, material)
     asked = f"<em>{text(answer.name)}</em> {_asks(answer, material)}"
     if answer.status != "answered":
         why = f" ({text(answer.notes[0])})" if answer.notes else ""
@@ -93,6 +100,18 @@ def _sentence(answer: Answer, material: Material) -> str:
         found = number_html.interval(measured, "loss")
         return f"{said}; the trained network measured {found}, <strong>{verdict(answer)[0]}</strong>."
     return said + "."
+
+
+def _comparison_sentence(answer: Answer, material: Material) -> str:
+    """Which pairs are told apart, and which are not."""
+    by = text(declared(material, "compare", answer.name).get("by", "group"))
+    asked = f"<em>{text(answer.name)}</em> asks which {by} is better under {text(answer.evaluation)}"
+    if answer.status != "answered":
+        return f"{asked}: {text(answer.notes[0]) if answer.notes else 'not known yet'}."
+    told = [pair_text(pair, str(answer.metric)) for pair in answer.pairs if pair.verdict != "open"]
+    open_ones = sum(pair.verdict == "open" for pair in answer.pairs)
+    rest = f"{open_ones} of {len(answer.pairs)} pairs are open" if open_ones else "no pair is open"
+    return f"{asked}: {text('; '.join([*told, rest]))}."
 
 
 def _asks(answer: Answer, material: Material) -> str:
@@ -121,11 +140,12 @@ def _card(answer: Answer, material: Material) -> str:
     badge = state(words, tone)
     if answer.measured.get("loss") is not None:
         badge += " " + state(*verdict(answer))
-    rows = [("law", text(" and ".join(answer.laws)))]
+    rows = [("law", text(" and ".join(answer.laws)))] if answer.laws else []
     rows += [(LABELS.get(q, q), number_html.interval(v, q)) for q, v in _ordered(answer.values)]
     rows += [
         (f"measured {LABELS.get(q, q)}", number_html.interval(v, q)) for q, v in _ordered(answer.measured)
     ]
+    rows += [(f"{pair.a} vs {pair.b}", text(pair_text(pair, str(answer.metric)))) for pair in answer.pairs]
     notes = "".join(note(text(n)) for n in answer.notes)
     job = (
         f'<p class="note">job <a href="#job-{text(answer.job)}" class="id">{text(answer.job)}</a></p>'

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from isoloss.dsl.vocabulary.quantity_text import accuracy_text, decimal_text
-from isoloss.measured.groups import GroupRow, compared, described, difference_text, group_name, grouped
+from isoloss.measured.groups import GroupRow, column_text, compared, difference_text, group_name, grouped
 from isoloss.measured.rows import Row, evaluations_of, hardest_evaluation, rows_of_plan, swept
 from isoloss.report.gather import Material
 from isoloss.report.html import details, figure, figures, note, section, table, text
@@ -97,7 +97,9 @@ def _table_of(rows: Sequence[Row], metric: str, names: Sequence[str] = ()) -> st
     lines: dict[str, list[str]] = {}
     cells: dict[tuple[str, str], str] = {}
     for group in grouped(rows, by):
-        lines.setdefault(_name(group, by), [text(described(group.columns[column])) for column in by])
+        lines.setdefault(
+            _name(group, by), [text(column_text(column, group.columns[column])) for column in by]
+        )
         cells[_name(group, by), group.evaluation] = text(_cell(group, metric))
     order = [*names, *(name for name in lines if name not in names)]
     body = [[*lines[name], *(cells.get((name, e), "–") for e in evaluations)] for name in order]
@@ -132,7 +134,7 @@ def _alarms(rows: Sequence[Row]) -> str:
 
 
 def _name(group: GroupRow, by: Sequence[str]) -> str:
-    return group_name([group.columns[column] for column in by])
+    return group_name(by, [group.columns[column] for column in by])
 
 
 def _cell(group: GroupRow, metric: str) -> str:
