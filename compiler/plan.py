@@ -1,6 +1,6 @@
 """The plan and what comes back from it: the only bridge between compiler and runtime.
 
-In: what compile.py decided. Out: `Plan`, all the runtime ever needs (as a file: plan_json.py); and `Observation`, all
+In: what the compiler decided. Out: `Plan`, all the runtime ever needs (as a file: plan_json.py); and `Observation`, all
 the compiler ever learns. Imports nothing of ours. FLOP, seconds, bytes, currency units; accuracies in [0, 1].
 
 Numbers in a spec that must stay exact (8/255) are strings "8/255"; `exact` reads them."""

@@ -13,6 +13,7 @@ from fractions import Fraction
 from isoloss.compiler.cells.expand import Cell
 from isoloss.compiler.cost import flops as cost
 from isoloss.compiler.cost import passes
+from isoloss.compiler.cost.price import Pricer
 from isoloss.compiler.facts.components import component
 from isoloss.compiler.facts.datasets import shape
 from isoloss.compiler.facts.shards import DOUBLED, LARGEST
@@ -43,7 +44,7 @@ class Reserved:
 
 
 def reservation(
-    study: Study, factory: JobFactory, cells: Sequence[Cell], profile: DeviceProfile
+    study: Study, factory: JobFactory, pricer: Pricer, cells: Sequence[Cell], profile: DeviceProfile
 ) -> Mapping[str, Reserved]:
     """By allocation. Of a `compute`: that, with its overhead, its evaluations on the largest network of the
     grids, the most images it could need. Of others a share; of a `time` no more than the devices do in it, by
@@ -58,7 +59,7 @@ def reservation(
     for each in study.allocations:
         if each.compute_flops is not None:
             training = each.compute_flops * (1 + each.overhead)
-            images = 0.0 if each.compete else _images(each, training, factory, cells, bills)
+            images = 0.0 if each.compete else _images(each, training, factory, pricer, cells, bills)
             found[each.name] = Reserved(training + test_passes(study, each) * largest, images)
     open_ones = [each for each in study.allocations if each.compute_flops is None]
     limit = study.budget.compute_flops
@@ -110,7 +111,12 @@ def test_passes(study: Study, each: Allocate) -> float:
 
 
 def _images(
-    each: Allocate, training: float, factory: JobFactory, cells: Sequence[Cell], bills: dict[str, float]
+    each: Allocate,
+    training: float,
+    factory: JobFactory,
+    pricer: Pricer,
+    cells: Sequence[Cell],
+    bills: dict[str, float],
 ) -> float:
     """FLOPs of the images that the smallest network could draw for this compute. `bills` are those so far, which
     allocations share: by job, and by generator for all shards after its first of the largest, alike per image."""
@@ -124,9 +130,7 @@ def _images(
         wanted = math.ceil((images if unique is None else min(images, unique)) * share)
         near = min(wanted, DOUBLED + LARGEST)
         needs = factory.data(name, near)[1]
-        jobs = (
-            (id, bill_flops(factory.pricer.cost(factory.sources[id].spec))) for id in factory.closure(needs)
-        )
+        jobs = ((id, bill_flops(pricer.cost(factory.sources[id].spec))) for id in factory.closure(needs))
         bills.update(jobs)
         if needs:
             later = -(-(wanted - near) // LARGEST) * LARGEST

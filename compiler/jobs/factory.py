@@ -1,6 +1,6 @@
 """Cells -> jobs: specs, ids, names, needs. One `JobFactory` per compile keeps what jobs share.
 
-In: a Study, a Pricer. Out: sources of jobs, made once each, and what compile.py makes Jobs of them with. Pure."""
+In: a Study. Out: sources of jobs, made once each, and what a JobList makes Jobs of them with. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from isoloss.compiler.cells.batchnorm_groups import batchnorm_group
 from isoloss.compiler.cells.expand import Cell, plain_variants
 from isoloss.compiler.cost.architectures.unet import count_unet
 from isoloss.compiler.cost.flops import TRAINING_PASSES
-from isoloss.compiler.cost.price import Pricer
 from isoloss.compiler.facts.components import call_text, component
 from isoloss.compiler.facts.datasets import shape
 from isoloss.compiler.facts.shards import FIRST, shards
@@ -112,9 +111,8 @@ class RunJobs:
 class JobFactory:
     """Makes the sources of jobs; equal things are made once and shared."""
 
-    def __init__(self, study: Study, pricer: Pricer) -> None:
+    def __init__(self, study: Study) -> None:
         self.study = study
-        self.pricer = pricer
         self.dataset = component(study.dataset)
         self.generators: Mapping[str, Generator] = {g.name: g for g in study.generators}
         #: of each recipe as it is declared; cells of grids that sweep its settings have their own

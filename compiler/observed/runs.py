@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from isoloss.compiler.cells.expand import Cell
+from isoloss.compiler.jobs.factory import RunJobs
 from isoloss.compiler.laws.points import Points
 from isoloss.compiler.plan import Observation, frechet_space, is_clean
 
@@ -38,6 +39,16 @@ class Run:
     def test(self, evaluation: str | None) -> RunTest | None:
         """Its own test by an evaluation of the study; None: it has none."""
         return next((test for test in self.tests if test.evaluation == evaluation), None)
+
+
+def run_of(jobs: RunJobs) -> Run:
+    """A candidate as what observations are points of."""
+    recipe_jobs = jobs.setup.recipe_jobs
+    tests = [
+        RunTest(test.evaluation, source.id, test.metric, test.clean, test.tested, test.repeated)
+        for test, source in zip(recipe_jobs.measured, jobs.tests, strict=True)
+    ]
+    return Run(jobs.cell, jobs.train.id, tuple(tests), jobs.name)
 
 
 class Knowledge:

@@ -16,10 +16,14 @@ from isoloss.compiler.cells.expand import Cell
 from isoloss.compiler.cost.price import Pricer
 from isoloss.compiler.design.reservation import Reserved, test_passes
 from isoloss.compiler.facts.shards import first
-from isoloss.compiler.jobs.factory import Source, short
+from isoloss.compiler.facts.sources import mixed
+from isoloss.compiler.jobs.factory import JobFactory, RunJobs, Source, short
 from isoloss.compiler.laws.arrays import Bools, Floats
+from isoloss.compiler.observed.learned_profile import learned_profile
+from isoloss.compiler.observed.runs import Knowledge
 from isoloss.compiler.observed.study_fits import Fitted, known_range
-from isoloss.compiler.plan import Answer, DeviceProfile, Facts, Range, State, component_text, is_clean
+from isoloss.compiler.plan import Answer, DeviceProfile, GenerateSpec, Range, State, component_text, is_clean
+from isoloss.compiler.plans.job_list import JobRequest
 from isoloss.compiler.plans.totals import bill_flops
 from isoloss.compiler.questions import unreachable
 from isoloss.compiler.questions.answering import (
@@ -46,15 +50,12 @@ from isoloss.compiler.questions.objectives import (
 from isoloss.compiler.questions.steps import Steps
 from isoloss.compiler.questions.walltime import Clock
 from isoloss.dsl.diagnostics.diagnostic import Diagnostic
-from isoloss.dsl.study.study import Allocate, Evaluation, Origin
+from isoloss.dsl.study.study import Allocate, Evaluation
 from isoloss.dsl.vocabulary.quantity_text import flop_text, time_text
-
-#: What an allocation trains and tests: name, source, facts, state, reason, origin.
-JobRequest = tuple[str, Source, Facts, State, str, Origin]
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class Drawn:
     """What the grids' chosen runs decide for allocations: images of each generator that they draw anyway, by
     name, the jobs that they need, and the device profile as their finished jobs have taught it."""
 
@@ -63,14 +64,33 @@ class Made:
     profile: DeviceProfile
 
 
+def drawn_by_grids(
+    chosen: Sequence[RunJobs], factory: JobFactory, profile: DeviceProfile, knowledge: Knowledge
+) -> Drawn:
+    """What the chosen runs of the grids draw, and how fast they were: the same before and after allocations are
+    trained."""
+    images: dict[str, int] = {}
+    sources: dict[str, Source] = {}
+    for run in chosen:
+        fid, generator = run.setup.fid, run.cell.generator
+        sources.update((id, factory.sources[id]) for id in factory.closure(run.shared))
+        sources.update((source.id, source) for source in run.sources)
+        specs = (sources[id].spec for id in (*run.train.needs, *(fid.needs if fid else ())))
+        mix = mixed(factory.generators[generator])
+        share = mix[1] if mix is not None else 1
+        stops = (int(spec.stop / share) for spec in specs if isinstance(spec, GenerateSpec))
+        images[generator] = max((images.get(generator, 0), *stops))
+    return Drawn(images, sources.keys(), learned_profile(profile, sources.values(), knowledge))
+
+
 class Allocations:
     """Answers in declaration order; `jobs` are what they train and test; `problems` what can't be had."""
 
-    def __init__(self, background: Answering, kept: Mapping[str, Reserved], made: Made) -> None:
+    def __init__(self, background: Answering, kept: Mapping[str, Reserved], drawn: Drawn) -> None:
         self.background = background
         self.factory = background.factory
         self.kept = kept
-        self.made = made
+        self.drawn = drawn
         self.jobs: list[JobRequest] = []
         self.problems: list[Diagnostic] = []
 
@@ -119,8 +139,8 @@ class Allocations:
         assert fid is not None, "a generator is offered once its quality is known"
         count = first(limit)
         makers = self.factory.data(name, count)[1]
-        before = [id for id in self.factory.closure(makers) if id not in {*makers, *self.made.jobs}]
-        pricer = Pricer(self.made.profile)
+        before = [id for id in self.factory.closure(makers) if id not in {*makers, *self.drawn.jobs}]
+        pricer = Pricer(self.drawn.profile)
         prices, trained = (
             [pricer.cost(self.factory.sources[id].spec) for id in ids] for ids in (makers, before)
         )
@@ -129,7 +149,7 @@ class Allocations:
             law=law,
             fid=fid,
             unique=math.inf if limit is None else float(limit),
-            made=float(self.made.images.get(name, 0)),
+            made=float(self.drawn.images.get(name, 0)),
             image_flops=sum(map(bill_flops, (p for p in prices if not p.unknown))) / count,
             network_flops=sum(map(bill_flops, (p for p in trained if not p.unknown))),
             network_seconds=sum(p.seconds.mid for p in trained if p.seconds is not None),
@@ -191,7 +211,7 @@ class Allocations:
     def _clock(self, asked: _Asked) -> Clock:
         networks = asked.search.networks
         steps = Steps(asked.question, self.factory)
-        return Clock(asked.question, self.factory, self.made.profile, networks, steps.batches(networks))
+        return Clock(asked.question, self.factory, self.drawn.profile, networks, steps.batches(networks))
 
     def _test_flops(self, asked: _Asked) -> Floats:
         passes = test_passes(self.background.study, asked.question)

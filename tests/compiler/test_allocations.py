@@ -150,7 +150,7 @@ def test_the_clock_counts_the_shards_that_are_made(tmp_path: Path, images: int) 
     ask = f"allocate check {{ {TERMS} time = 30 d generator = fine }}"
     fine = BASE["fine"].replace("images = 100k", "")
     small = study(tmp_path, fits=FIT, ask=ask, fine=fine, budget="budget { devices = 64 of cpu }")
-    factory = JobFactory(small, Pricer(BUILT_IN["cpu"]))
+    factory, pricer = JobFactory(small), Pricer(BUILT_IN["cpu"])
     recipe, question = small.recipes[0], small.allocations[0]
     made_of = [component(each) for each in (recipe.loss, recipe.attack, recipe.perturb)]
     networks = buildable([{"kind": "cnn", "width": 1}], factory.dataset, *made_of, ())[:1]
@@ -160,7 +160,7 @@ def test_the_clock_counts_the_shards_that_are_made(tmp_path: Path, images: int) 
     offers = Offer("fine", law, 1.0, math.inf, 0.0, 0.0), Offer("coarse", law, 1.0, 1e5, 1e5, 0.0)
     took, free = (clock.seconds(offer, drawn)[0] for offer in offers)
     jobs = [factory.shard("fine", *bounds) for bounds in shards(images, None)]
-    each = [cost.seconds.mid for job in jobs if (cost := factory.pricer.cost(job.spec)).seconds is not None]
+    each = [cost.seconds.mid for job in jobs if (cost := pricer.cost(job.spec)).seconds is not None]
     # Images are made on all cores, the longest shard on one; those of `coarse` are all made anyway.
     assert took - free == pytest.approx(max(sum(each) / 64, *each), rel=1e-9)
 
@@ -177,12 +177,12 @@ def test_images_are_kept_as_their_shards_cost_and_once(tmp_path: Path, limit: in
         "mix": "mix half { generator = fine real = 1/2 }",
     }
     small = study(tmp_path, **parts, budget="budget { devices = 2 of cpu }")
-    factory, (cells, _) = JobFactory(small, Pricer(BUILT_IN["cpu"])), expand(small)
-    found = reservation(small, factory, cells, BUILT_IN["cpu"])
+    factory, pricer, (cells, _) = JobFactory(small), Pricer(BUILT_IN["cpu"]), expand(small)
+    found = reservation(small, factory, pricer, cells, BUILT_IN["cpu"])
     most = int(100e12 / min(cell.flops_per_image for cell in cells))
     jobs = [factory.shard("fine", *bounds) for bounds in shards(min(most, limit or most), limit)]
     assert found["half"].images + found["fine"].images == pytest.approx(
-        sum(bill_flops(factory.pricer.cost(job.spec)) for job in jobs), rel=1e-12
+        sum(bill_flops(pricer.cost(job.spec)) for job in jobs), rel=1e-12
     )
     assert found["half"].images > 0
 
