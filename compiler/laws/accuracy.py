@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from isoloss.compiler.laws.arrays import Floats
 from isoloss.compiler.plan import Range
@@ -191,7 +190,10 @@ FAR_OFF, FAR_OFF_ACCURACY = 8.0, 0.05
 def _on_one_line(x: Floats, y: Floats) -> np.ndarray:
     """Which points [n] share a line: all but those far off the one through the median of pairwise slopes (Theil 1950,
     Sen 1968). A collapsed run at chance has so large a loss that it would turn any line that weighs it at all."""
-    slope, intercept, _, _ = stats.theilslopes(y, x)
+    # scipy.stats takes as long to load as the rest of planning: only where there is a curve to fit.
+    from scipy.stats import theilslopes
+
+    slope, intercept, _, _ = theilslopes(y, x)
     off = np.abs(y - intercept - slope * x)
     return np.asarray(off <= max(FAR_OFF * 1.4826 * float(np.median(off)), FAR_OFF_ACCURACY), dtype=bool)
 
