@@ -19,6 +19,11 @@ FORMAT = "isoloss.plan/1"
 #: Of isoloss, as every plan and every result holds it; pyproject.toml reads it here.
 VERSION = "0.1.0"
 
+#: Images that an evaluation attacks at once. Part of what it means: an attack's noise is drawn per batch.
+EVALUATION_BATCH = 250
+#: Tensors of the weights' size that an optimizer keeps; another one is taken to keep two.
+_OPTIMIZER_STATES = {"sgd": 1, "adam": 2}
+
 #: A registered thing as JSON: {"kind": "pgd", "norm": "linf", "eps": "8/255", "steps": 10, ...}.
 Component = Mapping[str, Any]
 
@@ -26,6 +31,18 @@ Component = Mapping[str, Any]
 def exact(value: str | int | float) -> float:
     """A spec's number as a float: `"8/255"` or a plain number. Raises ValueError for other text."""
     return float(Fraction(value)) if isinstance(value, str) else float(value)
+
+
+def optimizer_states(recipe: Component) -> int:
+    """Tensors of the weights' size that the recipe's optimizer keeps."""
+    return _OPTIMIZER_STATES.get(str(recipe["optimizer"]["kind"]), 2)
+
+
+def weight_copies(recipe: Component) -> int:
+    """Tensors of the weights' size that a training keeps on one device: the weights, their gradient, the optimizer's
+    states, and where the recipe has them an average and a perturbation."""
+    extra = sum(recipe.get(what, {"kind": "none"})["kind"] != "none" for what in ("average", "perturb"))
+    return 2 + optimizer_states(recipe) + extra
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,13 @@ from functools import singledispatch
 
 from isoloss.compiler.cost.architectures import Architecture, count
 from isoloss.compiler.cost.architectures.unet import count_unet
-from isoloss.compiler.cost.job_memory import EVALUATION_BATCH, GENERATION_BATCH
+from isoloss.compiler.cost.job_memory import GENERATION_BATCH
 from isoloss.compiler.cost.passes import NO_PERTURB, attack_passes, passes
 from isoloss.compiler.cost.speed import NOTHING, Work
 from isoloss.compiler.facts.datasets import shape
 from isoloss.compiler.facts.features import FEATURES, dimensions
 from isoloss.compiler.plan import (
+    EVALUATION_BATCH,
     Component,
     DenoiserSpec,
     DiscriminatorSpec,

@@ -10,27 +10,25 @@ from dataclasses import dataclass
 
 from isoloss.compiler.cost.architectures import count
 from isoloss.compiler.cost.architectures.unet import count_unet
-from isoloss.compiler.cost.passes import NO_PERTURB, attack_passes
+from isoloss.compiler.cost.passes import attack_passes
 from isoloss.compiler.plan import (
-    Component,
+    EVALUATION_BATCH,
     DenoiserSpec,
     DiscriminatorSpec,
     EvaluateSpec,
     GenerateSpec,
     Spec,
     TrainSpec,
+    optimizer_states,
+    weight_copies,
 )
 
-#: Images that an evaluation attacks at once (the runtime's).
-EVALUATION_BATCH = 250
 #: Generators make this many images at once.
 GENERATION_BATCH = 1000
 #: Tensors kept for the backward pass per convolution: its input, and what batch norm and activation save.
 SAVED_PER_CONVOLUTION = 3
 #: Losses whose gradient holds a clean and an adversarial pass at once.
 TWO_SIDED = ("trades", "mart", "lse")
-#: Tensors of the weights' size that an optimizer keeps; another one is taken to keep two.
-OPTIMIZER_STATES = {"sgd": 1, "adam": 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +62,12 @@ def need(spec: Spec) -> Need | None:
         width = 2 if spec.numerics["dtype"] == "bf16" else 4
         copies = 2 if attack_passes(spec.recipe["attack"]) and spec.recipe["loss"]["kind"] in TWO_SIDED else 1
         per_image = float(SAVED_PER_CONVOLUTION * width * copies * network.convolution_outputs)
-        states = OPTIMIZER_STATES.get(spec.recipe["optimizer"]["kind"], 2)
         return Need(
-            state=4.0 * (2 + states + _extra(spec.recipe)) * network.params,
+            state=4.0 * weight_copies(spec.recipe) * network.params,
             per_image=per_image,
             batch=int(spec.recipe["batch"]),
             group=int(spec.numerics["batchnorm_group"]),
-            zero_bytes=4.0 * (1 + states) * network.params,
+            zero_bytes=4.0 * (1 + optimizer_states(spec.recipe)) * network.params,
         )
     if isinstance(spec, EvaluateSpec):
         network = count(spec.model, spec.dataset)
@@ -89,8 +86,3 @@ def need(spec: Spec) -> Need | None:
         each = 4.0 * unet.convolution_outputs
         return Need(4.0 * unet.params, each, GENERATION_BATCH, GENERATION_BATCH, shared=False)
     return None
-
-
-def _extra(recipe: Component) -> int:
-    """Tensors of the weights' size that the recipe keeps beside weights, gradient and optimizer."""
-    return sum(recipe.get(what, NO_PERTURB)["kind"] != "none" for what in ("average", "perturb"))

@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isoloss.compiler.plan import Component, exact
+from isoloss.compiler.plan import EVALUATION_BATCH, Component, exact
 from isoloss.runtime.errors import JobError
-from isoloss.runtime.evaluation.scoring import BATCH_IMAGES, Subject
+from isoloss.runtime.evaluation.scoring import Subject
 from isoloss.runtime.noise import key
 
 #: Its targeted losses look at the four largest logits.
@@ -69,10 +69,10 @@ def _run_stage(suite: Any, name: str, subject: Subject, state: _State) -> None:
     """One attack on those that were robust when it began, in the batches one uninterrupted call would
     make."""
     while state.position < len(state.candidates):
-        chosen = state.candidates[state.position : state.position + BATCH_IMAGES]
+        chosen = state.candidates[state.position : state.position + EVALUATION_BATCH]
         suite.attacks_to_run = [name]
         found, _ = suite.run_standard_evaluation(
-            subject.x[chosen], subject.y[chosen], batch_size=BATCH_IMAGES
+            subject.x[chosen], subject.y[chosen], batch_size=EVALUATION_BATCH
         )
         found = found.float().cpu()
         still = subject.logits(found).argmax(1) == subject.y[chosen]

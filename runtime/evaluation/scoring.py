@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from isoloss.compiler.plan import EVALUATION_BATCH
 from isoloss.runtime import disk
 from isoloss.runtime.attacks import Attack
 from isoloss.runtime.data import ImageSet
@@ -21,8 +22,6 @@ from isoloss.runtime.errors import JobError
 from isoloss.runtime.noise import noise_at
 from isoloss.runtime.store.arrays import mapped
 
-#: Images per batch. Part of what an evaluation means: an attack's noise is drawn per batch.
-BATCH_IMAGES = 250
 #: What float32 may add to a projected perturbation.
 TOLERANCE = 1e-6
 
@@ -58,8 +57,8 @@ class Subject:
 
 
 def batches(count: int) -> Iterator[slice]:
-    for start in range(0, count, BATCH_IMAGES):
-        yield slice(start, min(start + BATCH_IMAGES, count))
+    for start in range(0, count, EVALUATION_BATCH):
+        yield slice(start, min(start + EVALUATION_BATCH, count))
 
 
 def attack_all(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from isoloss.compiler.plan import Component, Job, TrainSpec
+from isoloss.compiler.plan import Job, TrainSpec, weight_copies
 from isoloss.runtime.training.layout import Memory
 from isoloss.runtime.training.training_evaluation import chooses
 
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 #: Share of a device's free memory that a plan may fill: allocators leave holes. Assumed.
 USABLE = 0.9
-#: Tensors of the weights' size that an optimizer keeps; another one is taken to keep two.
-_STATES = {"sgd": 1, "adam": 2}
 
 
 def estimate(job: Job, device: str) -> Memory | None:
@@ -33,18 +31,12 @@ def estimate(job: Job, device: str) -> Memory | None:
     assert isinstance(spec, TrainSpec)
     if job.cost.memory_bytes is None or params is None:
         return None
-    state = 4.0 * params * copies(spec.recipe)
+    state = 4.0 * params * weight_copies(spec.recipe)
     per_image = max(0.0, job.cost.memory_bytes - state) / int(spec.recipe["batch"])
     if not device.startswith("cuda") and chooses(spec):
         # The best weights so far lie in main memory, which is no part of the plan's bytes: those of a device.
         state += 4.0 * params
     return Memory(state, per_image, USABLE * free_bytes(device))
-
-
-def copies(recipe: Component) -> int:
-    """Tensors of the weights' size that a training keeps on its device, without ZeRO."""
-    extra = sum(recipe.get(what, {"kind": "none"})["kind"] != "none" for what in ("average", "perturb"))
-    return 2 + _STATES.get(recipe["optimizer"]["kind"], 2) + extra
 
 
 def free_bytes(device: str) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isoloss.compiler.plan import TrainSpec, accuracy_metric, exact, loss_metric
+from isoloss.compiler.plan import EVALUATION_BATCH, TrainSpec, accuracy_metric, exact, loss_metric
 from isoloss.runtime import attacks
 from isoloss.runtime.data import ImageSet
 from isoloss.runtime.evaluation.intervals import Measured, mean, share
@@ -19,8 +19,6 @@ from isoloss.runtime.models.network import Network
 from isoloss.runtime.noise import noise_at
 from isoloss.runtime.training import losses
 from isoloss.runtime.training.feed import open_images
-
-BATCH = 250
 
 
 def probe_steps(every: float, train_steps: int) -> frozenset[int]:
@@ -61,8 +59,10 @@ class Probe:
         clean_right: list[Tensor] = []
         robust_right: list[Tensor] = []
         losses_B: list[Tensor] = []
-        for start in range(0, len(self._images), BATCH):
-            images, y_B = self._images.take(np.arange(start, min(start + BATCH, len(self._images))))
+        for start in range(0, len(self._images), EVALUATION_BATCH):
+            images, y_B = self._images.take(
+                np.arange(start, min(start + EVALUATION_BATCH, len(self._images)))
+            )
             x_BCHW = images.float().div_(255.0)
             clean = view(x_BCHW)
             noise = noise_at(self._seed, "probe", start, device=self._device)

@@ -306,7 +306,7 @@ def test_autoattack_resumed_is_autoattack_uninterrupted(
     fragile: Subject, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     short_suite(monkeypatch, ["apgd-ce", "square"])
-    monkeypatch.setattr(aa, "BATCH_IMAGES", 5)
+    monkeypatch.setattr(aa, "EVALUATION_BATCH", 5)
     whole = aa.autoattack(fragile, AUTOATTACK, seed=4)
     saved, record = [0], aa._State.record
 
@@ -331,7 +331,7 @@ def test_our_stages_find_what_one_call_of_the_package_finds(
     ours = aa.autoattack(fragile, AUTOATTACK, seed=2)
     suite = aa._suite(fragile, AUTOATTACK, 2)
     with aa._quiet_log(), torch.random.fork_rng():
-        theirs, _ = suite.run_standard_evaluation(fragile.x, fragile.y, batch_size=aa.BATCH_IMAGES)
+        theirs, _ = suite.run_standard_evaluation(fragile.x, fragile.y, batch_size=aa.EVALUATION_BATCH)
     assert torch.equal(ours.adversarial, theirs)
 
 
