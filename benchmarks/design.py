@@ -34,6 +34,7 @@ from universes import UNIVERSES
 from isoloss.compiler.design.explain_choice import choice_of
 from isoloss.compiler.design.planner import plan, situation
 from isoloss.compiler.laws.arrays import Floats
+from isoloss.compiler.laws.remembered import Remembered
 from isoloss.compiler.observed.runs import Knowledge
 
 #: RMSE over the whole grid's at a tenth of its FLOPs: what is wanted.
@@ -144,7 +145,7 @@ def speed() -> str:
         runs = [run_of(cell, i) for i, cell in enumerate(cells)]
         available = 0.1 * sum(c.flops for c in candidates)
         begun = time.process_time()
-        made = situation(study, cells, candidates, runs, Knowledge(()), available, 10_000)
+        made = situation(study, cells, candidates, runs, Knowledge(()), available, 10_000, Remembered())
         assert made is not None
         design = plan(made)
         choice_of(design, study, candidates)

@@ -19,6 +19,7 @@ from isoloss.compiler.cells.expand import Cell, expand
 from isoloss.compiler.design.choice import Candidate
 from isoloss.compiler.design.planner import next_slice, situation
 from isoloss.compiler.laws.arrays import Floats, Ints
+from isoloss.compiler.laws.remembered import Remembered
 from isoloss.compiler.observed.runs import Knowledge, Run, RunTest
 from isoloss.compiler.plan import Observation
 from isoloss.dsl.load import load_study
@@ -179,7 +180,9 @@ def _pilot(share: float) -> tuple[int, ...]:
 def _bought(share: float, observations: Sequence[Observation]) -> list[int]:
     study, cells, candidates = paper()
     available = share * whole()
-    made = situation(study, cells, candidates, _runs(), Knowledge(observations), available, None)
+    made = situation(
+        study, cells, candidates, _runs(), Knowledge(observations), available, None, Remembered()
+    )
     assert made is not None
     return list(next_slice(made)[1].order)
 

@@ -6,6 +6,7 @@ diagnostics beside the plan, or in its place where there can't be one."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import chain
 
 from isoloss.compiler.cells.expand import Cell, expand
@@ -16,7 +17,10 @@ from isoloss.compiler.design.reservation import Reserved, reservation, with_left
 from isoloss.compiler.facts.feature_spaces import spaces_of
 from isoloss.compiler.jobs.factory import JobFactory, RunJobs
 from isoloss.compiler.jobs.run_costs import RunCosts
+from isoloss.compiler.laws.arrays import Floats
 from isoloss.compiler.laws.fitting.fit_json import fit_to_json
+from isoloss.compiler.laws.fitting.fitted import LawFit
+from isoloss.compiler.laws.remembered import Remembered
 from isoloss.compiler.observed.autoattack_survivors import Survivors
 from isoloss.compiler.observed.learned_profile import learned_profile
 from isoloss.compiler.observed.runs import Knowledge, measured_fids, run_of
@@ -32,19 +36,34 @@ from isoloss.dsl.study.study import Study
 from isoloss.dsl.study.study_json import study_digest, study_to_json
 
 
+@dataclass(frozen=True, slots=True)
+class CompileCache:
+    """What several compiles of one study share, to save time: fits of laws, and where the priors of a design start."""
+
+    fits: Remembered[LawFit] = field(default_factory=Remembered)
+    starts: Remembered[Floats] = field(default_factory=Remembered)
+
+
 def compile_study(
-    study: Study, observations: Sequence[Observation], profile: DeviceProfile
+    study: Study,
+    observations: Sequence[Observation],
+    profile: DeviceProfile,
+    cache: CompileCache | None = None,
 ) -> tuple[Plan | None, list[Diagnostic]]:
-    """The plan of a study, given what is known. No plan where the study has errors (codes G, B, L)."""
+    """The plan of a study, given what is known. No plan where the study has errors (codes G, B, L). `cache`, of
+    earlier compiles, changes no byte."""
     if study.dataset.kind not in budgets.known_datasets():
         return None, expand(study)[1]
-    return _Compilation(study, Knowledge(observations), profile).run()
+    return _Compilation(study, Knowledge(observations), profile, cache).run()
 
 
 class _Compilation:
     """One compile: `problems` grow from step to step, and a step that finds an error is the last."""
 
-    def __init__(self, study: Study, knowledge: Knowledge, profile: DeviceProfile) -> None:
+    def __init__(
+        self, study: Study, knowledge: Knowledge, profile: DeviceProfile, cache: CompileCache | None
+    ) -> None:
+        self.cache = cache or CompileCache()
         self.study, self.knowledge, self.profile = study, knowledge, profile
         self.digest = study_digest(study)
         self.factory = JobFactory(study)
@@ -104,7 +123,9 @@ class _Compilation:
         self, cells: Sequence[Cell], candidates: Sequence[RunJobs], prices: RunPrices, reserved_flops: float
     ) -> Choice:
         study = self.study
-        choice, pinned_flops = choose_runs(study, cells, candidates, prices, self.knowledge, reserved_flops)
+        choice, pinned_flops = choose_runs(
+            study, cells, candidates, prices, self.knowledge, reserved_flops, self.cache.starts
+        )
         self.problems.extend(budgets.check(study, choice, reserved_flops, len(candidates), pinned_flops))
         self.problems.extend(choice.problems)
         span = study.budget.origin.span
@@ -114,7 +135,9 @@ class _Compilation:
     def _laws(self, chosen: Sequence[RunJobs]) -> list[Fitted]:
         spaces = spaces_of(self.study)
         runs = list(map(run_of, chosen))
-        fitted, problems = fit_all(self.study.fits, runs, self.knowledge, self.digest, spaces)
+        fitted, problems = fit_all(
+            self.study.fits, runs, self.knowledge, self.digest, spaces, self.cache.fits
+        )
         self.problems.extend(problems)
         self.problems.extend(check_questions(self.study, fitted, spaces))
         return fitted

@@ -41,8 +41,8 @@ def optimizer_states(recipe: Component) -> int:
 def weight_copies(recipe: Component) -> int:
     """Tensors of the weights' size that a training keeps on one device: the weights, their gradient, the optimizer's
     states, and where the recipe has them an average and a perturbation."""
-    extra = sum(recipe.get(what, {"kind": "none"})["kind"] != "none" for what in ("average", "perturb"))
-    return 2 + optimizer_states(recipe) + extra
+    extra = [w for w in ("average", "perturb") if recipe.get(w, {"kind": "none"})["kind"] != "none"]
+    return 2 + optimizer_states(recipe) + len(extra)
 
 
 @dataclass(frozen=True, slots=True)

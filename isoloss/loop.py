@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
 
 from isoloss import forecast_ledger
@@ -76,9 +77,9 @@ def run_study(
     Raises UserError where it can't be planned, JobError where nothing can be run (R1xx, R204, R209); failed
     jobs are in what it returns."""
     if compiler is None:
-        from isoloss.compiler.compile import compile_study
+        from isoloss.compiler.compile import CompileCache, compile_study
 
-        compiler = compile_study
+        compiler = partial(compile_study, cache=CompileCache())
     progress = progress or Progress()
     executor = make_executor(study)
     progress.slots, progress.processes = executor.width, executor.processes

@@ -13,6 +13,8 @@ from isoloss.compiler.cost.price import Pricer
 from isoloss.compiler.design.choice import Candidate, Choice, ComputeBudget, choose, total_flops
 from isoloss.compiler.jobs.factory import JobFactory, RunJobs, Setup
 from isoloss.compiler.jobs.run_costs import RunCosts
+from isoloss.compiler.laws.arrays import Floats
+from isoloss.compiler.laws.remembered import Remembered
 from isoloss.compiler.observed.runs import Knowledge, run_of
 from isoloss.compiler.observed.study_fits import select
 from isoloss.compiler.plan import Answer, Dropped
@@ -39,9 +41,11 @@ def choose_runs(
     prices: RunPrices,
     knowledge: Knowledge,
     reserved_flops: float,
+    starts: Remembered[Floats],
 ) -> tuple[Choice, float]:
     """(the choice, FLOPs of the runs that the budget pins). One cell and run per row, in the same order;
-    `reserved_flops` are set aside for the runs that answer the questions."""
+    `reserved_flops` are set aside for the runs that answer the questions;
+    `starts`: of a design's priors, from earlier compiles."""
     candidates = _priced(runs, prices, _pinned(study, runs))
     # A training that several grids list is one: chosen and paid once.
     first: dict[str, int] = {}
@@ -58,7 +62,7 @@ def choose_runs(
         named = {fit.evaluate for fit in study.fits}
         tested = min((t.tested for r in measured for t in r.tests if t.evaluation in named), default=None)
         # All of them: each grid's fits count it as theirs.
-        designed = design(study, cells, candidates, measured, knowledge, limits, tested)
+        designed = design(study, cells, candidates, measured, knowledge, limits, tested, starts)
         if designed is not None:
             return _for_all(designed, runs), pinned_flops
     return _for_all(choose(once, limits), runs), pinned_flops

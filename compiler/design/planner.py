@@ -20,6 +20,8 @@ from isoloss.compiler.design.posterior import posterior_of
 from isoloss.compiler.design.questions import asked_laws, data_of
 from isoloss.compiler.design.situation import Design, Situation
 from isoloss.compiler.design.state import LARGE, state
+from isoloss.compiler.laws.arrays import Floats
+from isoloss.compiler.laws.remembered import Remembered
 from isoloss.compiler.observed.runs import Knowledge, Run
 from isoloss.dsl.study.study import Study
 
@@ -39,6 +41,7 @@ def design(
     knowledge: Knowledge,
     budget: ComputeBudget,
     test_images: int | None,
+    starts: Remembered[Floats],
 ) -> Choice | None:
     """The choice. None where nothing is asked that a law could answer. Cost of what is chosen + reserve <=
     budget, unless more was spent already. One cell, candidate and run per row, in the same order."""
@@ -49,9 +52,9 @@ def design(
         all_of_them = everything(candidates, "the budget holds every cell")
         if not any(f.within is not None or len(f.laws) > 1 for f in study.forecasts):
             return all_of_them
-        made = situation(study, cells, candidates, runs, knowledge, available, test_images)
+        made = situation(study, cells, candidates, runs, knowledge, available, test_images, starts)
         return all_of_them if made is None else with_notes(with_all(made), study, all_of_them)
-    made = situation(study, cells, candidates, runs, knowledge, available, test_images)
+    made = situation(study, cells, candidates, runs, knowledge, available, test_images, starts)
     return None if made is None else choice_of(plan(made), study, candidates)
 
 
@@ -63,8 +66,10 @@ def situation(
     knowledge: Knowledge,
     available: float,
     test_images: int | None,
+    starts: Remembered[Floats],
 ) -> Situation | None:
-    """What is known and asked, as arrays. None where no law answers any question."""
+    """What is known and asked, as arrays. None where no law answers any question. `starts`: of the laws' priors, from
+    earlier plans of the same pool."""
     pool = Pool.of(cells, candidates, [g.name for g in study.generators])
     laws = asked_laws(study, runs, pool)
     if not laws:
@@ -73,7 +78,7 @@ def situation(
     shared = 0.0 if test_images is None else 1.0 / float(np.sqrt(test_images))
     data = [data_of(each, runs, knowledge, pool) for each in laws]
     posteriors = [
-        posterior_of(each.key, each.law, pool, each.member, known, smooth, shared, each.fractions)
+        posterior_of(each.key, each.law, pool, each.member, known, smooth, shared, starts, each.fractions)
         for each, known in zip(laws, data, strict=True)
     ]
     rule = cost_rule(cells)

@@ -17,6 +17,7 @@ from isoloss.compiler.design.candidates import Pool, Smooth, spread_out
 from isoloss.compiler.laws.arrays import Bools, Floats, Inputs, Ints
 from isoloss.compiler.laws.fitting.neighbours import together
 from isoloss.compiler.laws.forms.law import Law
+from isoloss.compiler.laws.remembered import Remembered
 
 #: Prior, assumed: exponents and quality terms as published (Bartoldson 2024, Approach 2), terms sized at the
 #: middle of the pool as theirs are at the middle of theirs (N 4e7, D 2.2e7). Only ratios matter: the level of
@@ -33,7 +34,6 @@ SD_RANGE = (0.002, 0.1)
 #: Points of the pool that the prior is fitted to, at most.
 SPREAD = 400
 _STEPS = 40
-_KEPT = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,14 +152,16 @@ def posterior_of(
     seen: Seen,
     smooth: Smooth,
     shared: float,
+    starts: Remembered[Floats],
     fractions: tuple[float, ...] = (1.0,),
 ) -> Posterior:
-    """The law's posterior after the finished runs `seen`. `fractions` of training at which it looks at a run."""
+    """The law's posterior after the finished runs `seen`. `fractions` of training at which it looks at a run;
+    `starts`: of the priors, from earlier plans of the same pool."""
     centred_x, T = law.centre(pool.x)
     y = surface(pool)
     use = np.flatnonzero(member if member.sum() > len(law.parameters) else np.ones(len(pool), dtype=bool))
     fixed = law.unidentified(at(pool.x, use))
-    start = _start(law, pool, centred_x, y, use)
+    start = _start(law, pool, centred_x, y, use, starts)
     sd = np.array(
         [
             COEFFICIENT_SD if j in law.coefficients else EXPONENT_SD[0] * abs(v) + EXPONENT_SD[1]
@@ -184,22 +186,16 @@ def posterior_of(
     return _Descent(posterior, centre, seen, smooth(seen.x), bounds).run()
 
 
-_STARTS: dict[tuple[object, ...], Floats] = {}
-
-
-def _start(law: Law, pool: Pool, centred_x: Inputs, y: Floats, use: Ints) -> Floats:
-    """Centred theta [p] of the law on the assumed surface at these candidates. Remembered: the loop plans the same
-    pool again and again."""
+def _start(
+    law: Law, pool: Pool, centred_x: Inputs, y: Floats, use: Ints, starts: Remembered[Floats]
+) -> Floats:
+    """Centred theta [p] of the law on the assumed surface at these candidates."""
     # Replicates say nothing new about where the prior lies, nor do thousands of neighbours.
     use = use[np.unique(pool.coordinates[use], axis=0, return_index=True)[1]]
     use = np.sort(spread_out(use, pool.coordinates, SPREAD))
     some = at(centred_x, use)
     key = (law.name, some.lnN.tobytes(), some.lnD.tobytes(), some.fid.tobytes(), y[use].tobytes())
-    if key not in _STARTS:
-        while len(_STARTS) >= _KEPT:
-            del _STARTS[next(iter(_STARTS))]
-        _STARTS[key] = np.array(law.starts(some, y[use], np.ones(len(use)))[0])
-    return _STARTS[key].copy()
+    return starts.get(key, lambda: np.array(law.starts(some, y[use], np.ones(len(use)))[0])).copy()
 
 
 class _Descent:

@@ -19,6 +19,7 @@ from isoloss.compiler.laws.fitting.fitted import LawFit
 from isoloss.compiler.laws.forms.registry import LAWS
 from isoloss.compiler.laws.lint import lint_selection
 from isoloss.compiler.laws.points import Points
+from isoloss.compiler.laws.remembered import Remembered
 from isoloss.compiler.observed.runs import Knowledge, Run, points
 from isoloss.compiler.plan import Answer, Range
 from isoloss.compiler.rounding import rounded
@@ -56,8 +57,10 @@ def fit_all(
     knowledge: Knowledge,
     digest: str,
     spaces: Mapping[str, str | None],
+    fits_so_far: Remembered[LawFit],
 ) -> tuple[list[Fitted], list[Diagnostic]]:
-    """Every declared fit, once per generator where it says so. `spaces`: of each generator's FID."""
+    """Every declared fit, once per generator where it says so. `spaces`: of each generator's FID;
+    `fits_so_far`: of earlier compiles, and of this one."""
     made: list[Fitted] = []
     problems: list[Diagnostic] = []
     by_grid: dict[str, list[Run]] = {}
@@ -75,7 +78,9 @@ def fit_all(
             of = dict.fromkeys(run.cell.generator for run in group) if uses_fid(declared.law) else {}
             problems.extend(check_fit(declared, of, spaces))
             space = next((spaces[name] for name in of if spaces.get(name) is not None), None)
-            made.append(_fit(declared, generator, group, waiting, knowledge, digest, parts, space))
+            made.append(
+                _fit(declared, generator, group, waiting, knowledge, digest, parts, space, fits_so_far)
+            )
     return made, problems
 
 
@@ -181,6 +186,7 @@ def _fit(
     digest: str,
     parts: tuple[frozenset[str] | None, frozenset[str] | None],
     space: str | None,
+    fits_so_far: Remembered[LawFit],
 ) -> Fitted:
     finished = [run for run in group if knowledge.measured(run, declared.evaluate)]
     known = points(knowledge, finished, declared.evaluate, declared.metric)
@@ -204,7 +210,7 @@ def _fit(
             quality_runs=parts[1],
             features=space,
         )
-        fit = _fit_once(declared.law, known, options)
+        fit = _fit_once(declared.law, known, options, fits_so_far)
         if declared.metric == "loss":
             # The line goes through finished runs: half-trained networks lie on another one.
             last = known.final_per_run(declared.floor)
@@ -265,20 +271,11 @@ def _selection(declared: Fit, metric: str | None, known: Points | None) -> str:
 #: Jobs that an unfinished fit names.
 _NAMED = 3
 
-_RECENT: dict[tuple[object, ...], LawFit] = {}
-_KEPT = 64
 
-
-def _fit_once(law: str, known: Points, options: FitOptions) -> LawFit:
-    """The fit, remembered: the loop compiles again and again while most laws have no new points. The same
-    inputs give the same fit, so remembering changes no plan."""
+def _fit_once(law: str, known: Points, options: FitOptions, fits_so_far: Remembered[LawFit]) -> LawFit:
     columns = (known.params, known.images, known.fid, known.flops, known.fraction, known.loss, known.accuracy)
     key = (law, options, known.run_names, known.run.tobytes(), *(column.tobytes() for column in columns))
-    if key not in _RECENT:
-        while len(_RECENT) >= _KEPT:
-            del _RECENT[next(iter(_RECENT))]
-        _RECENT[key] = _settled(fit_law(law, known, options))
-    return _RECENT[key]
+    return fits_so_far.get(key, lambda: _settled(fit_law(law, known, options)))
 
 
 def _settled(fit: LawFit) -> LawFit:

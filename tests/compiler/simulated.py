@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from isoloss.compiler.compile import compile_study
+from isoloss.compiler.compile import CompileCache, compile_study
 from isoloss.compiler.cost.devices import BUILT_IN
 from isoloss.compiler.plan import Job, Observation, Plan, TrainSpec
 from isoloss.dsl.study.study import Study
@@ -72,8 +72,9 @@ def run_to_fixed_point(study: Study, noise: float = 0.005) -> tuple[list[Plan], 
     """Compile, run, compile again, until nothing is ready. Raises AssertionError after ten rounds."""
     observations: list[Observation] = []
     plans: list[Plan] = []
+    cache = CompileCache()
     for _ in range(10):
-        plan, problems = compile_study(study, observations, BUILT_IN["cpu"])
+        plan, problems = compile_study(study, observations, BUILT_IN["cpu"], cache)
         assert plan is not None, problems
         plans.append(plan)
         if not any(job.state == "ready" for job in plan.jobs):

@@ -20,6 +20,7 @@ from isoloss.compiler.compile import compile_study
 from isoloss.compiler.cost.devices import BUILT_IN
 from isoloss.compiler.design.planner import situation
 from isoloss.compiler.laws.fitting.neighbours import CURVE, together
+from isoloss.compiler.laws.remembered import Remembered
 from isoloss.compiler.observed.runs import Knowledge
 from isoloss.compiler.plan import Observation, Plan
 from isoloss.compiler.plans.plan_json import plan_to_json
@@ -224,7 +225,7 @@ def test_laws_that_cant_be_told_apart_are_named(monkeypatch: pytest.MonkeyPatch)
     runs = [benchmark.run_of(cell, i) for i, cell in enumerate(cells)]
     known = Knowledge([benchmark._observe(world, cells[i], i) for i in rows])
     available = 0.05 * sum(c.flops for c in candidates)
-    made = situation(some, cells, candidates, runs, known, available, 10_000)
+    made = situation(some, cells, candidates, runs, known, available, 10_000, Remembered())
     assert made is not None
     design = plan(made)
     one, _ = (t for t in made.state.targets if t.what == "loss" and t.question == asked.name)

@@ -16,6 +16,7 @@ from isoloss.compiler.design.choice import Candidate
 from isoloss.compiler.design.greedy import Covariance, Modes, Spending, buy
 from isoloss.compiler.design.planner import STAGES, next_slice, situation
 from isoloss.compiler.design.situation import Situation
+from isoloss.compiler.laws.remembered import Remembered
 from isoloss.compiler.observed.runs import Knowledge
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
@@ -28,7 +29,9 @@ def nothing_known(share: float, seeds: int = benchmark.REPLICATES) -> Situation:
     """The paper's cells, each with so many seeds, and a budget of this share of the whole grid's FLOPs."""
     some, cells, candidates = benchmark.with_seeds(benchmark.paper()[0], seeds)
     runs = [benchmark.run_of(cell, i) for i, cell in enumerate(cells)]
-    found = situation(some, cells, candidates, runs, Knowledge(()), share * benchmark.whole(), None)
+    found = situation(
+        some, cells, candidates, runs, Knowledge(()), share * benchmark.whole(), None, Remembered()
+    )
     assert found is not None
     return found
 
