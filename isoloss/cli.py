@@ -34,11 +34,14 @@ COMMANDS: dict[str, str] = {
     "help": "explain a word of the language or a diagnostic code",
 }
 
+#: Objects made between two looks for garbage. Start-up makes many that all live on, and a plan a hundred thousand:
+#: looking among them is a tenth of `check`.
+COLLECT_EVERY = 50_000
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command. Returns the exit code (errors.py); never lets a traceback reach a user for their mistake."""
-    # Start-up makes many objects that all live on: looking for garbage among them is a tenth of `check`.
-    gc.set_threshold(50_000)
+    gc.set_threshold(COLLECT_EVERY)
     arguments = list(sys.argv[1:] if argv is None else argv)
     chosen = next((a for a in arguments if not a.startswith("-")), None)
     parser = _parser(chosen, alone=arguments[:1] == [chosen])

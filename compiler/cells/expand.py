@@ -18,7 +18,7 @@ from isoloss.compiler.cells.network_checks import check_networks
 from isoloss.compiler.cells.rules import Known, Rule
 from isoloss.compiler.cost import passes
 from isoloss.compiler.cost.architectures import FAMILIES, count
-from isoloss.compiler.facts.components import call_text, component
+from isoloss.compiler.facts.components import Components, call_text, component
 from isoloss.compiler.facts.datasets import SHAPES, DatasetShape, shape
 from isoloss.compiler.facts.feature_spaces import check_conditions
 from isoloss.compiler.facts.features import check_features
@@ -152,6 +152,7 @@ class _Expansion:
 
     def __init__(self, study: Study, grid: Grid, fids: Mapping[str, float]) -> None:
         self.grid = grid
+        self.components = Components()
         self.shape: DatasetShape = shape(component(study.dataset))
         self.dataset = component(study.dataset)
         generators = {g.name: g for g in study.generators}
@@ -185,7 +186,7 @@ class _Expansion:
             why = "every combination is left out by its `where`"
             self._problem("G101", f"grid `{self.grid.name}` has no cells", why)
         # Different values on every axis make different cells, but for images that round to the same steps.
-        twice = any(len({tuple(map(_same, row)) for row in values}) < len(values) for values in axes)
+        twice = any(len({tuple(map(self._same, row)) for row in values}) < len(values) for values in axes)
         return self._without_copies(cells) if twice or self._rounded_together() else cells
 
     def _rounded_together(self) -> bool:
@@ -331,11 +332,15 @@ class _Expansion:
             columns = [list(compress(column, verdicts)) for column in columns]
         return list(map(Cell, repeat(self.grid.name), *columns, repeat(self.grid.origin)))
 
+    def _same(self, value: Value) -> object:
+        """What equal values have in common: equal calls have one Component, quicker to hash than the call."""
+        return id(self.components(value)) if isinstance(value, Call) else value
+
     def _without_copies(self, cells: Sequence[Cell]) -> list[Cell]:
         unique: dict[tuple[object, ...], Cell] = {}
         for c in cells:
             key = (
-                _same(c.model),
+                self._same(c.model),
                 c.generator,
                 c.recipe,
                 c.variant.settings,
@@ -419,11 +424,6 @@ def _flops(per_image: float, steps: int, batch: int | None) -> float | None:
 
 def _over(images: int, limit: int | None) -> bool:
     return limit is not None and images > limit
-
-
-def _same(value: Value) -> object:
-    """What equal values have in common: equal calls have one Component, quicker to hash than the call."""
-    return id(component(value)) if isinstance(value, Call) else value
 
 
 def _count(cells: int) -> str:

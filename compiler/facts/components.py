@@ -5,7 +5,6 @@ Pure. A Component is identity: exact fractions become strings ("8/255"), nothing
 from __future__ import annotations
 
 from fractions import Fraction
-from functools import lru_cache
 from typing import Any
 
 from isoloss.compiler.plan import Component, plain_number
@@ -13,25 +12,26 @@ from isoloss.dsl.study.study import Call, Value
 
 
 def component(call: Call) -> Component:
-    """`{"kind": ..., **arguments}`. Equal calls give the same object: specs share it, and caches can key on
-    it."""
-    known = _BY_OBJECT.get(id(call))
-    if known is None:
-        while len(_BY_OBJECT) >= _KEPT:
-            del _BY_OBJECT[next(iter(_BY_OBJECT))]
-        known = _BY_OBJECT[id(call)] = call, _component(call)
-    return known[1]
-
-
-#: id of a call -> (the call, so that the id stays its own; its Component). Hashing a call costs ten times
-#: more.
-_BY_OBJECT: dict[int, tuple[Call, dict[str, Any]]] = {}
-_KEPT = 65536
-
-
-@lru_cache(maxsize=65536)
-def _component(call: Call) -> dict[str, Any]:
+    """`{"kind": ..., **arguments}`."""
     return {"kind": call.kind, **{name: plain(value) for name, value in call.arguments}}
+
+
+class Components:
+    """Called with a call: its Component. Equal calls give the same object, as long as this lives: specs share it, and
+    caches that live no longer can key on it."""
+
+    def __init__(self) -> None:
+        self._of_call: dict[Call, Component] = {}
+        #: id of a call -> (the call, so that the id stays its own; its Component). Hashing a call costs ten times more.
+        self._of_object: dict[int, tuple[Call, Component]] = {}
+
+    def __call__(self, call: Call) -> Component:
+        known = self._of_object.get(id(call))
+        if known is None:
+            if call not in self._of_call:
+                self._of_call[call] = component(call)
+            known = self._of_object[id(call)] = call, self._of_call[call]
+        return known[1]
 
 
 def plain(value: Value) -> Any:
@@ -39,7 +39,7 @@ def plain(value: Value) -> Any:
     if isinstance(value, Fraction):
         return str(value)
     if isinstance(value, Call):
-        return _component(value)
+        return component(value)
     if isinstance(value, tuple):
         return [plain(item) for item in value]
     return value

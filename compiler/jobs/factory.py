@@ -15,7 +15,7 @@ from isoloss.compiler.cells.batchnorm_groups import batchnorm_group
 from isoloss.compiler.cells.expand import Cell, plain_variants
 from isoloss.compiler.cost.architectures.unet import count_unet
 from isoloss.compiler.cost.flops import TRAINING_PASSES
-from isoloss.compiler.facts.components import call_text, component
+from isoloss.compiler.facts.components import Components, call_text
 from isoloss.compiler.facts.datasets import shape
 from isoloss.compiler.facts.shards import FIRST, shards
 from isoloss.compiler.facts.sources import Supply, is_real, mixed, supply
@@ -113,7 +113,8 @@ class JobFactory:
 
     def __init__(self, study: Study) -> None:
         self.study = study
-        self.dataset = component(study.dataset)
+        self.component = Components()
+        self.dataset = self.component(study.dataset)
         self.generators: Mapping[str, Generator] = {g.name: g for g in study.generators}
         #: of each recipe as it is declared; cells of grids that sweep its settings have their own
         self.variants: Mapping[str, Variant] = plain_variants(study)
@@ -133,7 +134,7 @@ class JobFactory:
         self._tests: dict[int, tuple[Evaluation, ...]] = {}
         self._recipe_jobs: dict[tuple[object, ...], RecipeJobs] = {}
         self.identity = Identity()
-        self.diffusion = Diffusion(self.dataset, lambda *asked: self._source(*asked).id)
+        self.diffusion = Diffusion(self.dataset, self.component, lambda *asked: self._source(*asked).id)
         self._closures: dict[tuple[str, ...], tuple[str, ...]] = {}
 
     # Data.
@@ -234,7 +235,7 @@ class JobFactory:
         declared = self.generators[generator]
         if declared.fid is not None:
             return None
-        features = component(declared.features)
+        features = self.component(declared.features)
         images, real = self._measured(declared, int(features.get("images", FIRST)))
         mix = mixed(declared)
         made = declared if mix is None else self.generators[mix[0]]
@@ -282,7 +283,7 @@ class JobFactory:
         return Source(*self._test(cell, evaluation).fill(train.id, cell.seed), (train.id,))
 
     def _setup(self, cell: Cell) -> Setup:
-        model = component(cell.model)
+        model = self.component(cell.model)
         key = id(model), cell.grid, id(cell.variant), cell.batch, cell.lr, cell.steps_per_epoch
         recipe_jobs = self._recipe_jobs.get(key)
         if recipe_jobs is None:
@@ -348,7 +349,7 @@ class JobFactory:
         recipe = cell.variant.recipe
         first = TrainSpec(
             dataset=self.dataset,
-            model=component(cell.model),
+            model=self.component(cell.model),
             data={},
             recipe=self._recipe(recipe, cell.batch, cell.lr),
             train_steps=cell.train_steps,
@@ -365,10 +366,10 @@ class JobFactory:
         first = EvaluateSpec(
             dataset=self.dataset,
             network="",
-            model=component(cell.model),
-            normalize=component(recipe.normalize),
-            attack=component(evaluation.attack),
-            loss=component(recipe.loss),
+            model=self.component(cell.model),
+            normalize=self.component(recipe.normalize),
+            attack=self.component(evaluation.attack),
+            loss=self.component(recipe.loss),
             weights=evaluation.weights,
             split=evaluation.split,
             images=evaluation.images,
@@ -421,8 +422,8 @@ class JobFactory:
         return Facts(params=network.params, images=images, flops_per_image=each, generator=generator)
 
     def _metric(self, recipe: Recipe, evaluation: Evaluation) -> str:
-        loss = component(recipe.loss)
-        return metric_name(loss, component(evaluation.attack), evaluation.split)
+        loss = self.component(recipe.loss)
+        return metric_name(loss, self.component(evaluation.attack), evaluation.split)
 
     def origin(self, origin: Origin) -> plan.Origin:
         known = self._origins.get(id(origin))
@@ -437,16 +438,16 @@ class JobFactory:
         key = (id(recipe), batch, lr)
         if key not in self._recipes:
             self._recipes[key] = {
-                "loss": component(recipe.loss),
-                "attack": component(recipe.attack),
-                "perturb": component(recipe.perturb),
-                "optimizer": component(recipe.optimizer),
-                "schedule": component(recipe.schedule),
-                "average": component(recipe.average),
-                "augment": component(recipe.augment),
-                "normalize": component(recipe.normalize),
+                "loss": self.component(recipe.loss),
+                "attack": self.component(recipe.attack),
+                "perturb": self.component(recipe.perturb),
+                "optimizer": self.component(recipe.optimizer),
+                "schedule": self.component(recipe.schedule),
+                "average": self.component(recipe.average),
+                "augment": self.component(recipe.augment),
+                "normalize": self.component(recipe.normalize),
                 # Its group is among the numerics: `all` and the batch's own size are one job.
-                "batchnorm": {k: v for k, v in component(recipe.batchnorm).items() if k != "group"},
+                "batchnorm": {k: v for k, v in self.component(recipe.batchnorm).items() if k != "group"},
                 "batch": batch,
                 "lr": lr,
                 "clip": recipe.clip,
@@ -460,7 +461,7 @@ class JobFactory:
             if recipe.evaluate is not None:
                 tested = next(e for e in variant.evaluations if e.name == recipe.evaluate.evaluation)
                 self._inside[key] = {
-                    "attack": component(tested.attack),
+                    "attack": self.component(tested.attack),
                     "weights": tested.weights,
                     "split": tested.split,
                     "images": tested.images,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from isoloss.compiler.cost.architectures.unet import CONDITION, NETWORK, network_of
-from isoloss.compiler.facts.components import component
+from isoloss.compiler.facts.components import Components
 from isoloss.compiler.facts.shards import first
 from isoloss.compiler.plan import Component, DenoiserSpec, DiscriminatorSpec, GenerateSpec, Spec
 from isoloss.dsl.study.study import Generator
@@ -43,8 +43,8 @@ class Followed:
 class Diffusion:
     """Made once per compile; remembers each generator."""
 
-    def __init__(self, dataset: Component, make: Make) -> None:
-        self.dataset, self._make = dataset, make
+    def __init__(self, dataset: Component, components: Components, make: Make) -> None:
+        self.dataset, self._component, self._make = dataset, components, make
         self._known: dict[str, Followed] = {}
         # Equal Components are one object: prices are looked up by it.
         self._denoisers: dict[tuple[str, str], Made] = {}
@@ -58,11 +58,11 @@ class Diffusion:
 
     def _follow(self, generator: Generator) -> Followed:
         assert generator.sampler is not None
-        sampler = component(generator.sampler)
+        sampler = self._component(generator.sampler)
         if generator.denoiser is None:
             return Followed(sampler, UNSTATED, ())
         name = generator.name
-        denoiser, trained = self._denoiser(component(generator.denoiser), kernel_of(sampler), name)
+        denoiser, trained = self._denoiser(self._component(generator.denoiser), kernel_of(sampler), name)
         if sampler["kind"] != "dg":
             return Followed(sampler, denoiser, trained)
         images = first(generator.images)

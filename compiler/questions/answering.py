@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 from isoloss.compiler import plan
 from isoloss.compiler.cells.expand import Cell
-from isoloss.compiler.facts.components import component
 from isoloss.compiler.jobs.factory import JobFactory
 from isoloss.compiler.laws.accuracy import AccuracyFit
 from isoloss.compiler.laws.portfolio import Portfolio
@@ -66,14 +65,16 @@ class Answering:
         key = recipe, families
         if key not in self._networks:
             chosen = self.factory.variants[recipe].recipe
-            models = list({id(m): m for m in (component(cell.model) for cell in self.cells)}.values())
+            models = list(
+                {id(m): m for m in (self.factory.component(cell.model) for cell in self.cells)}.values()
+            )
             self._networks[key] = (
                 buildable(
                     models,
                     self.factory.dataset,
-                    component(chosen.loss),
-                    component(chosen.attack),
-                    component(chosen.perturb),
+                    self.factory.component(chosen.loss),
+                    self.factory.component(chosen.attack),
+                    self.factory.component(chosen.perturb),
                     families,
                 )
                 if models
