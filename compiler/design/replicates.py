@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from isoloss.compiler.observed.compared_runs import Compared, compared_runs
 from isoloss.compiler.observed.runs import Knowledge, Run
-from isoloss.compiler.questions.comparisons import Compared, compared_runs
 from isoloss.dsl.study.study import Compare, Study
 
 #: Seeds of every group before any pair is looked at: two would tell hardly anything of the spread between them.

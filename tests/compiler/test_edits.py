@@ -92,6 +92,17 @@ def fit(setting: str) -> Edit:
     return Edit(f"fit law {{ {setting} }}", NONE)
 
 
+def compare(settings: str) -> Edit:
+    widths = (("grid", grid(model="in [cnn(1), cnn(2)]")),)
+    over = "" if "over" in settings else "over = runs"
+    return Edit(
+        f"compare widths {{ by = model {over} {settings} }}",
+        NONE,
+        "compare widths { over = runs by = model }",
+        widths,
+    )
+
+
 def device(settings: str) -> Edit:
     return Edit(f"device mine {{ {settings} }}", NONE, "device mine { memory = 24 GB fp32 = 82 TFLOP/s }")
 
@@ -167,6 +178,16 @@ EDITS: dict[tuple[str, str], Edit] = {
     ("grid", "generator"): Edit(grid(generator="in [two]"), RUN),
     ("grid", "images"): Edit(grid(images="in [8k]"), RUN),
     ("grid", "compute"): Edit(equal_compute("0.3 GFLOP"), RUN, equal_compute("0.2 GFLOP")),
+    ("compare", "over"): compare("over = (runs where seed == 0)"),
+    ("compare", "by"): Edit(
+        "compare widths { over = runs by = recipe }",
+        NONE,
+        "compare widths { over = runs by = model }",
+        (("grid", grid(model="in [cnn(1), cnn(2)]", recipe="in [first, other]")),),
+    ),
+    ("compare", "evaluate"): compare("evaluate = robust"),
+    ("compare", "metric"): compare("metric = loss"),
+    ("compare", "within"): compare("within = 1%"),
     ("grid", "recipe"): Edit(grid(recipe="= other"), RUN),
     ("grid", "seed"): Edit(grid(seed="in [1]"), RUN),
     ("grid", "batch"): Edit(grid(batch="in [64]"), RUN),

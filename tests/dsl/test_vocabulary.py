@@ -91,7 +91,8 @@ def test_every_word_is_explained() -> None:
 def test_the_surface_is_frozen() -> None:
     """New surface is deliberate: add it here, and an example with it."""
     assert set(BLOCKS) == {
-        "generator", "mix", "recipe", "evaluate", "grid", "budget", "device", "fit", "forecast", "allocate", "profile",
+        "generator", "mix", "recipe", "evaluate", "grid", "budget", "device", "fit", "forecast", "allocate", "compare",
+        "profile",
     }  # fmt: skip
     assert {f"{t.family} {t.name}" for t in BUILT_IN} == {
         "model wrn", "model cnn", "loss trades", "loss pgd_at", "loss mart", "loss lse", "loss half",

@@ -196,8 +196,8 @@ CODES: tuple[Code, ...] = (
         "`recipe.loss.beta`. Seeds are what comparisons are paired and averaged over.",
         f"study tiny {{ dataset digits {_GENERATOR} {_TRADES}\n  {_GRID}\n"
         "  evaluate robust { attack = pgd(eps = 0.15) }\n  compare better { by = recipe } }",
-        f"study tiny {{ dataset digits {_GENERATOR} {_TRADES} recipe s extends r {{ loss = mart() }}\n"
-        "  grid runs { model = cnn(1) generator = g images = 4k recipe in [r, s] seed in 0..2 }\n"
+        f"study tiny {{ dataset digits {_GENERATOR} {_TRADES} recipe q extends r {{ loss = mart() }}\n"
+        "  grid runs { model = cnn(1) generator = g images = 4k recipe in [r, q] seed in 0..2 }\n"
         "  evaluate robust { attack = pgd(eps = 0.15) }\n  compare better { by = recipe } }",
     ),
 )
