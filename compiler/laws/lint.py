@@ -28,7 +28,6 @@ NOTE_CODES: Mapping[str, str] = {
     "early_stop": "L303",
     "rounded_constants": "L305",
     "no_intervals": "L313",
-    "drift_assumed": "L314",
     "outliers": "L315",
 }
 OTHER_NOTE = "L312"
@@ -42,7 +41,6 @@ HELP: Mapping[str, str] = {
     "L309": "predictions that would need it are refused; vary what it depends on",
     "L310": "treat every number of this fit as provisional",
     "L313": "fit the law to your own runs for an interval; a portfolio shows how far laws disagree",
-    "L314": "intervals of forecasts rest on it: add runs that are larger in `params` or `images` than most",
     "L315": "look at its training: a spike, another recipe, a wrong column; `--where` leaves runs out",
     "L311": "fill in `fid` for these rows, or fit a law without it",
 }

@@ -13,6 +13,8 @@ from numpy.typing import ArrayLike
 
 from isoloss.compiler.laws.arrays import Floats, FlopsPerImage, Inputs
 from isoloss.compiler.laws.fitting.fitted import LEVEL, Band, LawFit, Limits, Optimum
+from isoloss.compiler.laws.fitting.pooled import FREEDOM
+from isoloss.compiler.laws.points import Points
 from isoloss.compiler.plan import Range
 
 _FEWEST_DRAWS = 2
@@ -151,6 +153,70 @@ def _quantiles(values: Floats, weight: Floats) -> Floats:
         part = np.clip((level - middle[below, columns]) / np.where(gap > 0, gap, 1.0), 0.0, 1.0)
         ends.append(values[below, columns] + part * (values[above, columns] - values[below, columns]))
     return np.stack(ends)
+
+
+#: Laws that a table of single runs may hold: without quality in it, and with. Without FIDs approaches 2 and 3 are
+#: Chinchilla's form, which is there once.
+PLAIN, OF_QUALITY = ("powersum", "chinchilla"), ("approach2", "approach3")
+#: Laws whose log predictions differ by no more than this, at the runs and at ten times their compute, are one law.
+_COINCIDE = 1e-3
+
+
+def candidates(points: Points) -> tuple[str, ...]:
+    """Names of the laws that points like these may hold: those with quality where their FIDs differ."""
+    known = points.fid[np.isfinite(points.fid)]
+    return OF_QUALITY if known.size and np.ptp(known) > 0 else PLAIN
+
+
+def distinct(fits: Sequence[LawFit], points: Points) -> list[LawFit]:
+    """The usable fits, without those that say what an earlier one says: a law counts once."""
+    kept: list[LawFit] = []
+    fid = np.nan_to_num(points.fid)
+    step = np.sqrt(10.0)
+    x = [Inputs.of(points.params * k, points.images * k, fid) for k in (1.0, step)]
+    for fit in fits:
+        if not fit.usable:
+            continue
+        here = [fit.log_mid(at) for at in x]
+        twins = (
+            all(
+                np.nanmax(np.abs(a - o.log_mid(at)), initial=0.0) <= _COINCIDE
+                for a, at in zip(here, x, strict=True)
+            )
+            for o in kept
+        )
+        if not any(twins):
+            kept.append(fit)
+    return kept
+
+
+def width_shares(model: LawFit | Portfolio, x: Inputs, *, new_run: bool = False) -> dict[str, float]:
+    """What the variance of ln L at one point is made of, as shares: `resampling`, `drift` (misfit inside and beyond the
+    data), `test set`, `scatter` of a single run, `form` (the laws' disagreement). Empty where no law says anything."""
+    fits = model.fits if isinstance(model, Portfolio) else [model]
+    weights = model.given if isinstance(model, Portfolio) else np.ones(1)
+    known = [
+        (fit, weight)
+        for fit, weight in zip(fits, weights, strict=True)
+        if len(fit.samples) > 1 and np.isfinite(fit.log_mid(x)).all()
+    ]
+    total = sum(weight for _, weight in known)
+    if not total > 0:
+        return {}
+    heavy = FREEDOM / (FREEDOM - 2)  # a t's variance over its scale's square
+    parts = dict.fromkeys(("resampling", "drift", "test set", "scatter", "form"), 0.0)
+    mids = [(float(fit.log_mid(x)[0]), weight / total) for fit, weight in known]
+    middle = sum(mid * weight for mid, weight in mids)
+    parts["form"] = sum(weight * (mid - middle) ** 2 for mid, weight in mids)
+    for fit, weight in known:
+        share, misfit = weight / total, fit.misfit
+        parts["resampling"] += share * float(np.nanvar(fit.law.log_prediction(fit.samples, fit.seen(x))))
+        parts["drift"] += share * heavy * float(misfit.scale(fit.domain.beyond(x))[0]) ** 2
+        parts["test set"] += share * heavy * misfit.shared**2
+        if new_run and np.isfinite(fit.residual_sigma):
+            parts["scatter"] += share * heavy * fit.residual_sigma**2
+    whole = sum(parts.values())
+    return {name: float(part / whole) for name, part in parts.items() if part > 0} if whole > 0 else {}
 
 
 def score_weights(fits: Sequence[LawFit]) -> Floats:

@@ -6,10 +6,12 @@ stated. Rounded constants don't reproduce the paper's own Table 2 (law 3 rounded
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
 
+from isoloss.compiler.laws.arrays import FLOPS_PER_IMAGE_AND_PARAMETER
 from isoloss.compiler.laws.fitting.fitted import LawFit, Note
 from isoloss.compiler.laws.fitting.interval_terms import Domain
 from isoloss.compiler.laws.fitting.options import Status
@@ -18,8 +20,14 @@ from isoloss.compiler.laws.forms.registry import LAWS
 
 _BARTOLDSON = "Bartoldson, Diffenderfer, Parasyris, Kailkhura 2024 (ICML; arXiv:2404.09349)"
 #: Grid of the paper: WRN-28-4 to 82-16, nominal 5M to 100M images, FID 1.65 (DG) to 35.54 (EDM, 5 steps).
-_DOMAIN = Domain((5_849_050.0, 316_356_058.0), (5_017_600.0, 102_400_000.0), (2.3e17, 2.53e20), (1.65, 35.54))
-_PFGMPP = Domain(_DOMAIN.params, _DOMAIN.images, (1.9e17, _DOMAIN.flops[1]), (1.76, 1.76))
+_DOMAIN = Domain(
+    params=(5_849_050.0, 316_356_058.0),
+    images=(5_017_600.0, 102_400_000.0),
+    flops=(2.3e17, 2.53e20),
+    fid=(1.65, 35.54),
+    work=(2.3e17 / FLOPS_PER_IMAGE_AND_PARAMETER, 2.53e20 / FLOPS_PER_IMAGE_AND_PARAMETER),
+)
+_PFGMPP = replace(_DOMAIN, flops=(1.9e17, _DOMAIN.flops[1]), fid=(1.76, 1.76))
 
 _APPROACH2_AT_BASE = {
     "A": 6.686980024164729,

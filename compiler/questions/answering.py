@@ -11,13 +11,15 @@ from isoloss.compiler import plan
 from isoloss.compiler.cells.expand import Cell
 from isoloss.compiler.jobs.factory import JobFactory
 from isoloss.compiler.laws.accuracy import AccuracyFit
-from isoloss.compiler.laws.portfolio import Portfolio
+from isoloss.compiler.laws.arrays import Inputs
+from isoloss.compiler.laws.fitting.fitted import LawFit
+from isoloss.compiler.laws.portfolio import Portfolio, width_shares
 from isoloss.compiler.observed.runs import Knowledge
 from isoloss.compiler.observed.study_fits import Fitted, known_range
 from isoloss.compiler.plan import Answer, Range
 from isoloss.compiler.questions.buildable_networks import Network, buildable
-from isoloss.compiler.questions.objectives import Predictor
 from isoloss.dsl.study.study import Allocate, Forecast, Study
+from isoloss.dsl.vocabulary.quantity_text import shares_text
 
 #: Times the largest run from which on a question is called an extrapolation; as lint L308.
 FAR = 10.0
@@ -83,7 +85,7 @@ class Answering:
         return self._networks[key]
 
 
-def predictor(laws: Sequence[Fitted]) -> Predictor | None:
+def predictor(laws: Sequence[Fitted]) -> LawFit | Portfolio | None:
     """The law, or the portfolio, of the fits that can be used."""
     usable = [f.fit for f in laws if f.fit is not None and f.fit.usable]
     if not usable:
@@ -131,6 +133,14 @@ def predictions(laws: Sequence[Fitted], predicted: Range | None) -> dict[str, Ra
         )
         return {"loss": None, "accuracy": None if turned is None else tidy(turned)}
     return {"loss": tidy(predicted), "accuracy": accuracy_at(laws, predicted)}
+
+
+def made_of(law: LawFit | Portfolio, params: Range | None, images: Range | None, fid: float) -> list[str]:
+    """What the width of a predicted loss is made of."""
+    if params is None or images is None:
+        return []
+    shares = width_shares(law, Inputs.of(params.mid, images.mid, fid))
+    return [f"its width: {shares_text(shares)}"] if shares else []
 
 
 def reach(

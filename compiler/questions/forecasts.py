@@ -12,6 +12,7 @@ from isoloss.compiler.questions.answering import (
     Answering,
     answer,
     complete,
+    made_of,
     predictions,
     predictor,
     progress,
@@ -54,6 +55,7 @@ class Forecasts:
             "flops": tidy(optimum.flops),
             **predictions(laws, optimum.loss),
         }
+        notes.extend(made_of(law, optimum.params, optimum.images, fid))
         notes.extend(reach(laws, question.compute_flops, optimum.params, optimum.images, values["loss"]))
         self._tolerance(question, values, final, notes)
         known = values["loss"] or values["accuracy"]

@@ -10,7 +10,7 @@ DEVICES = (
     "cpu", "p100", "gtx1080ti", "v100", "t4", "rtx2080ti", "a100", "rtx3080ti", "rtx3090", "a6000", "rtx4090", "l40s", "h100", "h200",
     "b200", "rtx5090",
 )  # fmt: skip
-LAWS = ("approach1", "approach2", "approach3", "chinchilla", "powerlaw")
+LAWS = ("approach1", "approach2", "approach3", "chinchilla", "powerlaw", "powersum")
 
 _ONE_RECIPE = "the study has one recipe"
 _OBJECTIVE = "another objective is given: one of `compute`, `accuracy` and `time`"

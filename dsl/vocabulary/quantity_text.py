@@ -7,7 +7,7 @@ chosen: 999,600 images are `1M`. None and nan are "not estimated"."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Protocol
 
@@ -101,6 +101,12 @@ def share_text(share: float | None, digits: int = 2) -> str:
     if share is None or math.isnan(share):
         return NOT_ESTIMATED
     return f"{times_text(100 * share, digits)}%"
+
+
+def shares_text(shares: Mapping[str, float]) -> str:
+    """`62% drift, 30% resampling, 8% scatter`: the largest first, what is below 1 % left out."""
+    ranked = sorted(shares.items(), key=lambda item: -item[1])
+    return ", ".join(f"{share:.0%} {name}" for name, share in ranked if share >= 0.01)
 
 
 def accuracy_text(accuracy: float | None) -> str:

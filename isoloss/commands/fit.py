@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = """
 examples:
+  isoloss fit runs.csv -o laws.json
   isoloss fit runs.csv --law chinchilla
   isoloss fit runs.csv --law approach3 --where 'not (params < 100M and images > 10M and fid < 10)' -o fit.json
   isoloss fit runs.csv --law approach2 --base 'fid == 1.65' --quality 'fid > 2'
@@ -30,7 +31,12 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLE
     parser.add_argument("table", metavar="RUNS", help="CSV or Parquet, one row per observation")
-    parser.add_argument("--law", required=True, help="chinchilla, approach1, approach2, approach3, powerlaw")
+    parser.add_argument(
+        "--law",
+        default="any",
+        help="powersum, chinchilla, approach1, approach2, approach3, powerlaw; default: any, every law of single runs "
+        "that the table can hold, weighed by how well it forecasts the table's own dearer runs",
+    )
     parser.add_argument("--columns", metavar="Q=COLUMN,…", help="which column is what: 'params=N*1e6,loss=L'")
     parser.add_argument("--where", metavar="EXPR", help="keep the runs for which this holds, as in a study")
     parser.add_argument(
@@ -66,12 +72,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    law = _law(arguments)
+    laws = _laws(arguments)
     table, warnings = _table(arguments)
     if sys.stderr.isatty():
         shown = f"{arguments.law} on {len(table)} rows, {arguments.resamples} resamples"
         print(f"fitting {shown} ...", file=sys.stderr)
-    fit, data, lint = _fit(arguments, law, table)
+    if laws:
+        fit, data, lint = _fit(arguments, laws[0], table)
+        fits = [fit]
+    else:
+        fits, data, lint = _fit_any(arguments, table)
     warnings = [*warnings, *lint]
     data["warnings"] = [{"code": d.code, "message": d.headline, "help": list(d.help)} for d in warnings]
     if arguments.output:
@@ -80,9 +90,9 @@ def run(arguments: argparse.Namespace) -> int:
         sys.stdout.write(_json(data))
         return 0
     from isoloss.dsl.diagnostics.diagnostic import render
-    from isoloss.screens.fit_screen import fit_screen
+    from isoloss.screens.fit_screen import fit_screen, portfolio_screen
 
-    print(fit_screen(fit, table, data))
+    print(fit_screen(fits[0], table, data) if laws else portfolio_screen(fits, table, data))
     if warnings:
         colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
         print("\n" + render(warnings, colour=colour))
@@ -91,12 +101,39 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _law(arguments: argparse.Namespace) -> Law:
-    """Also checks the numbers that argparse can't."""
+def _fit_any(
+    arguments: argparse.Namespace, table: RunTable
+) -> tuple[list[LawFit], dict[str, Any], list[Diagnostic]]:
+    """Every law that the table can hold, each once, with its weight."""
+    from isoloss.compiler.laws.forms.registry import LAWS
+    from isoloss.compiler.laws.portfolio import Portfolio, candidates, distinct
+    from isoloss.inputs.run_tables import filter_table
+
+    points = (filter_table(table, arguments.where) if arguments.where else table).to_points()
+    made: list[tuple[LawFit, dict[str, Any], list[Diagnostic]]] = []
+    refused: list[UserError] = []
+    for name in candidates(points):
+        try:
+            made.append(_fit(arguments, LAWS[name], table))
+        except UserError as error:
+            refused.append(error)
+    kept = distinct([fit for fit, _, _ in made], points)
+    if not kept:
+        raise refused[0]
+    shares = Portfolio(kept).given if len(kept) > 1 else [1.0]
+    weights = {id(fit): float(share) for fit, share in zip(kept, shares, strict=True)}
+    members = [{**data, "weight": weights[id(fit)]} for fit, data, _ in made if id(fit) in weights]
+    lint = list(dict.fromkeys(d for fit, _, found in made if id(fit) in weights for d in found))
+    shared = {key: members[0][key] for key in ("accuracy", "flops_rule", "source", "protocol")}
+    return kept, {"law": "any", "members": members, **shared}, lint
+
+
+def _laws(arguments: argparse.Namespace) -> list[Law]:
+    """The law that is named; empty for `any`. Also checks the numbers that argparse can't."""
     from isoloss.compiler.laws.forms.registry import LAWS
 
-    if arguments.law not in LAWS:
-        listed = ", ".join(f"`{name}`" for name in LAWS)
+    if arguments.law != "any" and arguments.law not in LAWS:
+        listed = ", ".join(f"`{name}`" for name in ("any", *LAWS))
         raise fault("L201", f"unknown law `{arguments.law}`", f"of: {listed}", exit_code=WRONG_USAGE)
     for name, ok, rule in (
         ("floor", arguments.floor is None or 0 <= arguments.floor <= 1, "in [0, 1]"),
@@ -117,7 +154,7 @@ def _law(arguments: argparse.Namespace) -> Law:
         raise fault("L211", headline, "say which runs: `--base 'fid == 1.65'`", exit_code=WRONG_USAGE)
     if arguments.errors == "correlated":
         _check_correlated(arguments)
-    return LAWS[arguments.law]
+    return [] if arguments.law == "any" else [LAWS[arguments.law]]
 
 
 def _check_correlated(arguments: argparse.Namespace) -> None:

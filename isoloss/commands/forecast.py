@@ -38,12 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from isoloss.inputs.arguments import compute_flops
-    from isoloss.inputs.law_file import load_law
+    from isoloss.inputs.law_file import load_laws
     from isoloss.screens.law_answers import answer, fid_for, show_warnings
 
     if (arguments.images is None) != (arguments.params is None):
         raise fault("L211", "`--params` and `--images` say one run together", exit_code=WRONG_USAGE)
-    laws = [load_law(text) for text in arguments.laws]
+    laws = [law for text in arguments.laws for law in load_laws(text)]
     if arguments.compute is None:
         return _given_runs(arguments, laws)
     flops = compute_flops(arguments.compute)

@@ -34,14 +34,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from isoloss.inputs.arguments import compute_flops
-    from isoloss.inputs.law_file import load_law
+    from isoloss.inputs.law_file import load_laws
     from isoloss.screens.law_answers import answer, fid_for, show_warnings
     from isoloss.screens.tradeoff_table import tradeoff_table
 
     flops = compute_flops(arguments.compute)
-    law = load_law(arguments.law)
-    fid = fid_for([law], arguments.fid)
-    result = answer([law], flops, fid)
+    laws = load_laws(arguments.law)
+    fid = fid_for(laws, arguments.fid)
+    result = answer(laws, flops, fid)
+    # Of a portfolio by the law that counts most.
+    law = max(laws, key=lambda each: each.weight or 0.0)
     tradeoffs = [tradeoff(law.fit, size, flops, fid, result.rule) for size in SIZES]
     if arguments.json:
         import orjson

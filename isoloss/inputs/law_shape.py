@@ -28,13 +28,17 @@ class _Domain(_Shape):
     images: PositiveEnds
     flops: PositiveEnds
     fid: Ends
+    work: PositiveEnds
 
 
 class _Misfit(_Shape):
     model_config = ConfigDict(strict=True, extra="forbid")
     base: Scale
-    slope: Scale
+    drift: Scale
+    quality: Scale
     shared: Scale
+    size: Scale
+    size_drift: Scale
 
 
 class _State(_Shape):
@@ -82,10 +86,18 @@ class _Fit(_Shape):
     flops_rule: _Rule | None = None
 
 
-def check_shape(text: bytes) -> None:
-    """Raises ValueError that names the first wrong place of a fit's JSON."""
+class _Member(_Fit):
+    weight: Annotated[float, Field(allow_inf_nan=False, ge=0, le=1)]
+
+
+class _Portfolio(_Shape):
+    members: Annotated[list[_Member], Field(min_length=1, max_length=20)]
+
+
+def check_shape(text: bytes, *, portfolio: bool = False) -> None:
+    """Raises ValueError that names the first wrong place of a fit's JSON, or of a portfolio's."""
     try:
-        _Fit.model_validate_json(text)
+        (_Portfolio if portfolio else _Fit).model_validate_json(text)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"]) or "the file"

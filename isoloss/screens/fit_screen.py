@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from isoloss.compiler.laws.fitting.pooled import DRIFT
 from isoloss.compiler.plan import frechet_metric
 from isoloss.dsl.vocabulary.quantity_text import decimal_text, interval_text
 
@@ -19,6 +20,7 @@ FORMULAS: Mapping[str, str] = {
     "approach2": "L = A/N^alpha + B (1+FID)^zeta / D^beta + E (1+FID)^epsilon",
     "approach3": "L = A/N^alpha + (B/D + (Q FID)^(kappa/beta))^beta + E + epsilon ln(1+FID)",
     "powerlaw": "L = A x^B",
+    "powersum": "L = E + (A/N^alpha + B/D^beta)^gamma",
 }
 
 
@@ -55,6 +57,22 @@ def fit_screen(fit: LawFit, table: RunTable, data: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def portfolio_screen(fits: Sequence[LawFit], table: RunTable, data: Mapping[str, Any]) -> str:
+    """Which laws the table holds, how much each counts, and what each says; parameters are for `--law NAME`."""
+    protocol, first = data["protocol"], fits[0]
+    lines = [f"{len(fits)} laws fitted to {first.points} points of {first.runs} runs: {table.source}"]
+    lines += [f"  where {protocol['where']}"] if protocol["where"] else []
+    lines += [f"  note: {note}" for note in table.notes]
+    for fit, member in zip(fits, data["members"], strict=True):
+        lines += ["", f"  {fit.law.name}, weight {member['weight']:.2f}"]
+        lines += [f"  {FORMULAS[fit.law.name]}"] if fit.law.name in FORMULAS else []
+        lines += [f"  {line}" for line in _quality(fit) if "objective" not in line]
+    if len(fits) == 1:
+        lines += ["", "  the other laws say the same of these runs, or can't be fitted to them"]
+    lines += ["", "  one law with its parameters: --law NAME"]
+    return "\n".join(lines)
+
+
 def _quality(fit: LawFit) -> list[str]:
     share = (
         ""
@@ -72,4 +90,12 @@ def _quality(fit: LawFit) -> list[str]:
     if fit.held_out and math.isfinite(fit.held_out.get("rms_log_error", math.nan)):
         error = fit.held_out["rms_log_error"]
         lines.append(f"  held out    {100 * error:.2g}% off on costlier runs, predicted from cheaper ones")
+    if fit.misfit.drift:
+        drift, pooled = 100 * fit.misfit.drift, 100 * DRIFT
+        whose = (
+            "public tables"
+            if math.isclose(drift, pooled, rel_tol=0.005)
+            else f"public tables {pooled:.2g}%, and own"
+        )
+        lines.append(f"  beyond      {drift:.2g}% of the loss per e-fold of compute ({whose})")
     return lines

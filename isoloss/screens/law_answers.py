@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +15,14 @@ from isoloss.dsl.vocabulary.quantity_text import (
     decimal_text,
     flop_text,
     interval_text,
+    shares_text,
     times_text,
 )
 from isoloss.errors import fault
 
 if TYPE_CHECKING:
-    from isoloss.compiler.laws.fitting.fitted import Optimum
+    from isoloss.compiler.laws.fitting.fitted import LawFit, Optimum
+    from isoloss.compiler.laws.portfolio import Portfolio
     from isoloss.compiler.plan import Range
     from isoloss.dsl.diagnostics.diagnostic import Diagnostic
     from isoloss.inputs.law_file import NamedLaw
@@ -42,6 +44,7 @@ class LawAnswer:
     asymptote: Range | None
     asymptote_accuracy: Range | None
     rule: Callable[[Any], Any] | None
+    width: Mapping[str, float]  # what the variance of ln L* is made of, as shares
     warnings: tuple[Diagnostic, ...]
 
     @property
@@ -93,6 +96,7 @@ class LawAnswer:
                 "accuracy": _mid(self.asymptote_accuracy),
                 "accuracy_interval": ends(self.asymptote_accuracy),
             },
+            "width": dict(self.width),
             "flops_per_param_image": self.laws[0].flops_constant,
             "warnings": [
                 {"code": d.code, "message": d.headline, "help": list(d.help)} for d in self.warnings
@@ -125,6 +129,8 @@ class LawAnswer:
             lines.append(
                 f"  {name:<16}{decimal_text(exponent.mid):>13}   {interval_text(ends(exponent))}   {grows}"
             )
+        if self.width:
+            lines.append(f"  {'width of L*':<16}{'':>13}   {shares_text(self.width)}")
         if self.reason is not None:
             lines += ["", f"  {self.status}: {self.reason}"]
         return "\n".join(line.rstrip() for line in lines)
@@ -143,8 +149,8 @@ def answer(laws: Sequence[NamedLaw], flops: float, fid: float) -> LawAnswer:
     """Ask one law, or a portfolio of several; where none has an answer it is not determined, and L212 says why."""
     from isoloss.compiler.laws.arrays import FLOPS_PER_IMAGE_AND_PARAMETER
     from isoloss.compiler.laws.lint import lint_extrapolation, lint_fit, lint_rounded, lints
-    from isoloss.compiler.laws.portfolio import Portfolio
     from isoloss.dsl.diagnostics.diagnostic import Diagnostic
+    from isoloss.inputs.law_file import model_of
 
     constants = {round(math.log(law.flops_constant), 2) for law in laws}
     if len(constants) > 1:
@@ -156,7 +162,7 @@ def answer(laws: Sequence[NamedLaw], flops: float, fid: float) -> LawAnswer:
         )
     plain = laws[0].flops_constant == FLOPS_PER_IMAGE_AND_PARAMETER
     rule = None if plain else laws[0].flops_per_image
-    model = laws[0].fit if len(laws) == 1 else Portfolio([law.fit for law in laws])
+    model = model_of(laws)
     optimum = model.optimum(flops, fid, rule)
     asymptote = model.limits(fid).asymptote
     line = next((law.accuracy for law in laws if law.accuracy is not None), None)
@@ -177,8 +183,18 @@ def answer(laws: Sequence[NamedLaw], flops: float, fid: float) -> LawAnswer:
         asymptote=asymptote,
         asymptote_accuracy=None if line is None or asymptote is None else _accuracy(line, asymptote),
         rule=rule,
+        width=_width(model, optimum, fid),
         warnings=tuple(lints(*groups)),
     )
+
+
+def _width(model: LawFit | Portfolio, optimum: Optimum, fid: float) -> Mapping[str, float]:
+    from isoloss.compiler.laws.arrays import Inputs
+    from isoloss.compiler.laws.portfolio import width_shares
+
+    if optimum.params is None or optimum.images is None:
+        return {}
+    return width_shares(model, Inputs.of(optimum.params.mid, optimum.images.mid, fid))
 
 
 def fid_for(laws: Sequence[NamedLaw], stated: str | None) -> float:

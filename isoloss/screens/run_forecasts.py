@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from isoloss.compiler.laws.portfolio import Portfolio
 from isoloss.compiler.plan import Range
 from isoloss.dsl.vocabulary.quantity_text import accuracy_text, count_text, decimal_text, interval_text
 from isoloss.inputs.given_runs import GivenRuns
-from isoloss.inputs.law_file import NamedLaw
+from isoloss.inputs.law_file import NamedLaw, model_of
 
 #: Runs that a screen shows; `--json` has all.
 _SHOWN = 40
@@ -30,7 +29,7 @@ class RunForecast:
 
 def forecast_runs(laws: Sequence[NamedLaw], runs: GivenRuns) -> list[RunForecast]:
     """In the order of the runs; several laws are a portfolio."""
-    model = laws[0].fit if len(laws) == 1 else Portfolio([law.fit for law in laws])
+    model = model_of(laws)
     line = next((law.accuracy for law in laws if law.accuracy is not None), None)
     band = model.predict_many(runs.params, runs.images, runs.fid, new_run=True)
     found = []

@@ -225,3 +225,35 @@ def test_a_collapsed_run_is_named_and_moves_no_line(
         )
     for key in ("intercept", "slope"):
         assert lines["collapsed"][key] == pytest.approx(lines["sound"][key], abs=1e-3)
+
+
+def test_every_law_of_a_table_is_a_portfolio(tmp_path: Path) -> None:
+    """Without `--law`: each once, with its weight; the file answers like several laws."""
+    (tmp_path / "runs.csv").write_text(plain())
+    data = as_json(tmp_path, "fit runs.csv --resamples 50 -o laws.json")
+    assert data["law"] == "any"
+    assert {member["law"] for member in data["members"]} <= {"powersum", "chinchilla"}
+    assert sum(member["weight"] for member in data["members"]) == pytest.approx(1.0)
+    assert "weight" in isoloss(tmp_path, "fit runs.csv --resamples 50").out
+    best = as_json(tmp_path, "optimum laws.json --compute 1e18")
+    assert best["status"] == "answered"
+    assert best["intervals"]["loss"][0] < best["loss"] < best["intervals"]["loss"][1]
+    assert sum(best["width"].values()) == pytest.approx(1.0)
+    given_run = as_json(tmp_path, "forecast laws.json --params 1e7 --images 1e8")
+    assert given_run["interval"][0] < given_run["loss"] < given_run["interval"][1]
+    # With qualities the table holds other laws.
+    (tmp_path / "runs.csv").write_text(qualities())
+    assert {m["law"] for m in as_json(tmp_path, "fit runs.csv --resamples 20")["members"]} <= {
+        "approach2",
+        "approach3",
+    }
+
+
+def test_a_portfolio_is_no_law_to_simulate(tmp_path: Path) -> None:
+    (tmp_path / "runs.csv").write_text(plain())
+    (tmp_path / "s.study").write_text("study tiny { dataset digits }")
+    isoloss(tmp_path, "fit runs.csv --resamples 10 -o laws.json")
+    data = orjson.loads((tmp_path / "laws.json").read_bytes())
+    if len(data["members"]) > 1:
+        ran = isoloss(tmp_path, "run s.study --executor simulate --truth laws.json")
+        assert "L210" in ran.out + ran.err

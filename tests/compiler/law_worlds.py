@@ -22,6 +22,7 @@ TRUE: dict[str, dict[str, float]] = {
         "E": 0.515, "epsilon": 0.036,
     },
     "powerlaw": {"A": 3.79, "B": -0.21},
+    "powersum": {"A": 2500.0, "alpha": 0.6, "B": 3000.0, "beta": 0.55, "E": 0.5, "gamma": 0.5},
 }  # fmt: skip
 
 

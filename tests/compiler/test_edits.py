@@ -185,7 +185,12 @@ EDITS: dict[tuple[str, str], Edit] = {
         "compare widths { over = runs by = model }",
         (("grid", grid(model="in [cnn(1), cnn(2)]", recipe="in [first, other]")),),
     ),
-    ("compare", "evaluate"): compare("evaluate = robust"),
+    ("compare", "evaluate"): Edit(
+        "compare widths { over = runs by = model evaluate = clean }",
+        NONE,
+        "compare widths { over = runs by = model evaluate = robust }",
+        compare("").more,
+    ),
     ("compare", "metric"): compare("metric = loss"),
     ("compare", "within"): compare("within = 1%"),
     ("grid", "recipe"): Edit(grid(recipe="= other"), RUN),

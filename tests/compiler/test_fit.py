@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from law_worlds import IMAGES, PARAMS, TRUE, points_of
 from scipy.optimize import minimize
 
+from isoloss.compiler.laws.arrays import Inputs
 from isoloss.compiler.laws.fitting.fit import fit_law
 from isoloss.compiler.laws.fitting.fit_json import fit_from_json, fit_to_json
 from isoloss.compiler.laws.fitting.options import FitOptions, Status
+from isoloss.compiler.laws.fitting.pooled import DRIFT, drift_of
 from isoloss.compiler.laws.fitting.residuals import huber
 from isoloss.compiler.laws.forms.registry import LAWS
 from isoloss.compiler.laws.points import Points
@@ -267,16 +269,34 @@ def test_an_interval_that_ends_where_the_range_does_is_told() -> None:
     assert "open_interval" not in {note.kind for note in held.notes}
 
 
-def test_a_drift_that_no_run_can_show_is_assumed() -> None:
-    """Two sizes and noise: what is held out is no larger than what is kept. A law knows nothing of beyond."""
+def test_drift_is_pooled_with_own_held_out_errors() -> None:
+    """Nothing held out beyond what is kept: what the public tables say. Own errors move it, a little."""
+    assert drift_of([], [], 0.01, 0) == DRIFT
+    assert drift_of([0.5, 0.5], [1.0, 1.0], 0.0, 2) == pytest.approx(
+        np.sqrt((7 * DRIFT**2 + 0.5 * 0.25) / 7.5)
+    )
+    # What scatter explains is no drift, and a quiet table isn't believed to be without any.
+    assert DRIFT > drift_of([0.01, -0.01], [2.0, 3.0], 0.02, 3) > 0.9 * DRIFT
     rng = np.random.default_rng(8)
     N, D = (a.ravel() for a in np.meshgrid([6e6, 3e8], [5e6, 2e7, 4e7, 1e8]))
     loss = (6 / N**0.25 + 8 / D**0.22 + 0.5) * np.exp(rng.normal(0, 0.05, len(N)))
-    blind = fit_law("chinchilla", Points.build(N, D, loss), FitOptions(resamples=20))
-    assert "drift_assumed" in {note.kind for note in blind.notes}
-    assert blind.misfit.slope >= blind.residual_sigma
-    assert blind.misfit.base == pytest.approx(0.5 * blind.residual_sigma)
+    fit = fit_law("chinchilla", Points.build(N, D, loss), FitOptions(resamples=20))
+    assert fit.misfit.quality == pytest.approx(max(fit.residual_sigma, fit.misfit.drift))
     seen = fit_law("chinchilla", points_of("chinchilla", 0.004), FitOptions(resamples=20))
-    assert "drift_assumed" not in {note.kind for note in seen.notes}
     assert seen.held_out is not None
     assert seen.held_out["beyond"] > 0.5
+
+
+def test_a_run_of_more_compute_inside_the_box_is_beyond() -> None:
+    """IsoFLOP designs: the dearest N with the most D lies in no one's data, though each was seen."""
+    N, D = np.array([1e6, 1e7, 1e8]), np.array([1e9, 1e8, 1e7])
+    fit = fit_law(
+        "chinchilla",
+        Points.build(np.tile(N, 2), np.tile(D, 2), np.linspace(2, 1, 6)),
+        FitOptions(resamples=0),
+    )
+    far = fit.domain.beyond(Inputs.of([1e7, 1e8, 1e9], [1e8, 1e9, 1e9], [0.0, 0.0, 0.0]))
+    assert far[0] == pytest.approx([0.0, np.log(100), np.log(1000)])
+    assert fit.misfit.scale(far)[1] == pytest.approx(
+        np.hypot(fit.misfit.base, fit.misfit.drift * np.log(100))
+    )

@@ -74,8 +74,10 @@ def test_centring_changes_coordinates_only(law: str) -> None:
 @pytest.mark.parametrize("law", FORMS)
 def test_noiseless_recovery(law: str) -> None:
     fit = fit_law(law, points_of(law), ALONE)
-    assert fit.parameters == pytest.approx(TRUE[law], rel=1e-6)
-    assert fit.objective < 1e-15
+    # A prior draws the fit off the truth by what one run would.
+    known = LAWS[law].penalty(fit.theta[None, :]) is not None
+    assert fit.parameters == pytest.approx(TRUE[law], rel=2e-2 if known else 1e-6)
+    assert fit.objective < (1e-5 if known else 1e-15)
 
 
 def test_one_fid_leaves_the_quality_terms_open() -> None:

@@ -16,6 +16,7 @@ from isoloss.compiler.laws.fitting.bootstrap import compact, run_counts
 from isoloss.compiler.laws.fitting.fitted import LawFit, Note, unfit
 from isoloss.compiler.laws.fitting.interval_terms import Domain, Misfit, domain_of, shared_error
 from isoloss.compiler.laws.fitting.options import FitOptions, Status
+from isoloss.compiler.laws.fitting.pooled import BASE, DRIFT
 from isoloss.compiler.laws.forms.law import Law
 from isoloss.compiler.laws.points import Points
 
@@ -47,7 +48,7 @@ def fit_envelope(law: Law, points: Points, options: FitOptions) -> LawFit:
         )
     score = curves.held_out()
     misfit = Misfit(
-        base=max(0.004, best.sigma), slope=max(0.004, score or 0.0), shared=shared_error(options.test_images)
+        base=max(BASE, best.sigma), drift=max(DRIFT, score or 0.0), shared=shared_error(options.test_images)
     )
     return LawFit(
         law=law,

@@ -142,10 +142,5 @@ def finish(fit: LawFit, points: Points, options: FitOptions, at_bound: tuple[str
     fit = review(fit, points, inputs_of(fit.law, points, options), np.log(points.loss), at_bound)
     if options.rolling:
         score = held_out_score(fit, points, options)
-        misfit, measured = misfit_from(fit, score, points, options)
-        if not measured:
-            drift = f"{100 * misfit.slope:.2g}% of the loss per e-fold"
-            told = f"no held-out run lies beyond the others: outside the data a drift of {drift} is assumed"
-            fit = replace(fit, notes=(*fit.notes, Note("drift_assumed", told)))
-        fit = replace(fit, held_out=score.summary(), misfit=misfit)
+        fit = replace(fit, held_out=score.summary(), misfit=misfit_from(fit, score, options))
     return fit

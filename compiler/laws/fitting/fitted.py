@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from isoloss.compiler.laws.arrays import Floats, FlopsPerImage, Inputs
 from isoloss.compiler.laws.fitting.interval_terms import Domain, Misfit
 from isoloss.compiler.laws.fitting.options import Status
+from isoloss.compiler.laws.fitting.pooled import FREEDOM, student
 from isoloss.compiler.laws.forms import solve
 from isoloss.compiler.laws.forms.law import Law
 from isoloss.compiler.plan import Range
@@ -146,8 +147,9 @@ class LawFit:
 
     @cached_property
     def noise(self) -> Floats:
-        """Standard normals [r, 6] that go with the resamples: misfit, N and D drift, shared error, a run."""
-        return np.random.default_rng([self.seed, 0x15010]).standard_normal((len(self.samples), 6))
+        """Student's t [r, 4] that go with the resamples: of misfit, size, shared error, a run."""
+        rng = np.random.default_rng([self.seed, 0x15010])
+        return student(rng.standard_normal((len(self.samples), 4)), rng.chisquare(FREEDOM, len(self.samples)))
 
     # Predictions.
 
@@ -176,26 +178,26 @@ class LawFit:
 
     def jacobian(self, params: ArrayLike, images: ArrayLike, fid: ArrayLike) -> Floats:
         """d ln L / d theta at points [n]: [n, p], for design by linearisation."""
-        return self.law.jacobian(self.theta, self._seen(Inputs.of(params, images, fid)))
+        return self.law.jacobian(self.theta, self.seen(Inputs.of(params, images, fid)))
 
     def log_draws(self, x: Inputs, *, new_run: bool = False) -> Floats:
         """ln L [r, n] over resamples with misfit and shared error; nan where the law can't say."""
-        draws = self.law.log_prediction(self.samples, self._seen(x))
+        draws = self.law.log_prediction(self.samples, self.seen(x))
         z = self.noise
-        draws = draws + z[:, :1] * self.misfit.scale(self.domain.beyond(x)) + z[:, 3:4] * self.misfit.shared
+        draws = draws + z[:, :1] * self.misfit.scale(self.domain.beyond(x)) + z[:, 2:3] * self.misfit.shared
         if new_run and np.isfinite(self.residual_sigma):
-            draws = draws + z[:, 4:5] * self.residual_sigma
+            draws = draws + z[:, 3:4] * self.residual_sigma
         return np.asarray(np.where(self._speechless(x), np.nan, draws))
 
     def log_mid(self, x: Inputs) -> Floats:
         """ln L [n] of the full-data fit; nan where the law can't say."""
-        value = self.law.log_prediction(self.theta, self._seen(x))
+        value = self.law.log_prediction(self.theta, self.seen(x))
         return np.asarray(np.where(self._speechless(x), np.nan, value))
 
     def _band(self, x: Inputs, new_run: bool) -> Band:
         return _exp_band(self.log_draws(x, new_run=new_run), self.log_mid(x))
 
-    def _seen(self, x: Inputs) -> Inputs:
+    def seen(self, x: Inputs) -> Inputs:
         """A law without FID terms, or one whose FID terms are fixed, answers for any FID it is asked at."""
         if self.law.uses_fid and not self._quality_fixed:
             return x
@@ -258,28 +260,14 @@ class LawFit:
         z = self.noise
         if self.law.pointwise:
             beyond = self.domain.beyond(Inputs(lnN, lnD, np.full_like(lnN, fid), lnD))
-        else:
-            beyond = np.abs(np.log(flops / np.clip(flops, *self.domain.flops)))[None, None]
-        if self.law.pointwise:
-            shift = self._optimum_shift(lnN, lnD, fid, beyond)
+            # The isoFLOP line is flat: what hardly shows in the loss moves its minimum far.
+            shift = z[:, 1] * self.misfit.of_size(beyond[0])
             lnN, lnD = lnN + shift, lnD - shift
-        lnL = lnL + z[:, 0] * self.misfit.scale(beyond) + z[:, 3] * self.misfit.shared
+        else:
+            outside = np.abs(np.log(flops / np.clip(flops, *self.domain.flops)))
+            beyond = np.array([[outside], [0.0]])
+        lnL = lnL + z[:, 0] * self.misfit.scale(beyond) + z[:, 2] * self.misfit.shared
         return lnN, lnD, lnL
-
-    def _optimum_shift(self, lnN: Floats, lnD: Floats, fid: float, beyond: Floats) -> Floats:
-        """What the misfit does to ln N* [r]: a drift of the loss along the isoFLOP line moves its minimum by
-        the drift's slope over the line's curvature, and the line is flat. Assumed: inside the data the misfit
-        varies over one e-fold, outside each axis drifts on its own. At most e^2 per standard deviation."""
-        at = [
-            self.law.log_prediction(self.samples, Inputs(N, lnD[:, None] - h, np.full_like(N, fid), N))
-            for h in (-0.3, 0.0, 0.3)
-            for N in [lnN[:, None] + h]
-        ]
-        # Row r of the samples at its own optimum: predictions are [r, 1].
-        curvature = ((at[0] - 2 * at[1] + at[2]) / 0.09)[:, 0]
-        axes = (beyond[:2] > 0).sum(axis=0)
-        drift = np.sqrt(self.misfit.base**2 + axes * self.misfit.slope**2)
-        return np.asarray(self.noise[:, 1] * np.minimum(drift / np.maximum(curvature, 1e-9), 2.0))
 
     @property
     def exponents(self) -> dict[str, Range]:

@@ -1,5 +1,5 @@
-"""What a law's interval must hold besides the resamples: misfit that grows beyond the data, and the error of
-the one test set that all runs share.
+"""What a law's interval must hold besides the resamples: misfit that grows with compute beyond the data, and
+the error of the one test set that all runs share.
 
 In: the domain of the points and scales estimated from held-out runs. Out: log-loss deviations per
 resample."""
@@ -16,19 +16,30 @@ from isoloss.compiler.laws.points import Points
 
 @dataclass(frozen=True, slots=True)
 class Domain:
-    """Ranges (low, high) of the points a law was fitted to; nan where unknown."""
+    """Ranges (low, high) of the points a law was fitted to; nan where unknown. `work`: of N times D, which compute goes
+    with."""
 
     params: tuple[float, float]
     images: tuple[float, float]
     flops: tuple[float, float]
     fid: tuple[float, float]
+    work: tuple[float, float]
 
     def beyond(self, x: Inputs) -> Floats:
-        """How far outside each point lies, in e-folds: [3, n] for N, D and 1 + FID; 0 inside, inf at
-        limits."""
-        axes = ((x.lnN, np.log(self.params)), (x.lnD, np.log(self.images)), (x.lnQ, np.log1p(self.fid)))
-        rows = [np.maximum(np.maximum(low - v, v - high), 0.0) for v, (low, high) in axes]
-        return np.asarray(np.nan_to_num(np.stack(np.broadcast_arrays(*rows)), nan=0.0, posinf=np.inf))
+        """How far outside each point lies, in e-folds, [2, n]: along compute (or along N or D alone, where that is
+        farther), and in 1 + FID. 0 inside, inf at limits."""
+        with np.errstate(invalid="ignore"):
+            work = x.lnN + x.lnD
+        axes = ((work, self.work), (x.lnN, self.params), (x.lnD, self.images))
+        size = [_outside(values, np.log(ends)) for values, ends in axes]
+        far = np.max(np.stack(np.broadcast_arrays(*size)), axis=0)
+        return np.stack(np.broadcast_arrays(far, _outside(x.lnQ, np.log1p(self.fid))))
+
+
+def _outside(values: Floats, ends: Floats) -> Floats:
+    low, high = ends
+    far = np.maximum(np.maximum(low - values, values - high), 0.0)
+    return np.asarray(np.nan_to_num(far, nan=0.0, posinf=np.inf))
 
 
 def domain_of(points: Points) -> Domain:
@@ -38,26 +49,36 @@ def domain_of(points: Points) -> Domain:
         known = values[np.isfinite(values)]
         return (float(known.min()), float(known.max())) if known.size else (float("nan"), float("nan"))
 
-    return Domain(ends(points.params), ends(points.images), ends(points.flops), ends(points.fid))
+    work = points.params * points.images
+    return Domain(*map(ends, (points.params, points.images, points.flops, points.fid, work)))
 
 
-#: Beyond this many e-folds in N or D the misfit grows no more: past a factor of 1e4 a law is at its floor.
-FAR = float(np.log(1e4))
+#: Beyond this many e-folds of compute (half as many of 1 + FID) the misfit grows no more: past a factor of 1e8 a law is
+#: at its floor.
+FAR = float(np.log(1e8))
 
 
 @dataclass(frozen=True, slots=True)
 class Misfit:
-    """Scales of log loss. `base`: lack of fit inside the data, which replicates can't average away.
-    `slope`: drift per e-fold outside, an independent one for each axis. `shared`: test-set error."""
+    """Standard deviations, of log loss: `base`, lack of fit inside the data, which replicates can't average away;
+    `drift`, per e-fold of compute beyond them; `quality`, per e-fold of 1 + FID; `shared`, test-set error. Of ln N*:
+    `size`, at the compute of the dearest run, and `size_drift`, per e-fold beyond."""
 
     base: float = 0.0
-    slope: float = 0.0
+    drift: float = 0.0
+    quality: float = 0.0
     shared: float = 0.0
+    size: float = 0.0
+    size_drift: float = 0.0
 
     def scale(self, beyond: Floats) -> Floats:
-        """Standard deviation [n] of the misfit in log loss, at distances [axes, n] outside the data."""
-        far = np.minimum(beyond, FAR)
-        return np.asarray(np.sqrt(self.base**2 + self.slope**2 * np.sum(far**2, axis=0)))
+        """Of log loss [n], at distances [2, n] outside the data."""
+        compute, quality = np.minimum(beyond[0], FAR), np.minimum(beyond[1], FAR / 2)
+        return np.asarray(np.sqrt(self.base**2 + (self.drift * compute) ** 2 + (self.quality * quality) ** 2))
+
+    def of_size(self, compute: Floats) -> Floats:
+        """Of ln N* [n], at so many e-folds of compute beyond the data."""
+        return np.asarray(np.hypot(self.size, self.size_drift * np.minimum(compute, FAR)))
 
 
 def shared_error(test_images: int | None) -> float:

@@ -24,6 +24,8 @@ _HOMOTOPY = (0.1, 0.01, 1e-3, 1e-4, 1e-6)
 _FINE = (0.01, 6e-3, 4e-3, 2.5e-3, 1.5e-3, 1e-3, 5e-4, 2e-4, 1e-4, 1e-5, 1e-6, 1e-7)
 #: Starts count as agreeing when their objective is within this of the best, relatively.
 AGREE = 1e-6
+#: Points per free parameter below which a refit tells of its own noise, not of the law.
+FEWEST_HELD = 2
 #: A log residual of 1e-10 is rounding: below its square per point, objectives don't differ.
 EXACT = 1e-20
 
@@ -146,7 +148,7 @@ def refit(fit: LawFit, points: Points, options: FitOptions) -> Floats | None:
     unlearnt. None where the points are too few."""
     x = inputs_of(fit.law, points, options)
     fixed = fit.law.unidentified(x)
-    if len(points) < len(fit.theta) - len(fixed) + 3:
+    if len(points) < FEWEST_HELD * (len(fit.theta) - len(fixed)):
         return None
     problem = Problem(fit.law, x, np.log(points.loss), points.weight, fixed, options)
     near = problem.rough(fit.theta)

@@ -109,4 +109,12 @@ class DenseKernel:
         irls = (J * ratio[:, None, :]) @ transposed
         if curvature is not None:
             newton += curvature(psi)
+        prior = self.law.penalty(theta)
+        if prior is not None:
+            r, J = prior
+            value_p, slope_p, ratio_p = huber(r, np.ones(r.shape[-1]), delta)
+            value = value + value_p
+            gradient = gradient + ((ratio_p * r)[:, None, :] @ J)[:, 0]
+            newton += (J.transpose(0, 2, 1) * slope_p[:, None, :]) @ J
+            irls += (J.transpose(0, 2, 1) * ratio_p[:, None, :]) @ J
         return Local(value, gradient, newton, irls)

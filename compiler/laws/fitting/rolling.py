@@ -13,24 +13,23 @@ from isoloss.compiler.laws.arrays import Floats
 from isoloss.compiler.laws.fitting.fitted import LawFit
 from isoloss.compiler.laws.fitting.interval_terms import Misfit, domain_of, shared_error
 from isoloss.compiler.laws.fitting.options import FitOptions
+from isoloss.compiler.laws.fitting.pooled import BASE, SIZE, SIZE_DRIFT, drift_of
 from isoloss.compiler.laws.fitting.problem import inputs_of, refit
 from isoloss.compiler.laws.points import Points
 
 #: Compute factors below the dearest run at which the origin is set.
 CUTS = (3.0, 10.0, 30.0)
-#: Lack of fit of published laws in this field, of log loss: .35 to .55 %, as the Huber objectives in the
-#: notebook that Bartoldson et al. (2024) released imply. No fit is believed to be better than that inside its data.
-PUBLISHED_MISFIT = 0.004
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Score:
-    """Errors of held-out log losses, predicted minus seen, and their distances in e-folds beyond the kept
-    runs."""
+    """Errors of held-out log losses, predicted minus seen, and their distances in e-folds of compute beyond the kept
+    runs, at so many cuts."""
 
     error: Floats
     beyond: Floats
     noise: float
+    cuts: int
 
     def summary(self) -> dict[str, float] | None:
         """RMS error of log loss, number of held-out points; None without any."""
@@ -52,25 +51,24 @@ def held_out_score(fit: LawFit, points: Points, options: FitOptions) -> Score:
         new = points.select(held)
         x = inputs_of(fit.law, new, options)
         errors.append(fit.law.log_prediction(theta, x) - np.log(new.loss))
-        distances.append(np.sqrt(np.sum(domain_of(points.select(~held)).beyond(x) ** 2, axis=0)))
+        distances.append(domain_of(points.select(~held)).beyond(x)[0])
     error, beyond = np.concatenate(errors), np.concatenate(distances)
     known = np.isfinite(error)
-    return Score(error[known], beyond[known], fit.residual_sigma)
+    return Score(error[known], beyond[known], fit.residual_sigma, len(errors) - 1)
 
 
-def misfit_from(fit: LawFit, score: Score, points: Points, options: FitOptions) -> tuple[Misfit, bool]:
-    """The misfit, and whether its drift was measured. Drift per e-fold from held-out errors beyond the kept
-    range, less what residual noise explains. Lack of fit, and a drift per e-fold, below half the scatter of
-    single runs can't be seen among it: neither is believed to be less. Where nothing held out lies beyond
-    what was kept, the drift per e-fold is assumed to be the law's error on held-out runs, at least that
-    scatter."""
+def misfit_from(fit: LawFit, score: Score, options: FitOptions) -> Misfit:
+    """What the public tables and the fit's own held-out runs say together. Lack of fit below half the scatter of single
+    runs can't be seen among it, so none is believed to be less. Quality drifts by the law's scatter per e-fold of
+    1 + FID, at least as compute does (assumed)."""
     noise = score.noise if np.isfinite(score.noise) else 0.0
-    unseen = max(PUBLISHED_MISFIT, 0.5 * noise)
     far = score.beyond > 0.5
-    if far.any():
-        excess = np.maximum(score.error[far] ** 2 - noise**2, 0.0)
-        slope = float(np.sqrt(np.sum(excess) / np.sum(score.beyond[far] ** 2)))
-    else:
-        summary = score.summary()
-        slope = max(noise, summary["rms_log_error"] if summary else 0.0)
-    return Misfit(unseen, max(slope, unseen), shared_error(options.test_images)), bool(far.any())
+    drift = drift_of(score.error[far], score.beyond[far], noise, score.cuts)
+    return Misfit(
+        base=BASE,
+        drift=drift,
+        quality=max(drift, noise),
+        shared=shared_error(options.test_images),
+        size=SIZE,
+        size_drift=SIZE_DRIFT,
+    )

@@ -57,6 +57,11 @@ class Law(ABC):
         engine goes on with Gauss-Newton."""
         return self.log_prediction(theta, x), np.moveaxis(self.jacobian(theta, x), -1, -2), None
 
+    def penalty(self, theta: Floats) -> tuple[Floats, Floats] | None:
+        """What is known of theta [b, p] beside the data, as residuals of log loss [b, m] and their Jacobian [b, m, p],
+        each of which counts as one run's; None: nothing."""
+        return None
+
     def unidentified(self, x: Inputs) -> dict[str, tuple[float, str]]:
         """Parameters these points can't determine: name -> (theta value they are fixed at, reason)."""
         return {}

@@ -14,6 +14,7 @@ from isoloss.compiler.laws.forms.approach3 import Approach3
 from isoloss.compiler.laws.forms.chinchilla import Chinchilla
 from isoloss.compiler.laws.forms.law import Law
 from isoloss.compiler.laws.forms.powerlaw import PowerLaw
+from isoloss.compiler.laws.forms.powersum import PowerSum
 
 
 class _Registry(Mapping[str, Law]):
@@ -33,7 +34,7 @@ class _Registry(Mapping[str, Law]):
 
 @cache
 def _ours() -> dict[str, Law]:
-    laws: tuple[Law, ...] = (Chinchilla(), Approach1(), Approach2(), Approach3(), PowerLaw())
+    laws: tuple[Law, ...] = (Chinchilla(), Approach1(), Approach2(), Approach3(), PowerLaw(), PowerSum())
     return {law.name: law for law in laws}
 
 

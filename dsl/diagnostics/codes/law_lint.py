@@ -183,15 +183,6 @@ CODES: tuple[Code, ...] = (
         GOOD,
     ),
     Code(
-        "L314",
-        "how far the law drifts outside the data is assumed",
-        "Intervals outside the data rest on how badly the law, fitted to the cheaper runs, predicts larger ones."
-        " This table leaves no run larger than those it could be fitted to, so that the drift is assumed from"
-        " the errors inside.",
-        GOOD,
-        _WIDE,
-    ),
-    Code(
         "L315",
         "a run far off the law",
         "With `--errors correlated` a run whose own error, beyond what its neighbours share, exceeds three standard "
