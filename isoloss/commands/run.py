@@ -154,7 +154,8 @@ def _report(store: Store, ended: Ended) -> str | None:
 
 def _tracking(trackers: list[Tracker], store: Store) -> str:
     """How to look at MLflow; or that it is behind, and that nothing is lost."""
-    from isoloss.runtime.tracking.names import shown, tracking_uri
+    from isoloss.runtime.tracking.names import tracking_uri
+    from isoloss.runtime.tracking.secrets import shown
 
     uri = shown(tracking_uri(store.path))
     for tracker in trackers:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,7 @@ class Mirror:
         if path.exists() and path.stat().st_size < self._state.cursor:
             self._state.cursor = self._applied = 0  # another journal: start over, replaying is harmless
         count = 0
-        with _down():
+        with self._down():
             self._check_experiments()
             while True:
                 events, end = journal.read(path, self._state.cursor, limit_bytes=_CHUNK_BYTES)
@@ -105,6 +106,16 @@ class Mirror:
                 self._save()
                 count += len(events)
 
+    @contextmanager
+    def _down(self) -> Iterator[None]:
+        """Whatever goes wrong inside means: not now."""
+        try:
+            yield
+        except Exception as error:
+            # Perhaps another database is there next time: then it doesn't have what we told.
+            self._learnt.clear()
+            raise TrackingDown(_said(error)) from error
+
     def _save(self) -> None:
         disk.replace(self._file, orjson.dumps(asdict(self._state)))
 
@@ -114,23 +125,51 @@ class Mirror:
         for name, experiment in list(self._state.experiments.items()):
             if experiment in self._learnt:
                 continue
-            if self._client.get_experiment(experiment).lifecycle_stage != "active":
+            found = self._found(experiment)
+            if found is None or found.name not in self._names(name):
+                self._start_over()
+                return
+            if found.lifecycle_stage != "active":
                 # Somebody deleted it: make it anew rather than fail for ever.
                 del self._state.experiments[name]
                 for study in self._state.studies.values():
                     study["run"] = study["run"] if study["name"] != name else ""
                 self._state.jobs, self._state.ends = {}, {}
                 self._state.steps.clear()
-            else:
-                self._learn(experiment)
+                continue
+            there = self._learn(experiment)
+            told = {study["run"] for study in self._state.studies.values() if study["name"] == name}
+            if not told - {""} <= there:
+                self._start_over()
+                return
 
-    def _learn(self, experiment: str) -> None:
-        """Find this store's runs, also those that an earlier mirror made and could not write down."""
-        where, token = f"tags.`isoloss.store` = '{self.store.id}'", None
+    def _found(self, experiment: str) -> Any:
+        try:
+            return self._client.get_experiment(experiment)
+        except Exception as error:
+            if getattr(error, "error_code", None) != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return None
+
+    def _start_over(self) -> None:
+        """The database isn't the one that we told: it was removed, or set aside as damaged. Tell everything."""
+        self._state = State()
+        self._out = Outbox(self._client, self._state.steps)
+        self._applied = 0
+        self._learnt.clear()
+
+    def _names(self, study: str) -> tuple[str, str]:
+        """Of a study's experiment: its own, and where another store's was deleted."""
+        return study, f"{study} ({self.store.id})"
+
+    def _learn(self, experiment: str) -> set[str]:
+        """Find this store's runs, also those that an earlier mirror made and couldn't write down. Returns their ids."""
+        where, token, there = f"tags.`isoloss.store` = '{self.store.id}'", None, set()
         while True:
             page = self._client.search_runs([experiment], where, max_results=1000, page_token=token)
             for run in page:
                 tags = run.data.tags
+                there.add(str(run.info.run_id))
                 if tags.get("isoloss.job"):
                     self._state.jobs.setdefault(tags["isoloss.job"], run.info.run_id)
                 elif tags.get("isoloss.kind") == "study":
@@ -141,6 +180,7 @@ class Mirror:
             if not token:
                 break
         self._learnt.add(experiment)
+        return there
 
     # Events.
 
@@ -182,7 +222,7 @@ class Mirror:
             if found is not None and found.lifecycle_stage == "active":
                 known = str(found.experiment_id)
             else:
-                name = study if found is None else f"{study} ({self.store.id})"
+                name = self._names(study)[found is not None]
                 # A server keeps artefacts where it is told to; without one, a database has none but ours.
                 served = self.uri.startswith(("http://", "https://"))
                 place = None if served else (self.store.path / "mlruns").as_uri()
@@ -324,17 +364,6 @@ class Mirror:
             self._client.update_run(run, status="RUNNING")
         else:
             self._client.set_terminated(run, status, int(time * 1000))
-
-
-class _down:  # noqa: N801 - reads as a statement
-    """Whatever goes wrong inside means: not now."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, Exception):
-            raise TrackingDown(_said(error)) from error
 
 
 def _said(error: Exception) -> str:

@@ -15,7 +15,8 @@ from isoloss.compiler.plan import Job, Observation
 from isoloss.runtime.store.journal import MetricBuffer
 from isoloss.runtime.store.result import Run
 from isoloss.runtime.store.store import Store
-from isoloss.runtime.tracking.names import flatten, metric_name, shown, tracking_uri
+from isoloss.runtime.tracking.names import flatten, metric_name, tracking_uri
+from isoloss.runtime.tracking.secrets import shown
 from isoloss.runtime.tracking.tracker import Tracker
 from tests.runtime.fakes import generate_job
 
