@@ -147,7 +147,7 @@ def _report(store: Store, ended: Ended) -> str | None:
         return None
     if ended.ran or ended.elsewhere:
         with suppress(JobError):
-            facts = {"study": ended.plan.digest, "name": ended.study.name, "path": str(path)}
+            facts = {"study": ended.plan.digest, "name": ended.study.name, "path": path.name}
             store.journal.append({"event": "file", **facts})
     return str(path)
 

@@ -166,6 +166,28 @@ class _Making:
             draft.unlink(missing_ok=True)
 
 
+def bring_home(file: Path, artefacts: Path) -> None:
+    """In a store's own database artefacts lie below the store, wherever it was copied or moved to and whoever wrote the
+    rows: MLflow keeps absolute places. Raises Unusable for runs whose ids would lead elsewhere."""
+    home = artefacts.as_uri()
+    with closing(_opened(file)) as database, database:
+        (strange,) = database.execute(
+            "SELECT count(*) FROM runs WHERE length(run_uuid) != 32 OR run_uuid GLOB '*[^0-9a-f]*'"
+        ).fetchone()
+        if strange:
+            raise Unusable(f"{file} has runs that MLflow did not make: remove the file, and it is told anew")
+        # Of the default experiment MLflow keeps them in a folder of its own.
+        database.execute(
+            "UPDATE experiments SET artifact_location = CASE experiment_id WHEN 0 THEN ?1 || '/0' ELSE ?1 END",
+            (home,),
+        )
+        database.execute(
+            "UPDATE runs SET artifact_uri = ?1 || CASE experiment_id WHEN 0 THEN '/0' ELSE '' END"
+            " || '/' || run_uuid || '/artifacts'",
+            (home,),
+        )
+
+
 def _settles(file: Path) -> float:
     """Seconds until a database that isn't whole counts as left so."""
     try:

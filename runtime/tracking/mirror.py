@@ -13,15 +13,19 @@ import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from isoloss.runtime import disk
+from isoloss.runtime.errors import JobError
 from isoloss.runtime.store import journal
 from isoloss.runtime.store.store import Store
-from isoloss.runtime.tracking.names import flatten, metric_name, state_file
+from isoloss.runtime.store.trust import check_tree
+from isoloss.runtime.tracking.database import bring_home
+from isoloss.runtime.tracking.names import flatten, metric_name, own_database, state_file
 from isoloss.runtime.tracking.outbox import REFUSALS, Outbox
 
 #: Larger artefacts (weights) stay in the store only, where the run's tag `isoloss.folder` points.
@@ -65,6 +69,9 @@ class Mirror:
 
         self.store, self.uri = store, uri
         self._client = MlflowClient(tracking_uri=uri)
+        if own_database(store.path, uri):
+            check_tree(store.path, below="mlruns")
+            bring_home(store.path / "mlflow.db", store.path / "mlruns")
         self._file = state_file(store.path, uri)
         self._file.parent.mkdir(exist_ok=True)
         self._state = _load(self._file)
@@ -199,7 +206,9 @@ class Mirror:
                 self._file_of_study(event)
         except Exception as error:
             # A refusal would come again for ever; the journal keeps what MLflow doesn't want.
-            if getattr(error, "error_code", None) not in REFUSALS and not isinstance(error, KeyError):
+            if getattr(error, "error_code", None) not in REFUSALS and not isinstance(
+                error, KeyError | JobError
+            ):
                 raise
             self.refused.append(f"{event.get('event')} {event.get('job', '')}: {error}")
 
@@ -329,11 +338,7 @@ class Mirror:
 
     def _plan(self, file: str) -> dict[str, Any]:
         if file not in self._plans:
-            try:
-                jobs = orjson.loads((self.store.path / file).read_bytes())["jobs"] if file else []
-            except (OSError, orjson.JSONDecodeError, KeyError):
-                jobs = []
-            self._plans = {file: {job["id"]: job for job in jobs}}
+            self._plans = {file: _jobs_of(self.store.path / file) if file else {}}
         return self._plans[file]
 
     def _result(self, run: str, job: str, event: Mapping[str, Any]) -> dict[str, str]:
@@ -355,7 +360,7 @@ class Mirror:
         return {"isoloss.device": result.run.device, "isoloss.host": result.run.host}
 
     def _file_of_study(self, event: Mapping[str, Any]) -> None:
-        path = Path(event["path"])
+        path = self.store.below(event["path"])
         if path.is_file():
             self._client.log_artifact(self._study_run(event)["run"], str(path))
 
@@ -375,6 +380,17 @@ def _said(error: Exception) -> str:
     return text[0] if text else type(error).__name__
 
 
+def _jobs_of(plan: Path) -> dict[str, Any]:
+    """The jobs of a plan by id, as plain data; none of a file that is no plan."""
+    try:
+        jobs = orjson.loads(plan.read_bytes())["jobs"]
+        found = {job["id"]: job for job in jobs if isinstance(job["id"], str)}
+    except (OSError, orjson.JSONDecodeError, KeyError, TypeError):
+        return {}
+    mappings = ("spec", "facts")
+    return {id: job for id, job in found.items() if all(isinstance(job.get(m) or {}, dict) for m in mappings)}
+
+
 def _how_many(ends: Mapping[str, str], state: str) -> int:
     return sum(end == state for end in ends.values())
 
@@ -385,6 +401,14 @@ def _ms(event: Mapping[str, Any]) -> int:
 
 def _load(path: Path) -> State:
     try:
-        return State(**orjson.loads(path.read_bytes()))
-    except (OSError, orjson.JSONDecodeError, TypeError):
+        data = orjson.loads(path.read_bytes())
+        return _state_reader().validate_python(data)
+    except (OSError, ValueError):
         return State()
+
+
+@cache
+def _state_reader() -> Any:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(State)
