@@ -11,7 +11,8 @@ from importlib import import_module
 from isoloss.compiler.plan import VERSION
 from isoloss.dsl.diagnostics.diagnostic import Diagnostic
 from isoloss.errors import INTERRUPTED, WRONG_INPUT, UserError
-from isoloss.screens.diagnostics import show_diagnostics
+from isoloss.screens.clean_output import clean_output
+from isoloss.screens.diagnostics import show_diagnostics, wants_json
 
 #: command -> what it does; `isoloss/commands/<command>.py` does it.
 COMMANDS: dict[str, str] = {
@@ -51,6 +52,11 @@ def main(argv: list[str] | None = None) -> int:
     if parsed.command is None:
         parser.print_help()
         return 0
+    with clean_output(data=wants_json(parsed)):
+        return _run(parsed)
+
+
+def _run(parsed: argparse.Namespace) -> int:
     try:
         return int(parsed.run(parsed))
     except UserError as error:

@@ -8,6 +8,7 @@ import errno
 import hashlib
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -85,6 +86,21 @@ def replace(path: Path, data: bytes) -> None:
         draft.unlink(missing_ok=True)
         raise
     sync(path.parent)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file that a user named, as `replace` does: its old contents stand until the new are on the disk. A link
+    is followed, a file keeps its permissions; a pipe or a device is written to. Raises OSError."""
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        path.write_bytes(data)
+        return
+    mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else None
+    if mode is not None and not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+    replace(path, data)
+    if mode is not None:
+        path.chmod(mode)
 
 
 def sha256(path: Path) -> str:

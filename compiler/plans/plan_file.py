@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import isclose
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from isoloss.compiler.cost.schedule import plan_schedule
 from isoloss.compiler.plan import (
     FORMAT,
     KINDS,
@@ -72,7 +74,7 @@ def parse_plan(text: bytes, name: str) -> tuple[Plan | None, Diagnostic | None]:
     except (ValueError, TypeError) as error:
         helps = (*_written_by(data), _AGAIN)
         return None, Diagnostic("P103", f"`{name}` is not a whole plan: {_first(error)}", help=helps)
-    checks: tuple[Callable[[Plan], str | None], ...] = (_ids, _needs, _study, _sums)
+    checks: tuple[Callable[[Plan], str | None], ...] = (_ids, _needs, _states, _study, _sums, _schedule)
     wrong = next((fault for check in checks if (fault := check(plan)) is not None), None)
     if wrong is not None:
         return None, Diagnostic("P104", f"`{name}` {wrong}", help=(*_written_by(data), _EDITED, _AGAIN))
@@ -153,6 +155,32 @@ def _study(plan: Plan) -> str | None:
 
 def _line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def _states(plan: Plan) -> str | None:
+    wrong = next((job for job in plan.jobs if (job.state == "done") != (job.id in plan.basis.results)), None)
+    if wrong is None:
+        return None
+    counted = "counts on its result" if wrong.id in plan.basis.results else "counts on no result of it"
+    return f"was edited: job {wrong.id} ({wrong.name}) is `{wrong.state}`, and the plan {counted}"
+
+
+def _schedule(plan: Plan) -> str | None:
+    said = plan.budget.get("schedule")
+    try:
+        restart = 0.0 if said is None else float(said["restart_seconds"])
+        made = plan_schedule(plan.jobs, plan.budget, restart)
+        agrees = _agree(said, None if made is None else made.summary())
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        agrees = False
+    return None if agrees else "was edited: its schedule is not the one of its jobs"
+
+
+def _agree(said: Mapping[str, Any] | None, made: Mapping[str, Any] | None) -> bool:
+    """To the digits that a plan keeps: what a restart costs was rounded before the rest is made of it."""
+    if said is None or made is None:
+        return said is made
+    return said.keys() == made.keys() and all(isclose(said[name], made[name], rel_tol=1e-3) for name in made)
 
 
 def _sums(plan: Plan) -> str | None:

@@ -20,7 +20,8 @@ def parquet_sheet(path: str | Path, name: str) -> Sheet:
     try:
         file = parquet.ParquetFile(str(path))
         header = tuple(str(column) for column in file.schema_arrow.names)
-    except (arrow.ArrowException, OSError) as error:
+    except (arrow.ArrowException, OSError, ValueError) as error:
+        # Names that are no UTF-8 fail in Python, not in arrow.
         raise stop("L104", name, f"`{name}` is not a readable Parquet file: {_short(error)}") from None
     if len(set(header)) < len(header):
         raise stop("L106", name, "the table names a column twice", "give every column its own name")
@@ -33,7 +34,7 @@ def parquet_sheet(path: str | Path, name: str) -> Sheet:
                 for cells in zip(*columns, strict=True):
                     number += 1
                     yield number, cells
-        except (arrow.ArrowException, OSError) as error:
+        except (arrow.ArrowException, OSError, ValueError, OverflowError) as error:
             raise stop("L104", name, f"`{name}` is damaged after row {number}: {_short(error)}") from None
 
     return Sheet(name, header, rows(), "row")

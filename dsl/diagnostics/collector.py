@@ -62,12 +62,19 @@ def with_source(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
     return [_with_source(d, lines) for d in diagnostics]
 
 
+def is_study_file(path: str) -> bool:
+    """May lines of this file be shown? A plan names the file that it was made from, and a stranger's may name any."""
+    return Path(path).resolve().suffix == ".study" and Path(path).is_file()
+
+
 def _with_source(d: Diagnostic, known: dict[str, list[str]]) -> Diagnostic:
     span = d.span
     if span is None or d.source_line is not None:
         return d
     if span.file not in known:
         try:
+            if not is_study_file(span.file):
+                raise ValueError(span.file)
             known[span.file] = Path(span.file).read_text(encoding="utf-8-sig").split("\n")
         except (OSError, ValueError):
             known[span.file] = []

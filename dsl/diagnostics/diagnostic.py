@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from isoloss.dsl.diagnostics.plain_text import plain
+
 Severity = Literal["error", "warning", "note"]
 
 
@@ -53,28 +55,19 @@ def _render_one(d: Diagnostic, colour: bool) -> str:
     def paint(text: str, code: str) -> str:
         return f"\033[{code}m{text}\033[0m" if colour else text
 
-    lines = [paint(f"{d.severity}[{d.code}]", f"1;{tint}") + paint(f": {_plain(d.headline)}", "1")]
+    lines = [paint(f"{d.severity}[{d.code}]", f"1;{tint}") + paint(f": {plain(d.headline)}", "1")]
     if d.span is not None:
-        lines.append(f"  --> {_plain(d.span.file)}:{d.span.line}:{d.span.column}")
+        lines.append(f"  --> {plain(d.span.file)}:{d.span.line}:{d.span.column}")
         if d.source_line is not None:
             number = f"{d.span.line:>2}"
             same_line = d.span.end_line == d.span.line
             end = d.span.end_column if same_line else len(d.source_line) + 1
-            shown, start, width = _window(_plain(d.source_line), d.span.column - 1, end - d.span.column)
+            shown, start, width = _window(plain(d.source_line), d.span.column - 1, end - d.span.column)
             lines.append(f"{number} | {shown}")
             carets = paint("^" * width, tint)
-            lines.append(f"{' ' * len(number)} | {' ' * start}{carets} {_plain(d.label)}".rstrip())
-    lines += [f"   = help: {_plain(text)}" for text in d.help]
+            lines.append(f"{' ' * len(number)} | {' ' * start}{carets} {plain(d.label)}".rstrip())
+    lines += [f"   = help: {plain(text)}" for text in d.help]
     return "\n".join(lines)
-
-
-def _plain(text: str) -> str:
-    """The text with a picture for each character that would act on the terminal: a study from a stranger may
-    hold escape sequences, or marks that turn the direction of writing. Columns stay."""
-    if text.isprintable():
-        return text
-    pictures = (chr(0x2400 + ord(c)) if ord(c) < 0x20 else "�" for c in text if not c.isprintable())
-    return "".join(c if c.isprintable() else next(pictures) for c in text)
 
 
 def _window(line: str, start: int, width: int) -> tuple[str, int, int]:

@@ -275,7 +275,9 @@ def _json(data: dict[str, Any]) -> str:
 
 
 def _write(output: str, data: dict[str, Any]) -> None:
+    from isoloss.runtime.disk import write_whole
+
     try:
-        Path(output).write_text(_json(data), encoding="utf-8")
+        write_whole(Path(output), _json(data).encode())
     except OSError as error:
         raise fault("L214", f"`{output}` can't be written: {error.strerror}") from None

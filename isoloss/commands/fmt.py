@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
-import tempfile
 from pathlib import Path
 
 from isoloss.errors import FINE, WRONG_INPUT, UserError, fault
@@ -45,20 +43,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _write(file: Path, text: str) -> None:
     """All or nothing: a new file takes the old one's place. A link is followed, permissions stay."""
-    target = Path(os.path.realpath(file))
+    from isoloss.runtime.disk import write_whole
+
     try:
-        descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        write_whole(file, text.encode())
     except OSError as error:
-        raise _unwritable(file, error) from None
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(temporary, target.stat().st_mode & 0o7777)
-        os.replace(temporary, target)
-    except OSError as error:
-        Path(temporary).unlink(missing_ok=True)
         raise _unwritable(file, error) from None
 
 

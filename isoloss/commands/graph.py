@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from isoloss.dsl.diagnostics.plain_text import plain_document
 from isoloss.errors import WRONG_USAGE, fault
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
         print_diagnostics(notes)
     if arguments.gantt:
         return _gantt(plan, arguments.output)
-    write_text(arguments.output or "-", draw(plan).encode())
+    write_text(arguments.output or "-", plain_document(draw(plan)).encode())
     if arguments.output:
         shown = len(boxes(plan))
         grouped = "" if shown == len(plan.jobs) else f" in {shown} groups"
@@ -68,7 +69,7 @@ def _gantt(plan: Plan, output: str | None) -> int:
         over = len(plan.jobs) > MOST_JOBS
         why = f"it has more than {MOST_JOBS:,} jobs" if over else "no job with estimated seconds is left"
         raise fault("P109", f"there is no schedule to draw: {why}", "`isoloss graph` without `--gantt`")
-    write_text(output or "-", picture.encode())
+    write_text(output or "-", plain_document(picture).encode())
     if output:
         print(f"picture written: {output} ({len(plan.jobs):,} jobs)")
     return 0

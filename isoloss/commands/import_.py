@@ -36,6 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
         return import_weights(Path(arguments.table), Path(arguments.output), arguments.json)
     from isoloss.compiler.tables.write import table_to_csv
     from isoloss.inputs.run_tables import filter_table, load_table
+    from isoloss.runtime.disk import write_whole
 
     table, warnings = load_table(arguments.table, arguments.columns)
     if arguments.where:
@@ -46,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
             "L214", f"`{output}` is the table itself", "write to another file: nothing is overwritten"
         )
     try:
-        output.write_text(table_to_csv(table), encoding="utf-8")
+        write_whole(output, table_to_csv(table).encode())
     except OSError as error:
         raise fault("L214", f"`{output}` can't be written: {error.strerror}") from None
     if arguments.json:

@@ -51,6 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
                 "L109", "Parquet needs the package `pyarrow`", "`pip install pyarrow`, or write `--csv`",
                 exit_code=WRONG_USAGE,
             ) from None  # fmt: skip
+        except OSError as error:
+            raise fault("L214", f"`{arguments.parquet}` can't be written: {error.strerror}") from None
     elif arguments.json:
         import orjson
 

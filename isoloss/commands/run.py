@@ -147,14 +147,15 @@ def _report(store: Store, ended: Ended) -> str | None:
         return None
     if ended.ran or ended.elsewhere:
         with suppress(JobError):
-            facts = {"study": ended.plan.digest, "name": ended.study.name, "path": str(path)}
+            facts = {"study": ended.plan.digest, "name": ended.study.name, "path": path.name}
             store.journal.append({"event": "file", **facts})
     return str(path)
 
 
 def _tracking(trackers: list[Tracker], store: Store) -> str:
     """How to look at MLflow; or that it is behind, and that nothing is lost."""
-    from isoloss.runtime.tracking.names import shown, tracking_uri
+    from isoloss.runtime.tracking.names import tracking_uri
+    from isoloss.runtime.tracking.secrets import shown
 
     uri = shown(tracking_uri(store.path))
     for tracker in trackers:

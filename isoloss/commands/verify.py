@@ -27,12 +27,13 @@ def run(arguments: argparse.Namespace) -> int:
     """Exit code 0: a paper's number that differs is a result, not a failure."""
     from isoloss.compiler.claims.bartoldson2024 import verify
     from isoloss.compiler.claims.tables import optimum_rows
+    from isoloss.runtime.disk import write_whole
     from isoloss.screens.claims_screen import markdown, screen
 
     claims, rows = verify(), tuple(optimum_rows())
     if arguments.output:
         try:
-            Path(arguments.output).write_text(markdown(claims, rows), encoding="utf-8")
+            write_whole(Path(arguments.output), markdown(claims, rows).encode())
         except OSError as error:
             raise fault("L214", f"`{arguments.output}` can't be written: {error.strerror}") from None
     if arguments.json:

@@ -45,10 +45,8 @@ def read_plans(folder: Path) -> StoredPlans:
             if job.get("state") != "done":
                 first.setdefault(str(job["id"]), _range(job.get("cost", {}).get("seconds")))
     for _, text in reversed(mine):
-        try:
-            return StoredPlans(plan_from_json(text), first, len(mine))
-        except ValueError:
-            continue
+        if (plan := _plan(text)) is not None:
+            return StoredPlans(plan, first, len(mine))
     return StoredPlans(None, first, len(mine))
 
 
@@ -62,14 +60,24 @@ def latest_plans(folder: Path) -> list[Plan]:
     newest = {head["digest"]: number for number, (head, _) in enumerate(found)}
     # Of one text of a study the highest revision stands, of its texts the one that was planned last.
     for _, text in sorted(found, key=lambda item: (newest[item[0]["digest"]], item[0]["revision"])):
-        try:
-            plan = plan_from_json(text)
-        except ValueError:
+        if (plan := _plan(text)) is None:
             continue
         name = str(plan.study.get("name"))
         latest.pop(name, None)
         latest[name] = plan
     return list(latest.values())
+
+
+def is_plan(text: bytes) -> bool:
+    """Can a store's readers use it?"""
+    return _head(text) is not None and _plan(text) is not None
+
+
+def _plan(text: bytes) -> Plan | None:
+    try:
+        return plan_from_json(text)
+    except (ValueError, TypeError):
+        return None
 
 
 def _head(text: bytes) -> tuple[dict[str, Any], bytes] | None:
@@ -83,7 +91,14 @@ def _head(text: bytes) -> tuple[dict[str, Any], bytes] | None:
         and isinstance(data.get("digest"), str)
         and isinstance(data.get("revision"), int)
     )
-    return (data, text) if whole and isinstance(data.get("jobs"), list) else None
+    return (data, text) if whole and _are_jobs(data.get("jobs")) else None
+
+
+def _are_jobs(jobs: Any) -> bool:
+    return isinstance(jobs, list) and all(
+        isinstance(job, dict) and isinstance(job.get("id"), str) and isinstance(job.get("cost"), dict)
+        for job in jobs
+    )
 
 
 def _range(value: Any) -> Range | None:

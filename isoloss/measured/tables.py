@@ -10,6 +10,7 @@ from typing import Any
 
 from isoloss.measured.groups import grouped
 from isoloss.measured.rows import Row
+from isoloss.runtime.disk import write_whole
 
 #: What a wide table has of each evaluation beside its value.
 _MEASURED = ("evaluation", "metric", "value", "sd", "interval", "tested", "alarms", "job", "source")
@@ -53,11 +54,13 @@ def to_csv(table: Sequence[dict[str, Any]]) -> str:
 
 
 def to_parquet(table: Sequence[dict[str, Any]], path: str | Path) -> None:
-    """The columns of `to_csv`. Raises ImportError without pyarrow."""
+    """The columns of `to_csv`. Raises ImportError without pyarrow, OSError."""
     import pyarrow
     import pyarrow.parquet
 
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([_flat(row) for row in table]), str(path))
+    written = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([_flat(row) for row in table]), written)
+    write_whole(Path(path), written.getvalue())
 
 
 def data_frame(rows: Sequence[Row], by: Sequence[str] | None = None, wide: bool = False) -> Any:

@@ -162,8 +162,10 @@ def write_text(path: str, data: bytes) -> None:
     if path == "-":
         sys.stdout.write(data.decode())
         return
+    from isoloss.runtime.disk import write_whole
+
     try:
-        Path(path).write_bytes(data)
+        write_whole(Path(path), data)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         folder = Path(path).parent

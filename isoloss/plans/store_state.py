@@ -19,8 +19,7 @@ def store_state(store: Any) -> dict[str, Any]:
     for study in _studies(store, journal.read(store.path / "journal.jsonl", metrics=False)[0]):
         studies.append({k: study[k] for k in ("name", "digest", "revision", "state")})
         for job in study["jobs"]:
-            jobs[job["id"]] = {"name": job["name"], "kind": job["kind"], "state": "waiting"}
-            jobs[job["id"]] |= {"images": job["facts"]["images"], "planned_seconds": _planned(job)}
+            jobs[job.pop("id")] = job
     for id, event in last.items():
         state = jobs.setdefault(id, {"name": event.get("name", id), "kind": "", "state": "waiting"})
         if event["state"] in ("failed", "crashed"):
@@ -64,6 +63,8 @@ _STATES = ("done", "running", "failed", "stopped", "waiting")
 def _studies(store: Any, events: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     import orjson
 
+    from isoloss.runtime.errors import JobError
+
     plans: dict[str, dict[str, Any]] = {}
     states: dict[str, str] = {}
     for event in events:
@@ -73,19 +74,31 @@ def _studies(store: Any, events: list[dict[str, Any]]) -> Iterator[dict[str, Any
             states[event["study"]] = event["state"]
     for digest, event in plans.items():
         try:
-            jobs = orjson.loads((store.path / event["file"]).read_bytes())["jobs"]
-        except (OSError, orjson.JSONDecodeError, KeyError):
-            jobs = []
+            jobs = orjson.loads(store.below(event["file"]).read_bytes())["jobs"]
+            rows = [_row(job) for job in jobs]
+        except (OSError, orjson.JSONDecodeError, KeyError, TypeError, AttributeError, JobError):
+            rows = []
         yield {
             "name": event["name"],
             "digest": digest,
             "revision": event["revision"],
             "state": states.get(digest, "running"),
-            "jobs": jobs,
+            "jobs": rows,
         }
+
+
+def _row(job: Mapping[str, Any]) -> dict[str, Any]:
+    """A plan's job that waits. Raises KeyError, TypeError, AttributeError for what is none."""
+    images = job["facts"]["images"]
+    if not all(isinstance(job[name], str) for name in ("id", "name", "kind")) or not isinstance(
+        images, int | None
+    ):
+        raise TypeError("no job of a plan")
+    told = {name: job[name] for name in ("id", "name", "kind")}
+    return {**told, "state": "waiting", "images": images, "planned_seconds": _planned(job)}
 
 
 def _planned(job: Mapping[str, Any]) -> list[float] | None:
     """Low, mid, high of a plan's job."""
     seconds = job["cost"]["seconds"]
-    return None if seconds is None else [seconds["low"], seconds["mid"], seconds["high"]]
+    return None if seconds is None else [float(seconds[end] + 0) for end in ("low", "mid", "high")]

@@ -8,10 +8,9 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from isoloss.compiler.plan import Plan
-from isoloss.dsl.diagnostics.collector import with_source
+from isoloss.dsl.diagnostics.collector import is_study_file, with_source
 from isoloss.dsl.diagnostics.diagnostic import Diagnostic, Severity, Span
 from isoloss.dsl.study.changes import Change
 from isoloss.dsl.study.study import Study
@@ -32,7 +31,7 @@ def study_file(study: Study, path: str) -> str | None:
     is in neither place, or the study was built in Python."""
     named = study.origin.file
     places = (named, os.path.join(os.path.dirname(path), named)) if named else ()
-    return next((place for place in places if Path(place).is_file()), None)
+    return next((place for place in places if is_study_file(place)), None)
 
 
 def study_changed(plan: Plan, path: str, *, severity: Severity = "error") -> Diagnostic | None:

@@ -4,10 +4,9 @@ In: a store folder. Out: a file that needs nothing else: no network, no script, 
 
 from __future__ import annotations
 
-import os
-import secrets
 from pathlib import Path
 
+from isoloss.dsl.diagnostics.plain_text import plain_document
 from isoloss.report.gather import Material, gather
 from isoloss.report.html import text
 from isoloss.report.sections.answers import answers
@@ -24,6 +23,7 @@ from isoloss.report.sections.samples import samples
 from isoloss.report.sections.scaling import scaling
 from isoloss.report.style import CSS
 from isoloss.report.views import views
+from isoloss.runtime import disk
 
 #: Nothing may load: not even what a hostile name might try to smuggle in.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -54,15 +54,9 @@ def write_report(store: Path, out: Path | None = None) -> Path:
     can't be written."""
     material = gather(Path(store))
     target = Path(out) if out is not None else material.path / "report.html"
-    content = render(material).encode()
+    content = plain_document(render(material)).encode()
     target.parent.mkdir(parents=True, exist_ok=True)
-    # Renamed into place: a reader (or a browser reloading) never meets half a page.
-    draft = target.with_name(f".{target.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    try:
-        draft.write_bytes(content)
-        draft.replace(target)
-    finally:
-        draft.unlink(missing_ok=True)
+    disk.write_whole(target, content)
     return target
 
 

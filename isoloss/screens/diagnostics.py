@@ -12,14 +12,18 @@ from isoloss.dsl.diagnostics.diagnostic import Diagnostic, as_data, render
 
 def show_diagnostics(diagnostics: Sequence[Diagnostic], parsed: argparse.Namespace) -> None:
     """Print diagnostics to stderr, or as JSON to stdout when the command was asked for JSON."""
-    wants_json = getattr(parsed, "json", False) or getattr(parsed, "format", None) == "json"
-    if wants_json:
+    if wants_json(parsed):
         import orjson
 
         payload = {"diagnostics": [as_data(d) for d in diagnostics]}
         sys.stdout.write(orjson.dumps(payload, option=orjson.OPT_INDENT_2).decode() + "\n")
     else:
         print_diagnostics(diagnostics)
+
+
+def wants_json(parsed: argparse.Namespace) -> bool:
+    """Was the command asked for JSON on standard output?"""
+    return getattr(parsed, "json", False) or getattr(parsed, "format", None) == "json"
 
 
 def print_diagnostics(diagnostics: Sequence[Diagnostic]) -> None:

@@ -9,6 +9,9 @@ import shutil
 from collections.abc import Sequence
 from typing import TextIO
 
+from isoloss.dsl.diagnostics.plain_text import painted
+from isoloss.screens.clean_output import CleanStream
+
 _UP, _CLEAR_BELOW = "\033[{}A", "\033[J"
 #: Drawn lines must not wrap, or the next drawing would begin too low.
 _WRAP_OFF, _WRAP_ON = "\033[?7l", "\033[?7h"
@@ -18,7 +21,8 @@ class Screen:
     """`live`: the stream is a terminal that can move its cursor; `colour`: and its user hasn't set NO_COLOR."""
 
     def __init__(self, out: TextIO) -> None:
-        self._out = out
+        # Cursor and screen are moved here alone; what strangers wrote is cleaned before.
+        self._out = out.raw if isinstance(out, CleanStream) else out
         self.live = out.isatty() and os.environ.get("TERM") != "dumb"
         self.colour = self.live and not os.environ.get("NO_COLOR")
         self._drawn = 0
@@ -30,12 +34,12 @@ class Screen:
 
     def say(self, line: str) -> None:
         """Print a line that stays above the block."""
-        self._out.write(self._erasing() + line + "\n")
+        self._out.write(self._erasing() + painted(line) + "\n")
         self._out.flush()
 
     def draw(self, lines: Sequence[str]) -> None:
         """Show this block in place of the last one."""
-        body = "\n".join(lines)
+        body = painted("\n".join(lines))
         self._out.write(f"{self._erasing()}{_WRAP_OFF}{body}{_WRAP_ON}")
         self._out.flush()
         self._drawn = len(lines)

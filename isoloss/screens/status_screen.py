@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from isoloss.dsl.vocabulary.quantity_text import time_text
+from isoloss.dsl.vocabulary.quantity_text import bytes_text, time_text
 
 
 def status_lines(store_state: Mapping[str, Any]) -> Iterator[str]:
@@ -24,6 +24,26 @@ def status_lines(store_state: Mapping[str, Any]) -> Iterator[str]:
         elif job["state"] == "stopped":
             yield f"  stopped  {job['name']}  {'  '.join([*_far(job), 'goes on with the next `isoloss run`'])}"
     yield from _compared(store_state["jobs"].values())
+
+
+def verified_lines(found: Mapping[str, Any], jobs: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """What `--verify` read and found, and what runs again because of it."""
+    yield f"  verified: {found['checked']} results, {bytes_text(found['bytes'])}, every checksum"
+    for id, why in found["damaged"].items():
+        yield f"  damaged  {_name(id, jobs)}  R107: {why}"
+    for id, why in found["kept"].items():
+        yield f"  damaged  {_name(id, jobs)}  and it could not be set aside: {why}"
+    for sentence in found["senseless"]:
+        yield f"  {sentence}"
+    again = ", ".join(_name(id, jobs) for id in found["damaged"])
+    if again:
+        yield f"  the next `isoloss run` of their study runs again: {again}"
+    elif not found["kept"]:
+        yield "  nothing is damaged"
+
+
+def _name(id: str, jobs: Mapping[str, Mapping[str, Any]]) -> str:
+    return f"{jobs[id]['name']} ({id})" if id in jobs else id
 
 
 def _far(job: Mapping[str, Any]) -> Iterator[str]:

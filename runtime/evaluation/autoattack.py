@@ -21,6 +21,7 @@ from isoloss.compiler.plan import EVALUATION_BATCH, Component, exact
 from isoloss.runtime.errors import JobError
 from isoloss.runtime.evaluation.scoring import Subject
 from isoloss.runtime.noise import key
+from isoloss.runtime.store.arrays import ARCHIVE_BYTES, read_archive
 
 #: Its targeted losses look at the four largest logits.
 LEAST_CLASSES = 4
@@ -146,12 +147,13 @@ class _State:
     def load(cls, work: Path | None, x: Tensor, right: Tensor) -> _State:
         state = cls(None if work is None else work / "autoattack.npz", x.clone(), right.clone())
         if state.path is not None and state.path.exists():
-            with np.load(state.path, allow_pickle=False) as saved:
-                state.adversarial[torch.from_numpy(saved["index"])] = torch.from_numpy(saved["found"])
-                state.robust = torch.from_numpy(saved["robust"])
-                state.candidates = torch.from_numpy(saved["candidates"])
-                state.stage, state.position = int(saved["stage"]), int(saved["position"])
-                state.shares = saved["shares"].tolist()
+            # The images found, and a few numbers for each.
+            saved = read_archive(state.path, x.nbytes + 64 * len(x) + ARCHIVE_BYTES)
+            state.adversarial[torch.from_numpy(saved["index"])] = torch.from_numpy(saved["found"])
+            state.robust = torch.from_numpy(saved["robust"])
+            state.candidates = torch.from_numpy(saved["candidates"])
+            state.stage, state.position = int(saved["stage"]), int(saved["position"])
+            state.shares = saved["shares"].tolist()
         return state
 
     def record(self, chosen: Tensor, found: Tensor, still: Tensor) -> None:

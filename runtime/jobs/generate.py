@@ -4,6 +4,7 @@ In: GenerateSpec. Out: `images.npy`, `labels.npy`, `manifest.json`; observes `im
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -86,7 +87,7 @@ def write_shard(
     threads: int = 1,
 ) -> None:
     """Write `images.npy` and `labels.npy` in `work`, one block at a time: memory does not grow with the shard.
-    Whole, they are moved to `output`.
+    Whole, they are handed over to `output`.
 
     `done` says how many images are on the disk; a second call goes on from there."""
     count, done_file = stop - start, work / "done"
@@ -105,7 +106,16 @@ def write_shard(
             disk.replace(done_file, str(place.stop).encode())
             progress(place.stop / count)
     for name in (IMAGES, LABELS):
-        shutil.move(_draft(work, name), output / name)
+        _hand_over(_draft(work, name), output / name)
+
+
+def _hand_over(draft: Path, place: Path) -> None:
+    """A second name for the file: an attempt that dies here leaves the draft to go on from. The work folder ends with
+    the job."""
+    try:
+        os.link(draft, place)
+    except OSError:
+        shutil.move(draft, place)  # a file system without links
 
 
 def _draft(folder: Path, name: str) -> Path:

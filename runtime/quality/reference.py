@@ -14,6 +14,7 @@ from isoloss.runtime.data.registry import data_root_from_environment
 from isoloss.runtime.errors import JobError
 from isoloss.runtime.quality.frechet import Moments, Reference, scatter
 from isoloss.runtime.quality.sets import FeatureSet
+from isoloss.runtime.store.arrays import read_archive
 
 #: Moments of 2,048 features are 34 MB in float64; of as many again in both directions, 134 MB.
 LIMIT_BYTES = 1 << 30
@@ -34,11 +35,11 @@ def from_file(name: str, data_root: Path | None, features: int, space: str) -> R
     if path.stat().st_size > LIMIT_BYTES:
         raise _not_moments(path, f"it has {path.stat().st_size:,} bytes")
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = [file[key] for key in ("mu", "sigma")]
-            if any(array.dtype.kind not in "fiu" for array in arrays):
-                raise TypeError("dates and complex numbers turn into float64 too")
-            mean, covariance = (array.astype(np.float64) for array in arrays)
+        file = read_archive(path, 2 * LIMIT_BYTES)
+        arrays = [file[key] for key in ("mu", "sigma")]
+        if any(array.dtype.kind not in "fiu" for array in arrays):
+            raise TypeError("dates and complex numbers turn into float64 too")
+        mean, covariance = (array.astype(np.float64) for array in arrays)
     except KeyError as missing:
         raise _not_moments(path, f"it has no array {missing}") from None
     except Exception:

@@ -4,7 +4,7 @@ In: events as dicts, metric points. Out: `journal.jsonl`, one JSON object a line
 
 Each event is one `write` on a descriptor opened with O_APPEND, so that lines of several processes don't mix.
 A process killed in a write leaves a torn line; the next writer starts a new one, readers pass the torn
-over."""
+over, and what a stranger wrote that is no event."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from typing import Any
 import orjson
 
 from isoloss.runtime.disk import storage, storage_fault, write_all
+from isoloss.runtime.store.trust import well_formed
 
 #: A buffer this long, or a point this long after the last write, is written: what a kill can lose of a curve.
 _BUFFERED_POINTS = 1000
@@ -86,7 +87,7 @@ def read(
     path: Path, offset: int = 0, *, metrics: bool = True, limit_bytes: int = -1
 ) -> tuple[list[dict[str, Any]], int]:
     """Events from byte `offset` on, and the offset to go on from. A last line without its end waits for the
-    next call; a line that is no JSON object was torn by a kill and is passed over. No journal: no events.
+    next call; a line that is no event was torn by a kill, or isn't ours, and is passed over. No journal: no events.
     `metrics` False: curves, most of a long journal, are not even parsed. `limit_bytes`: about so much of it,
     in whole lines."""
     try:
@@ -108,6 +109,6 @@ def read(
             event = orjson.loads(line)
         except orjson.JSONDecodeError:
             continue
-        if isinstance(event, dict):
+        if isinstance(event, dict) and well_formed(event):
             events.append(event)
     return events, offset + whole

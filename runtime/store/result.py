@@ -5,8 +5,10 @@ In: observations and a folder of artefacts. Out: `result.json`; and back, every 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import orjson
 
 from isoloss.compiler.plan import KINDS, Job, Observation, observations_from_json
 from isoloss.runtime import disk
+from isoloss.runtime.store.trust import is_inner_name, is_regular
 
 FORMAT = "isoloss.result/1"
 RESULT = "result.json"
@@ -86,6 +89,8 @@ def read_result(folder: Path, job: str, artefacts: bool) -> Result:
 
     Raises Damaged, and OSError where the disk and not the data is at fault."""
     try:
+        if not is_regular(folder, RESULT):
+            raise Damaged("result.json is no file of its own")
         body = orjson.loads((folder / RESULT).read_bytes())
         claimed = body.pop("digest")
         if _digest(body) != claimed:
@@ -98,12 +103,15 @@ def read_result(folder: Path, job: str, artefacts: bool) -> Result:
     except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError, ValueError) as error:
         raise Damaged("result.json can't be read") from error
     for name, (size, digest) in result.artefacts.items():
-        _verify(folder / name, name, size, digest if artefacts else None)
+        _verify(folder, name, size, digest if artefacts else None)
     return result
 
 
-def _verify(path: Path, name: str, size: int, digest: str | None) -> None:
+def _verify(folder: Path, name: str, size: int, digest: str | None) -> None:
+    path = folder / name
     try:
+        if not is_inner_name(name) or not is_regular(folder, name):
+            raise Damaged(f"{name} is no file of its own")
         if path.stat().st_size != size:
             raise Damaged(f"size of {name}")
         if digest is not None and disk.sha256(path) != digest:
@@ -114,16 +122,29 @@ def _verify(path: Path, name: str, size: int, digest: str | None) -> None:
 
 def _result(folder: Path, body: Mapping[str, Any]) -> Result:
     artefacts = {name: (int(size), str(digest)) for name, (size, digest) in body["artefacts"].items()}
+    observations = observations_from_json(orjson.dumps(body["observations"]))
+    if any(seen.job != body["job"] or not math.isfinite(seen.value) for seen in observations):
+        raise ValueError("observations of another job, or that are no numbers")
+    if body["kind"] not in KINDS or not isinstance(body["name"], str) or not isinstance(body["spec"], dict):
+        raise ValueError("a kind, a name or a spec that is none")
     return Result(
         job=body["job"],
         kind=body["kind"],
         name=body["name"],
         folder=folder,
-        observations=observations_from_json(orjson.dumps(body["observations"])),
+        observations=observations,
         artefacts=artefacts,
-        run=Run(**body["run"]),
+        run=_run_reader().validate_json(orjson.dumps(body["run"])),
         spec=body["spec"],
     )
+
+
+@cache
+def _run_reader() -> Any:
+    # pydantic loads only where a result is read.
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Run)
 
 
 def _digest(body: Mapping[str, Any]) -> str:

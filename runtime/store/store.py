@@ -13,10 +13,12 @@ Loads neither torch nor mlflow; pydantic only when results are read."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
@@ -31,18 +33,23 @@ from isoloss.runtime.errors import JobError
 from isoloss.runtime.store.journal import Journal
 from isoloss.runtime.store.leases import Leases
 from isoloss.runtime.store.result import Damaged, Result, Run, read_result, write_result
+from isoloss.runtime.store.trust import JOB_ID, below, check_tree
 
 FORMAT = "isoloss.store/1"
 MARKER = "isoloss.json"
+ORIGINS = ("measured", "simulated")
 _FOLDERS = ("work", "leases", "tmp", "damaged", "plans", "logs")
-_JOB_ID = re.compile(r"[0-9a-f]{20}")
+_COUNTED = re.compile(r"\d{6}")
+_GIST_BYTES = 1 << 16
+#: Equal where a job would go on from the same state.
+Saved = str
 
 
 class Store:
     """A folder of results. Several processes may use one store at the same time.
 
     `create` False: the folder must be a store already. Raises JobError: R101 nothing there, R102 not a store,
-    R103 disk full, R104 not writable, R105 unreadable, R108 of a later format."""
+    R103 disk full, R104 not writable, R105 unreadable, R108 of a later format, R110 with links in it."""
 
     def __init__(self, path: str | Path, *, create: bool = True) -> None:
         self.path = Path(path).absolute()
@@ -51,13 +58,14 @@ class Store:
 
     def _open(self, create: bool) -> dict[str, Any]:
         marker = self.path / MARKER
-        if not marker.exists():
+        if not marker.exists() and not marker.is_symlink():
             self._refuse_unless_ours_to_make(create)
             self.path.mkdir(parents=True, exist_ok=True)
             _create_once(marker, {"format": FORMAT, "id": secrets.token_hex(8)})
-        try:
-            data = orjson.loads(marker.read_bytes())
-        except orjson.JSONDecodeError:
+        if marker.is_file() and not marker.is_symlink():
+            check_tree(self.path)
+            data = _json(marker)
+        else:
             data = None
         if not isinstance(data, dict) or not isinstance(data.get("id"), str):
             raise JobError(
@@ -93,6 +101,10 @@ class Store:
                 "name an empty or a new folder: `--store DIR`",
             )
 
+    def below(self, name: str) -> Path:
+        """The path of what a file of the store calls `name`. Raises JobError R110 where it lies outside the store."""
+        return below(self.path, name)
+
     @property
     def id(self) -> str:
         return str(self._marker["id"])
@@ -114,7 +126,14 @@ class Store:
         with disk.storage("opening the store"):
             place = self.path / "origin"
             _create_once(place, {"origin": origin})
-            found = orjson.loads(place.read_bytes()).get("origin")
+            data = _json(place)
+        found = data.get("origin") if isinstance(data, dict) else None
+        if found not in ORIGINS:
+            raise JobError(
+                "R111",
+                f"`{place}` says neither that its results are measured nor that they are simulated",
+                'write it anew: `{"origin": "measured"}` or `{"origin": "simulated"}`, as they are',
+            )
         if found != origin:
             raise JobError(
                 "R106",
@@ -126,12 +145,12 @@ class Store:
 
     def has(self, job: str) -> bool:
         """Is there a result of this job? A look at one name; `open_result` verifies it."""
-        return (self.path / job / "result.json").exists()
+        return JOB_ID.fullmatch(job) is not None and (self.path / job / "result.json").exists()
 
     def jobs(self) -> Iterator[str]:
         """Ids of jobs with a result, sorted."""
         with disk.storage("listing the store"):
-            names = sorted(entry.name for entry in os.scandir(self.path) if _JOB_ID.fullmatch(entry.name))
+            names = sorted(entry.name for entry in os.scandir(self.path) if JOB_ID.fullmatch(entry.name))
         return (name for name in names if self.has(name))
 
     def open_result(self, job: str) -> Result:
@@ -175,7 +194,7 @@ class Store:
         if name not in result.artefacts:
             raise KeyError(name)
         size, digest = result.artefacts[name]
-        path = self.path / job / name
+        path = result.folder / name
         with disk.storage(f"reading {path}"):
             whole = path.stat().st_size == size and disk.sha256(path) == digest
         if not whole:
@@ -192,17 +211,20 @@ class Store:
             folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    def saved(self, job: str) -> frozenset[tuple[str, int, int]]:
-        """What a job in progress could go on from: name, time and size of its checkpoints. What is hidden, files
-        and folders, is notes and drafts."""
-        found, folder = set(), self.path / "work" / job
-        for path in folder.rglob("*"):
-            hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+    def saved(self, job: str) -> Saved:
+        """What a job in progress could go on from: its checkpoints and marks. What is hidden, files and folders, is
+        notes and drafts."""
+        found, folder = hashlib.sha256(), self.path / "work" / job
+        for path in sorted(folder.rglob("*")):
+            name = path.relative_to(folder)
+            if any(part.startswith(".") for part in name.parts):
+                continue
             with suppress(OSError):
-                state = path.stat()
-                if not hidden and path.is_file():
-                    found.add((str(path), state.st_mtime_ns, state.st_size))
-        return frozenset(found)
+                state = path.lstat()
+                if stat.S_ISREG(state.st_mode):
+                    found.update(f"{name}\0{state.st_size}\0".encode(errors="surrogateescape"))
+                    found.update(_gist(path, state.st_size))
+        return found.hexdigest()
 
     def begin(self, job: str) -> Path:
         """A new empty folder for a job to write its artefacts in; `commit` publishes it."""
@@ -267,6 +289,25 @@ class Store:
             with disk.storage("keeping the plan"):
                 disk.replace(path, text)
         return path
+
+
+def _json(path: Path) -> Any:
+    """What a file holds; None for what is no JSON. Raises OSError."""
+    try:
+        return orjson.loads(path.read_bytes())
+    except orjson.JSONDecodeError:
+        return None
+
+
+def _gist(path: Path, size: int) -> bytes:
+    """What tells a file's contents from what it held before: its ends, where checkpoints have a checksum and archives
+    one of each member. A name that counts steps says it alone."""
+    if _COUNTED.search(path.name):
+        return b""
+    with path.open("rb") as file:
+        first = file.read(_GIST_BYTES)
+        file.seek(max(len(first), size - _GIST_BYTES))
+        return first + file.read(_GIST_BYTES)
 
 
 def _create_once(path: Path, data: Mapping[str, Any]) -> None:

@@ -10,17 +10,22 @@ from __future__ import annotations
 
 import math
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from isoloss.runtime import disk
+from isoloss.runtime.errors import JobError
 from isoloss.runtime.store import journal
 from isoloss.runtime.store.store import Store
-from isoloss.runtime.tracking.names import flatten, metric_name, state_file
+from isoloss.runtime.store.trust import check_tree
+from isoloss.runtime.tracking.database import bring_home
+from isoloss.runtime.tracking.names import flatten, metric_name, own_database, state_file
 from isoloss.runtime.tracking.outbox import REFUSALS, Outbox
 
 #: Larger artefacts (weights) stay in the store only, where the run's tag `isoloss.folder` points.
@@ -64,6 +69,9 @@ class Mirror:
 
         self.store, self.uri = store, uri
         self._client = MlflowClient(tracking_uri=uri)
+        if own_database(store.path, uri):
+            check_tree(store.path, below="mlruns")
+            bring_home(store.path / "mlflow.db", store.path / "mlruns")
         self._file = state_file(store.path, uri)
         self._file.parent.mkdir(exist_ok=True)
         self._state = _load(self._file)
@@ -89,7 +97,7 @@ class Mirror:
         if path.exists() and path.stat().st_size < self._state.cursor:
             self._state.cursor = self._applied = 0  # another journal: start over, replaying is harmless
         count = 0
-        with _down():
+        with self._down():
             self._check_experiments()
             while True:
                 events, end = journal.read(path, self._state.cursor, limit_bytes=_CHUNK_BYTES)
@@ -105,6 +113,16 @@ class Mirror:
                 self._save()
                 count += len(events)
 
+    @contextmanager
+    def _down(self) -> Iterator[None]:
+        """Whatever goes wrong inside means: not now."""
+        try:
+            yield
+        except Exception as error:
+            # Perhaps another database is there next time: then it doesn't have what we told.
+            self._learnt.clear()
+            raise TrackingDown(_said(error)) from error
+
     def _save(self) -> None:
         disk.replace(self._file, orjson.dumps(asdict(self._state)))
 
@@ -114,23 +132,51 @@ class Mirror:
         for name, experiment in list(self._state.experiments.items()):
             if experiment in self._learnt:
                 continue
-            if self._client.get_experiment(experiment).lifecycle_stage != "active":
+            found = self._found(experiment)
+            if found is None or found.name not in self._names(name):
+                self._start_over()
+                return
+            if found.lifecycle_stage != "active":
                 # Somebody deleted it: make it anew rather than fail for ever.
                 del self._state.experiments[name]
                 for study in self._state.studies.values():
                     study["run"] = study["run"] if study["name"] != name else ""
                 self._state.jobs, self._state.ends = {}, {}
                 self._state.steps.clear()
-            else:
-                self._learn(experiment)
+                continue
+            there = self._learn(experiment)
+            told = {study["run"] for study in self._state.studies.values() if study["name"] == name}
+            if not told - {""} <= there:
+                self._start_over()
+                return
 
-    def _learn(self, experiment: str) -> None:
-        """Find this store's runs, also those that an earlier mirror made and could not write down."""
-        where, token = f"tags.`isoloss.store` = '{self.store.id}'", None
+    def _found(self, experiment: str) -> Any:
+        try:
+            return self._client.get_experiment(experiment)
+        except Exception as error:
+            if getattr(error, "error_code", None) != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return None
+
+    def _start_over(self) -> None:
+        """The database isn't the one that we told: it was removed, or set aside as damaged. Tell everything."""
+        self._state = State()
+        self._out = Outbox(self._client, self._state.steps)
+        self._applied = 0
+        self._learnt.clear()
+
+    def _names(self, study: str) -> tuple[str, str]:
+        """Of a study's experiment: its own, and where another store's was deleted."""
+        return study, f"{study} ({self.store.id})"
+
+    def _learn(self, experiment: str) -> set[str]:
+        """Find this store's runs, also those that an earlier mirror made and couldn't write down. Returns their ids."""
+        where, token, there = f"tags.`isoloss.store` = '{self.store.id}'", None, set()
         while True:
             page = self._client.search_runs([experiment], where, max_results=1000, page_token=token)
             for run in page:
                 tags = run.data.tags
+                there.add(str(run.info.run_id))
                 if tags.get("isoloss.job"):
                     self._state.jobs.setdefault(tags["isoloss.job"], run.info.run_id)
                 elif tags.get("isoloss.kind") == "study":
@@ -141,6 +187,7 @@ class Mirror:
             if not token:
                 break
         self._learnt.add(experiment)
+        return there
 
     # Events.
 
@@ -159,7 +206,9 @@ class Mirror:
                 self._file_of_study(event)
         except Exception as error:
             # A refusal would come again for ever; the journal keeps what MLflow doesn't want.
-            if getattr(error, "error_code", None) not in REFUSALS and not isinstance(error, KeyError):
+            if getattr(error, "error_code", None) not in REFUSALS and not isinstance(
+                error, KeyError | JobError
+            ):
                 raise
             self.refused.append(f"{event.get('event')} {event.get('job', '')}: {error}")
 
@@ -182,7 +231,7 @@ class Mirror:
             if found is not None and found.lifecycle_stage == "active":
                 known = str(found.experiment_id)
             else:
-                name = study if found is None else f"{study} ({self.store.id})"
+                name = self._names(study)[found is not None]
                 # A server keeps artefacts where it is told to; without one, a database has none but ours.
                 served = self.uri.startswith(("http://", "https://"))
                 place = None if served else (self.store.path / "mlruns").as_uri()
@@ -289,11 +338,7 @@ class Mirror:
 
     def _plan(self, file: str) -> dict[str, Any]:
         if file not in self._plans:
-            try:
-                jobs = orjson.loads((self.store.path / file).read_bytes())["jobs"] if file else []
-            except (OSError, orjson.JSONDecodeError, KeyError):
-                jobs = []
-            self._plans = {file: {job["id"]: job for job in jobs}}
+            self._plans = {file: _jobs_of(self.store.path / file) if file else {}}
         return self._plans[file]
 
     def _result(self, run: str, job: str, event: Mapping[str, Any]) -> dict[str, str]:
@@ -315,7 +360,7 @@ class Mirror:
         return {"isoloss.device": result.run.device, "isoloss.host": result.run.host}
 
     def _file_of_study(self, event: Mapping[str, Any]) -> None:
-        path = Path(event["path"])
+        path = self.store.below(event["path"])
         if path.is_file():
             self._client.log_artifact(self._study_run(event)["run"], str(path))
 
@@ -326,17 +371,6 @@ class Mirror:
             self._client.set_terminated(run, status, int(time * 1000))
 
 
-class _down:  # noqa: N801 - reads as a statement
-    """Whatever goes wrong inside means: not now."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, Exception):
-            raise TrackingDown(_said(error)) from error
-
-
 def _said(error: Exception) -> str:
     """In a line what is wrong: of a network's errors, wrapped by each layer in its own words, the first one's."""
     origin: BaseException = error
@@ -344,6 +378,17 @@ def _said(error: Exception) -> str:
         origin = earlier
     text = str(origin if isinstance(origin, OSError) else error).splitlines()
     return text[0] if text else type(error).__name__
+
+
+def _jobs_of(plan: Path) -> dict[str, Any]:
+    """The jobs of a plan by id, as plain data; none of a file that is no plan."""
+    try:
+        jobs = orjson.loads(plan.read_bytes())["jobs"]
+        found = {job["id"]: job for job in jobs if isinstance(job["id"], str)}
+    except (OSError, orjson.JSONDecodeError, KeyError, TypeError):
+        return {}
+    mappings = ("spec", "facts")
+    return {id: job for id, job in found.items() if all(isinstance(job.get(m) or {}, dict) for m in mappings)}
 
 
 def _how_many(ends: Mapping[str, str], state: str) -> int:
@@ -356,6 +401,14 @@ def _ms(event: Mapping[str, Any]) -> int:
 
 def _load(path: Path) -> State:
     try:
-        return State(**orjson.loads(path.read_bytes()))
-    except (OSError, orjson.JSONDecodeError, TypeError):
+        data = orjson.loads(path.read_bytes())
+        return _state_reader().validate_python(data)
+    except (OSError, ValueError):
         return State()
+
+
+@cache
+def _state_reader() -> Any:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(State)

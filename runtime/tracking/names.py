@@ -20,15 +20,15 @@ def tracking_uri(store: Path) -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{store.absolute() / 'mlflow.db'}"
 
 
+def own_database(store: Path, uri: str) -> bool:
+    """Is `uri` the database in the store, which has nobody else's rows?"""
+    return uri == f"sqlite:///{store.absolute() / 'mlflow.db'}"
+
+
 def state_file(store: Path, uri: str) -> Path:
     """Where a store keeps how far MLflow at `uri` is. The URI may hold a password: only its digest is
     written."""
     return store / "tracking" / f"{hashlib.sha256(uri.encode()).hexdigest()[:12]}.json"
-
-
-def shown(uri: str) -> str:
-    """The URI without a password."""
-    return re.sub(r"://([^/@:]*):[^/@]*@", r"://\1:***@", uri)
 
 
 def metric_name(metric: str) -> str:

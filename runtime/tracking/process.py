@@ -1,8 +1,8 @@
 """The tracking process: follows the journal beside the training, at low priority.
 
-In: a store's path, a tracking URI, a word on stdin when the run is over. Out: MLflow, up to date; from that word on
-a sign of life on stdout with each event told; exit status 0, or BEHIND with the reason on stdout when the tracking
-store can't be reached."""
+In: a store's path, a tracking URI in MLFLOW_TRACKING_URI, a word on stdin when the run is over. Out: MLflow, up to
+date; from that word on a sign of life on stdout with each event told; exit status 0, or BEHIND with the reason on
+stdout when the tracking store can't be reached."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from pathlib import Path
 
 from isoloss.runtime.executors.processes.parent_death import die_with_parent
 from isoloss.runtime.store.store import Store
+from isoloss.runtime.tracking.names import own_database
+from isoloss.runtime.tracking.secrets import Censor, without_secrets
 
 BEHIND = 75  # EX_TEMPFAIL
 #: A sign of life; no reason has it in its text.
@@ -26,7 +28,8 @@ _RETRY_SECONDS = (2.0, 5.0, 15.0, 30.0)
 
 def main(arguments: list[str]) -> int:
     """Serve until told to finish."""
-    store, uri, parent = Store(Path(arguments[0])), arguments[1], int(arguments[2])
+    store, uri, parent = Store(Path(arguments[0])), os.environ["MLFLOW_TRACKING_URI"], int(arguments[1])
+    sys.stderr = Censor(sys.stderr, uri)
     die_with_parent(parent)
     with suppress(OSError):
         os.nice(10)
@@ -36,27 +39,31 @@ def main(arguments: list[str]) -> int:
     # A dead server must be noticed within seconds, not after MLflow's default of minutes.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    if uri == f"sqlite:///{store.path / 'mlflow.db'}":
+    ours = own_database(store.path, uri)
+    if ours:
         # MLflow makes a default experiment whose artefacts go below the folder it starts in.
         os.chdir(store.path)
     finish = _wait_for_turn(store)
+    from isoloss.runtime.tracking.database import Unusable, make_ready
     from isoloss.runtime.tracking.mirror import Mirror, TrackingDown
 
     _live()
     reason, attempt, mirror = "", 0, None
     while True:
         try:
-            mirror = mirror or Mirror(store, uri)
+            if mirror is None:
+                make_ready(uri, ours, _live)
+                mirror = Mirror(store, uri)
             mirror.catch_up(_live)
             reason, attempt = "", 0
             for line in mirror.refused:
                 print("refused:", line, file=sys.stderr)
             mirror.refused.clear()
-        except TrackingDown as error:
-            reason = str(error)
+        except (TrackingDown, Unusable) as error:
+            reason = without_secrets(str(error), uri)
         except Exception as error:
             # MlflowClient() itself fails on an impossible URI.
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            reason = without_secrets(f"{type(error).__name__}: {error}".splitlines()[0], uri)
         if reason:
             print(time.strftime("%H:%M:%S"), reason, file=sys.stderr, flush=True)
             attempt += 1

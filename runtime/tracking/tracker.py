@@ -37,7 +37,7 @@ class Tracker:
     def __init__(self, store: Store, uri: str | None = None) -> None:
         self.uri = uri or tracking_uri(store.path)
         command = [sys.executable, "-m", "isoloss.runtime.tracking.process"]
-        command += [str(store.path), self.uri, str(os.getpid())]
+        command += [str(store.path), str(os.getpid())]
         self._process: subprocess.Popen[bytes] | None = None
         with suppress(OSError), open(store.path / "logs" / "tracking.log", "ab") as log:
             self._process = subprocess.Popen(
@@ -45,6 +45,8 @@ class Tracker:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
+                # Everybody on a machine can read command lines, and the URI may hold a password.
+                env={**os.environ, "MLFLOW_TRACKING_URI": self.uri},
                 # Ctrl-C is for the front door.
                 start_new_session=True,
             )

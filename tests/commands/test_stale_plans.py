@@ -336,7 +336,7 @@ def test_other_code_of_the_same_version(desk: Desk) -> None:
     data = orjson.loads(Path("PLAN.json").read_bytes())
     desk.plan()
     whole = orjson.loads(Path("PLAN.json").read_bytes())
-    edited_plan(lambda plan: plan.update(jobs=data["jobs"], totals=data["totals"]))
+    edited_plan(lambda plan: plan.update(jobs=data["jobs"], totals=data["totals"], budget=data["budget"]))
     assert len(whole["jobs"]) > len(data["jobs"])
     status, _, err = desk.run("PLAN.json")
     assert status == 1

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+from types import SimpleNamespace
+from typing import Any
 from unittest.mock import patch
+
+import numpy as np
 
 from isoloss.compiler.plan import Observation
 from isoloss.runtime.context import JobContext
 from isoloss.runtime.data import shuffle
-from isoloss.runtime.jobs import import_, train
+from isoloss.runtime.jobs import generate, import_, train
 from isoloss.runtime.store.leases import Lease
 from isoloss.runtime.training.trainer import Trainer
 from tests.runtime import fakes
@@ -35,3 +39,20 @@ def keeping(context: JobContext) -> tuple[Observation, ...]:
     """When its result is in and said, before its lease is given back."""
     patch.object(Lease, "release", die).start()  # for good: the process ends with this job
     return fakes.generate(context)
+
+
+def publishing(context: JobContext) -> tuple[Observation, ...]:
+    """When a part of its shard is moved to its output already, on a file system without links."""
+    made = np.zeros((10, 2, 2, 1), np.uint8), np.zeros(10, np.int64)
+    pieces = [(n, made[0][n : n + 2], made[1][n : n + 2]) for n in range(0, 10, 2)]
+    source = SimpleNamespace(shape=(2, 2, 1), pieces=lambda start, stop, threads: pieces)
+    count, moved = 0, generate.shutil.move
+
+    def move(*arguments: Any) -> Any:
+        nonlocal count
+        count += 1
+        return moved(*arguments) if count == 1 else die()
+
+    with patch.object(generate.shutil, "move", move), patch.object(generate.os, "link", side_effect=OSError):
+        generate.write_shard(source, 0, 10, context.work, context.output, context.progress)
+    raise AssertionError("it lived")

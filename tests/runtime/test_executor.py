@@ -20,7 +20,7 @@ from isoloss.runtime.errors import JobError
 from isoloss.runtime.executors.base import Event, Outcome, Resources, in_order, urgency
 from isoloss.runtime.executors.devices import slots
 from isoloss.runtime.executors.local.executor import LocalExecutor
-from isoloss.runtime.executors.processes.scheduler import TRIES
+from isoloss.runtime.executors.tries import TRIES
 from isoloss.runtime.store import journal
 from isoloss.runtime.store.store import Store
 from tests.runtime.fakes import FUNCTIONS, follow_job, generate_job, train_job
@@ -109,6 +109,24 @@ def test_every_way_to_fail_has_its_code(
     assert not list((store.path / "tmp").iterdir()) or behaviour == "die"
     if code == "R299":
         assert "fake bug" in Path(failure.details or "").read_text()
+
+
+def test_a_job_that_dies_while_it_publishes_is_given_up(store: Store) -> None:
+    """It makes its images anew each time: its files are newer, nothing got further."""
+    job = generate_job(1)
+    dying = {"generate": "tests.runtime.dying:publishing"}
+    executor = LocalExecutor(Resources("cpu", 1), dying, preload=(), grace_seconds=5)
+    seen: list[Event] = []
+
+    def watch(event: Event) -> None:
+        seen.append(event)
+        if len([e for e in seen if e.what == "again"]) > 6:
+            os.kill(os.getpid(), signal.SIGINT)  # it would never end
+
+    outcome = executor.run([job], store, "study", watch)
+    executor.close()
+    assert outcome.failed[job.id].code == "R201"
+    assert states(store, job) == ["started", "crashed"] * TRIES
 
 
 def test_a_job_that_dies_at_every_start_is_given_up(tmp_path: Path, store: Store) -> None:

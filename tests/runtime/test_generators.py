@@ -112,9 +112,9 @@ def test_a_shard_goes_on_where_it_was_interrupted(generator: Generator, tmp_path
     def kill(fraction: float) -> None:
         raise KilledError
 
-    for name in ("work", "whole", "cut"):
+    for name in ("all", "work", "whole", "cut"):
         (tmp_path / name).mkdir()
-    write_shard(generator, 1000, 5000, tmp_path / "work", tmp_path / "whole", lambda fraction: None)
+    write_shard(generator, 1000, 5000, tmp_path / "all", tmp_path / "whole", lambda fraction: None)
     with pytest.raises(KilledError):
         write_shard(generator, 1000, 5000, tmp_path / "work", tmp_path / "cut", kill)
     made = []

@@ -146,7 +146,7 @@ def test_more_processes_than_slots(store: Store) -> None:
 def rank_group(ends: dict[int, End], reports: dict[int, tuple[str, str]]) -> RankGroup:
     """A rank group of three that is over; reports as (outcome, code)."""
     host = Host("here", "127.0.0.1", None, ())  # type: ignore[arg-type]
-    made = RankGroup(train_job(train_spec(1, 32)), (Seat(host, Slot(0, "cpu", 1, ())),) * 3, frozenset())
+    made = RankGroup(train_job(train_spec(1, 32)), (Seat(host, Slot(0, "cpu", 1, ())),) * 3)
     made.ends = ends
     for rank, (outcome, code) in reports.items():
         failure = {"code": code, "message": "", "help": (), "details": None, "retry": False}

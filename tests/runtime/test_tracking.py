@@ -15,7 +15,8 @@ from isoloss.compiler.plan import Job, Observation
 from isoloss.runtime.store.journal import MetricBuffer
 from isoloss.runtime.store.result import Run
 from isoloss.runtime.store.store import Store
-from isoloss.runtime.tracking.names import flatten, metric_name, shown, tracking_uri
+from isoloss.runtime.tracking.names import flatten, metric_name, tracking_uri
+from isoloss.runtime.tracking.secrets import shown
 from isoloss.runtime.tracking.tracker import Tracker
 from tests.runtime.fakes import generate_job
 
@@ -235,7 +236,8 @@ def test_what_mlflow_never_takes_does_not_block_the_rest(store: Store, uri: str)
     begin(store, job)
     job_note(store, job, "started")
     store.journal.append({"event": "metrics", "job": job.id, "points": [["x" * 300, 0, 1.0, 1]]})
-    store.journal.append({"event": "metrics"})  # by some other version
+    store.journal.append({"event": "metrics"})  # by a stranger
+    store.journal.append({"event": "metrics", "job": "0" * 20, "points": [["x", 0, 1.0, 1]]})
     store.journal.append({"event": "metrics", "job": job.id, "points": [["nan", 0, None, 1]]})
     finish(store, job)
     follower = mirror(store, uri)

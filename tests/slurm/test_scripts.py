@@ -120,6 +120,28 @@ def test_what_an_attempt_says_is_not_what_an_earlier_one_said(tmp_path: Path, ra
     assert not report.exists()
 
 
+def test_three_deaths_without_advance_end_what_slurm_requeues(tmp_path: Path) -> None:
+    job = generate_job(1, behaviour="die")
+    executor = SlurmExecutor(Resources("cpu", 1), functions=FUNCTIONS)
+    folder = executor.prepare([job], Store(tmp_path / "store"), "study").folder
+    statuses = []
+    for attempt in range(4):
+        environment = {"SLURM_JOB_ID": "7", "SLURM_RESTART_COUNT": str(attempt), "PYTHONPATH": str(ROOT)}
+        command = [
+            sys.executable,
+            "-m",
+            "isoloss.runtime.executors.slurm.task",
+            str(folder),
+            "0-generate",
+            "0",
+        ]
+        statuses.append(
+            subprocess.run(command, env={**os.environ, **environment}, check=False, timeout=60).returncode
+        )
+    assert statuses == [-signal.SIGKILL] * 3 + [slurm_task.FAILED]
+    assert '"code":"R201"' in (folder / "reports" / f"{job.id}.json").read_text()
+
+
 def test_a_dry_run_writes_scripts_to_read(tmp_path: Path) -> None:
     store = Store(tmp_path / "my store")
     jobs = [generate_job(1), generate_job(2)]

@@ -84,6 +84,24 @@ STORE: tuple[Code, ...] = (
         "$ isoloss run PLAN.json --profile laptop",
         "$ isoloss run limits.study --profile laptop",
     ),
+    Code(
+        "R110",
+        "a store that leads out of its folder",
+        "A store holds files and folders alone, and what its files name lies below it: it can be copied, moved and "
+        "given away, and one from a stranger reads and writes nothing else. A link, a pipe or a device in it, or a name "
+        "that leads elsewhere, is refused. A store on another disk is named whole: `--store /disk/results`.",
+        "$ ln -s /scratch/work results/work\n$ isoloss run limits.study --store results",
+        "$ isoloss run limits.study --store /scratch/results",
+    ),
+    Code(
+        "R111",
+        "a file of the store that is not what it should be",
+        "The file can be read and doesn't say what a store's file of that name says: it was edited, or another program "
+        "wrote it. Lines of the journal and plans that make no sense are passed over; `isoloss status --verify` counts "
+        "them.",
+        "$ echo '[1, 2]' > results/origin\n$ isoloss run limits.study --store results",
+        "$ isoloss status --store results --verify",
+    ),
 )
 
 RUNNING: tuple[Code, ...] = (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from isoloss.report.png import data_uri
 from isoloss.report.sections.learning import learning
 from isoloss.report.sections.samples import MOST_PIXELS
 from isoloss.report.svg import Axis, Figure, category
+from isoloss.runtime.store.arrays import read_archive
 
 FILE = "samples.npz"
 MOST_GENERATORS, MOST_SHOWN, MOST_SUSPECTS = 12, 10, 4
@@ -176,12 +176,11 @@ class Samples:
 def load(path: Path) -> Samples | None:
     """Read a fid job's samples; None where they are missing or not what they should be."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            found = {name: file[name] for name in file.files}
+        found = read_archive(path)
         generated, nearest = found["generated"], found["nearest"]
         labels, theirs = found["labels"].astype(np.int64), found["nearest_labels"].astype(np.int64)
         distance, suspects = found["distance"].astype(np.float64), int(found["suspects"])
-    except (OSError, KeyError, ValueError, TypeError, zipfile.BadZipFile):
+    except (OSError, KeyError, ValueError, TypeError):
         return None
     whole = generated.dtype == nearest.dtype == np.uint8 and generated.shape == nearest.shape
     whole = whole and generated.ndim == 4 and generated.shape[3] in (1, 3)

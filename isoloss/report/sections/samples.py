@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from isoloss.report.gather import Material
 from isoloss.report.html import note, section, text
 from isoloss.report.png import data_uri
 from isoloss.report.trained_networks import TrainedNetwork
+from isoloss.runtime.store.arrays import read_archive
 
 FILE = "samples.npz"
 MOST_JOBS, MOST_PAIRS = 3, 10
@@ -54,11 +54,10 @@ def load(path: Path) -> Samples | None:
     """Read a samples file; None where it is missing or not what it should be (a damaged file is the store's
     business, not the page's)."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            found = {name: file[name] for name in file.files}
+        found = read_archive(path)
         clean, attacked = _pixels(found["clean"]), _pixels(found["attacked"])
         labels, predictions = found["labels"].astype(np.int64), found["predictions"].astype(np.int64)
-    except (OSError, KeyError, ValueError, TypeError, zipfile.BadZipFile):
+    except (OSError, KeyError, ValueError, TypeError):
         return None
     before = found.get("clean_predictions")
     n = len(labels)

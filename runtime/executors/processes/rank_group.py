@@ -72,11 +72,10 @@ class Verdict:
 
 @dataclass
 class RankGroup:
-    """`saved` is what the job could go on from when it began. Ranks above 0 start when rank 0 opens the rendezvous."""
+    """Ranks above 0 start when rank 0 opens the rendezvous."""
 
     job: Job
     seats: tuple[Seat, ...]
-    saved: frozenset[tuple[str, int, int]]
     working: set[int] = field(default_factory=set)
     reports: dict[int, Mapping[str, Any]] = field(default_factory=dict)
     #: In the order in which they ended by themselves: who was killed by us is left out.

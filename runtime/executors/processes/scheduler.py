@@ -12,6 +12,7 @@ from __future__ import annotations
 import select
 import signal
 import time
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -25,13 +26,12 @@ from isoloss.runtime.executors.base import Call, Event, Outcome, Watcher, urgenc
 from isoloss.runtime.executors.processes.fork_server import ALIVE_SECONDS, Ping, Signal, Start
 from isoloss.runtime.executors.processes.rank_group import End, Host, RankGroup, Seat, Verdict
 from isoloss.runtime.executors.processes.rendezvous import LOOPBACK
+from isoloss.runtime.executors.tries import Tries
 from isoloss.runtime.store import progress_file as notes
 from isoloss.runtime.store.recovery import last_events
 from isoloss.runtime.store.store import Store
 from isoloss.runtime.worker.worker import Failure, Task
 
-#: A worker that is killed again and again without a new checkpoint between is given up after so many tries.
-TRIES = 3
 _WAIT_SECONDS = 0.2
 _LOOK_ELSEWHERE_SECONDS = 0.5
 
@@ -65,7 +65,7 @@ class Scheduler(Call):
         self._waiting = {job.id: job for job in self.jobs}
         self._rank = urgency(self.jobs)
         self._rank_groups: dict[str, RankGroup] = {}
-        self._tries: dict[str, int] = {}  # crashes in a row without a new checkpoint
+        self._tries: defaultdict[str, Tries] = defaultdict(Tries)
         self._looked: dict[str, float] = {}  # held by another process: when we last looked
         self._told_to_stop: float | None = None
         self._pinged = 0.0
@@ -150,7 +150,8 @@ class Scheduler(Call):
         return tuple(Seat(host, host.free.pop()) for host in free[:count])
 
     def _start(self, job: Job, seats: tuple[Seat, ...]) -> None:
-        rank_group = RankGroup(job, seats, self.store.saved(job.id))
+        rank_group = RankGroup(job, seats)
+        self._tries[job.id].begins(self.store.saved(job.id))
         del self._waiting[job.id]
         self._rank_groups[job.id] = rank_group
         self._start_rank(rank_group, 0)
@@ -299,9 +300,7 @@ class Scheduler(Call):
             return False
         if verdict.outcome == "lost":
             return True  # each time with a host less
-        progressed = self.store.saved(rank_group.job.id) != rank_group.saved
-        self._tries[rank_group.job.id] = 1 if progressed else self._tries.get(rank_group.job.id, 0) + 1
-        return self._tries[rank_group.job.id] < TRIES
+        return self._tries[rank_group.job.id].dies(self.store.saved(rank_group.job.id))
 
     def _why(self, rank_group: RankGroup, verdict: Verdict) -> Failure:
         if verdict.failure is not None:

@@ -26,7 +26,8 @@ from isoloss.runtime.context import Placement
 from isoloss.runtime.errors import AGAIN
 from isoloss.runtime.executors.processes import rendezvous
 from isoloss.runtime.executors.slurm import client as slurm_client
-from isoloss.runtime.store.store import Store
+from isoloss.runtime.executors.tries import TRIES, Tries
+from isoloss.runtime.store.store import Saved, Store
 from isoloss.runtime.worker.worker import Failure, Report, StopFlag, Task, run_task
 
 DONE, FAILED, STOPPED = 0, 1, 75  # sysexits.h: EX_TEMPFAIL
@@ -123,10 +124,42 @@ def _log_to(path: Path) -> None:
 
 def _lead(task: Task, folder: Path, asked: Asked) -> int:
     before = Store(task.store).saved(task.job.id)
+    if not _may_begin(task, folder, before):
+        message = f"Slurm began it again, and {TRIES} attempts in a row died without getting further"
+        log = str(task.store / "logs" / f"{task.job.id}.log")
+        _call_off(task, folder)
+        return _end(task, folder, Report("failed", 0.0, Failure("R201", message, (AGAIN,), log)))
     report = _run(task, folder, asked)
+    _keep_tries(task, folder, None)
     if report.outcome == "stopped" and asked.time_is_up and not asked.to_end:
         return _next_link(task, folder, before, report, asked)
     return _end(task, folder, report)
+
+
+def _may_begin(task: Task, folder: Path, saved: Saved) -> bool:
+    """Slurm requeues what died with its node, without end. A record that is there is that of an attempt that died."""
+    try:
+        data = orjson.loads(_tries_file(task, folder).read_bytes())
+        tries, died = Tries(set(map(str, data["seen"])), int(data["deaths"])), True
+    except (OSError, ValueError, KeyError, TypeError):
+        tries, died = Tries(), False
+    may_go_on = tries.dies(saved) if died else True
+    tries.begins(saved)
+    _keep_tries(task, folder, tries if may_go_on else None)
+    return may_go_on
+
+
+def _keep_tries(task: Task, folder: Path, tries: Tries | None) -> None:
+    with suppress(OSError):
+        if tries is None:
+            _tries_file(task, folder).unlink(missing_ok=True)
+        else:
+            data = {"seen": sorted(tries.seen), "deaths": tries.deaths}
+            disk.replace(_tries_file(task, folder), orjson.dumps(data))
+
+
+def _tries_file(task: Task, folder: Path) -> Path:
+    return folder / "reports" / f".{task.job.id}.tries"
 
 
 def _run(task: Task, folder: Path, asked: Asked) -> Report:
@@ -139,8 +172,7 @@ def _run(task: Task, folder: Path, asked: Asked) -> Report:
             time.sleep(_TAKEN_SECONDS)
         report = run_task(task, asked.stop, begin=lambda: _announce(task, folder))
         if report.outcome != "taken":
-            if task.world_size > 1 and not _rendezvous(folder).exists():
-                disk.replace(_rendezvous(folder), b"over")
+            _call_off(task, folder)
             return report
         if task.world_size > 1:
             # The peers wait for us at a port that is gone: all start anew.
@@ -202,6 +234,12 @@ def _announce(task: Task, folder: Path) -> None:
         address = os.environ.get("SLURM_LAUNCH_NODE_IPADDR") or socket.gethostname()
         rendezvous.join(address, port, 0, task.world_size)
         disk.replace(_rendezvous(folder), f"{address} {port}".encode())
+
+
+def _call_off(task: Task, folder: Path) -> None:
+    """Tell peers that still wait for a rendezvous that there is nothing to do."""
+    if task.world_size > 1 and not _rendezvous(folder).exists():
+        disk.replace(_rendezvous(folder), b"over")
 
 
 def _peer(task: Task, folder: Path, asked: Asked) -> int:
