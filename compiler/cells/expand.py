@@ -20,6 +20,7 @@ from isoloss.compiler.cost import passes
 from isoloss.compiler.cost.architectures import FAMILIES, count
 from isoloss.compiler.facts.components import Components, call_text, component
 from isoloss.compiler.facts.datasets import SHAPES, DatasetShape, shape
+from isoloss.compiler.facts.evaluations import check_evaluations
 from isoloss.compiler.facts.feature_spaces import check_conditions
 from isoloss.compiler.facts.features import check_features
 from isoloss.compiler.facts.sources import Supply, check_sources, supply
@@ -128,7 +129,7 @@ def expand(study: Study, fids: Mapping[str, float] | None = None) -> tuple[list[
     G107 a model that the dataset or family doesn't allow, G108 a dataset without a shape, G109 and G110 sources
     of images that the dataset doesn't have (sources.py), G111 a generator's network that the images don't allow,
     G112 a condition on FIDs of different feature spaces, G113 batch-norm groups that don't divide the batch, G114 a
-    quality that can't be measured."""
+    quality that can't be measured, G115 and G116 evaluations that the dataset can't have."""
     cells: list[Cell] = []
     problems: list[Diagnostic] = list(check_conditions(study))
     if study.dataset.kind not in SHAPES:
@@ -136,6 +137,7 @@ def expand(study: Study, fids: Mapping[str, float] | None = None) -> tuple[list[
     problems.extend(check_sources(study, shape(component(study.dataset))))
     problems.extend(check_networks(study))
     problems.extend(check_features(study))
+    problems.extend(check_evaluations(study))
     for grid in study.grids:
         found = _Expansion(study, grid, fids or {})
         cells.extend(found.run())

@@ -59,6 +59,10 @@ SHAPES: Mapping[str, DatasetShape] = {
 }
 
 
+#: AutoAttack's targeted losses rank this many classes (DLR: the first, and the third to fourth).
+AUTOATTACK_CLASSES = 4
+
+
 def shape(dataset: Component) -> DatasetShape:
     """The row of `dataset["kind"]`, at the resolution it states. Raises KeyError for a dataset without a row."""
     row = SHAPES[dataset["kind"]]

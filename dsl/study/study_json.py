@@ -49,7 +49,9 @@ def study_from_json(data: Any) -> Study:
 def _encode(value: Any, origins: bool) -> Any:
     match value:
         case Fraction():
-            return {"rational": str(value)}
+            # Without its denominator a whole one beyond 64 bits would come back as an integer.
+            whole = value.denominator == 1 and abs(value) >= 2**63
+            return {"rational": f"{value}/1" if whole else str(value)}
         # JSON's integers end at 64 bits here.
         case int() if not -(2**63) <= value < 2**63:
             return {"rational": str(value)}
@@ -159,7 +161,7 @@ def _value(data: Any, where: str) -> Value:
         if not _RATIONAL.fullmatch(text) or (text.partition("/")[2].strip("0") == "" and "/" in text):
             raise ValueError(f"{where}: `{text[:40]}` is not a rational number")
         number = Fraction(text)
-        return number if abs(number) < 2**63 or number.denominator > 1 else int(number)
+        return number if abs(number) < 2**63 or "/" in text else int(number)
     return _call(data, where)
 
 

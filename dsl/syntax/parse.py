@@ -36,8 +36,7 @@ def parse_study(text: str, file: str, report: Report) -> ast.StudyAst | None:
             tree = parser().parse(remaining, start="start")
         except UnexpectedInput as error:
             failed = True
-            report_syntax_error(error, text, file, report)
-            blanked = _without_block_at(remaining, error.pos_in_stream)
+            blanked = _without_block_at(remaining, report_syntax_error(error, text, file, report))
             if blanked is None:
                 return None
             remaining = blanked

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from lark import Token, UnexpectedCharacters, UnexpectedInput, UnexpectedToken
 
 from isoloss.dsl.diagnostics.collector import Report
@@ -39,6 +41,24 @@ _INSTEAD = {
     "\ufeff": "save the file without a byte order mark",
 }
 
+#: What people write after a number for a multiple of it -> the language's letter.
+_MULTIPLES = {
+    "K": "k", "m": "M", "mil": "M", "mio": "M", "million": "M", "G": "B", "b": "B", "bn": "B", "billion": "B",
+    "thousand": "k", "kk": "M", "MM": "M",
+}  # fmt: skip
+#: Slips of the pen in and around numbers: what stands at the error -> what is wrong, and what is right, with the groups
+#: of the pattern.
+_SLIPS: tuple[tuple[re.Pattern[str], str, str], ...] = (
+    (re.compile(r"//"), "a comment begins with `#`", "write `# …`"),
+    (re.compile(r"/\*"), "a comment begins with `#`, on every line of its own", "write `# …`"),
+    (re.compile(r"(\d+):(\d\d)(:\d\d)?"), "a time is a number and its unit", "write `\\1 h`, or `90 min`"),
+    (re.compile(r"[$€£] ?(\d[\d_.]*)"), "money is a number and its currency", "write `\\1 USD`, a price `\\1 USD/h`"),
+    (re.compile(r"(\d+)['’ ](\d{3})(?!\d)"), "digits are grouped by `_`", "write `\\1_\\2`"),
+    (re.compile(r"(\d+),(\d{3})(?!\d)"), "digits are grouped by `_`", "write `\\1_\\2`"),
+    (re.compile(r"(\d+),(\d+)"), "a number has a decimal point", "write `\\1.\\2`"),
+)  # fmt: skip
+
+
 #: terminals that begin or join expressions are said in one word.
 _WORDS = {
     "NAME": "a name",
@@ -67,12 +87,17 @@ _OPERATORS = frozenset(
 )
 
 
-def report_syntax_error(error: UnexpectedInput, text: str, file: str, report: Report) -> None:
-    """One diagnostic for one error."""
+def report_syntax_error(error: UnexpectedInput, text: str, file: str, report: Report) -> int:
+    """One diagnostic for one error. Returns where in the text the fault stands, which may be before the place where the
+    parser noticed it."""
     if isinstance(error, UnexpectedCharacters):
         _character(error, text, file, report)
     elif isinstance(error, UnexpectedToken):
-        _token(error, text, file, report)
+        word = None if error.token.type == "$END" else _unit_like(text, error.token)
+        _token(error, word, text, file, report)
+        if word is not None:
+            return int(word.start_pos or 0)
+    return int(error.pos_in_stream or 0)
 
 
 def _character(error: UnexpectedCharacters, text: str, file: str, report: Report) -> None:
@@ -83,6 +108,8 @@ def _character(error: UnexpectedCharacters, text: str, file: str, report: Report
             "S104", "this text is not closed", span, "opened here", 'close it with `"` on the same line'
         )
         return
+    if _slipped(error.pos_in_stream, text, file, report):
+        return
     shown = f"`{character}`" if character.isprintable() else f"U+{ord(character):04X}"
     help = _INSTEAD.get(character)
     report.add(
@@ -90,7 +117,8 @@ def _character(error: UnexpectedCharacters, text: str, file: str, report: Report
     )
 
 
-def _token(error: UnexpectedToken, text: str, file: str, report: Report) -> None:
+def _token(error: UnexpectedToken, word: Token | None, text: str, file: str, report: Report) -> None:
+    """`word`: what follows a number where a unit would."""
     token = error.token
     unclosed = _unclosed(text, file, None if token.type == "$END" else token)
     if token.type == "$END":
@@ -106,18 +134,20 @@ def _token(error: UnexpectedToken, text: str, file: str, report: Report) -> None
             report.add("S102", "the file ends too early", span, "end", _expected(error))
         return
     span = _span(token, file)
+    if _slipped(token.start_pos, text, file, report):
+        return
     if token.type in _CLOSING and unclosed is not None and unclosed[0] != _CLOSING[token.type]:
         _report_unclosed(unclosed, report)
         return
-    word = _unit_like(text, token)
     if word is not None:
-        report.add(
-            "U106",
-            f"unknown unit `{word}`",
-            _span(word, file),
-            "not a unit",
-            did_you_mean(str(word), _UNIT_WORDS),
-        )
+        multiple = _MULTIPLES.get(str(word))
+        advice = did_you_mean(str(word), _UNIT_WORDS)
+        if multiple is not None:
+            number = text[: word.start_pos].rsplit(None, 1)[-1].rsplit("=", 1)[-1].lstrip("[(,")
+            advice = f"multiples are `k`, `M` and `B`: `{number}{multiple}`"
+        elif re.fullmatch("[xX][0-9a-fA-F]+", word):
+            advice = "numbers are decimal: write it in decimal digits"
+        report.add("U106", f"unknown unit `{word}`", _span(word, file), "not a unit", advice)
         return
     expected = error.accepts
     if "NAME" in expected and token.type == "UNIT" and "NUMBER" not in expected:
@@ -138,6 +168,21 @@ def _token(error: UnexpectedToken, text: str, file: str, report: Report) -> None
     report.add("S102", f"unexpected `{_short(token)}`", span, "not expected here", *help)
 
 
+def _slipped(place: int, text: str, file: str, report: Report) -> bool:
+    """Whether a known slip stands at the error; reported if so."""
+    begin = text.rfind("\n", 0, place) + 1
+    end = text.find("\n", place)
+    line = text[begin : len(text) if end < 0 else end].partition("#")[0]
+    number = text.count("\n", 0, begin) + 1
+    for pattern, wrong, right in _SLIPS:
+        for found in pattern.finditer(line):
+            if begin + found.start() <= place <= begin + found.end():
+                span = Span(file, number, found.start() + 1, number, found.end() + 1)
+                report.add("S101", wrong, span, "not so", found.expand(right))
+                return True
+    return False
+
+
 def _unit_like(text: str, token: Token) -> Token | None:
     """The word before `token`, if it follows a number on its line: `12 hours` was meant to have a unit."""
     if token.type in ("EQUAL", "IN", "LE", "LBRACE", "DOT", "LPAR"):
@@ -147,6 +192,9 @@ def _unit_like(text: str, token: Token) -> Token | None:
         if found.start_pos >= token.start_pos:
             break
         before = [*before[-1:], found]
+    last = before[-1] if before else None
+    if last is not None and (last.type, token.type, last.end_pos) == ("NUMBER", "NAME", token.start_pos):
+        return token  # inside a list: `[1k, 5m]`
     if [t.type for t in before] == ["NUMBER", "NAME"] and before[0].line == before[1].line:
         return before[1]
     return None

@@ -5,6 +5,7 @@ Resumes from the newest sound checkpoint in `work`; asked to stop, it saves one 
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections.abc import Sequence
 from fractions import Fraction
@@ -27,7 +28,7 @@ from isoloss.runtime.training.layout import Layout, Memory
 from isoloss.runtime.training.memory_estimate import measured, release
 from isoloss.runtime.training.out_of_memory import ran_out
 from isoloss.runtime.training.processes import agreed, check_same
-from isoloss.runtime.training.trainer import Trainer, stream_key
+from isoloss.runtime.training.trainer import Trainer, diverged, stream_key
 from isoloss.runtime.training.training_evaluation import Probe, as_rows
 
 #: Wall seconds between checkpoints: what a kill can cost.
@@ -137,6 +138,9 @@ def _loop(trainer: Trainer, probe: Probe | None, context: JobContext, clock: _Cl
         if probe is not None and step in probe.steps:
             network = trainer.evaluated(probe.weights)
             rows = as_rows(step, measured := probe(network))
+            for metric, seen in measured.items():
+                if not math.isfinite(seen.value):
+                    raise diverged(f"`{metric}`", seen.value, step, total)
             if probe.chooses:
                 trainer.offer(measured[probe.score].value, probe.weights)
             trainer.network.train()

@@ -68,6 +68,15 @@ class Best:
     weights: dict[str, Tensor]
 
 
+def diverged(what: str, value: float, step: int, steps: int) -> JobError:
+    """R320: `what` isn't a finite number any more."""
+    return JobError(
+        "R320",
+        f"{what} became {value} at step {step} of {steps}",
+        "lower `lr`, lengthen the warm-up or set `clip`",
+    )
+
+
 class Trainer:
     """`step()` does one optimiser step and returns the batch's loss; `state()` / `restore()` are its memory.
 
@@ -177,10 +186,7 @@ class Trainer:
             self._statistics.settle(len(parts))
         value = processes.mean(torch.as_tensor(total), self.layout.world_size) / len(parts)
         if not math.isfinite(value):
-            raise JobError(
-                "R320", f"the training loss became {value} at step {index + 1} of {self.spec.train_steps}",
-                "lower `lr`, lengthen the warm-up or set `clip`",
-            )  # fmt: skip
+            raise diverged("the training loss", value, index + 1, self.spec.train_steps)
         self.engine.step()
         if self.perturb is not None:
             self.engine.wrote(self.perturb.remove())

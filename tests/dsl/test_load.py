@@ -302,7 +302,7 @@ def test_order_of_declarations_is_irrelevant(write: Write) -> None:
     assert one == other
 
 
-@pytest.mark.parametrize("override", ["recipe.trades.lr=0x10", "grid.runs.images=[5M] grid.runs.seed=[0]"])
+@pytest.mark.parametrize("override", ["recipe.trades.lr=x y", "grid.runs.images=[5M] grid.runs.seed=[0]"])
 def test_more_than_a_value_is_told_so(override: str) -> None:
     _, diagnostics = load_study(EXAMPLE, overrides=[override])
     assert [d.code for d in diagnostics] == ["S102"]

@@ -108,9 +108,11 @@ def log_sum(terms: Sequence[Floats]) -> tuple[Floats, list[Floats]]:
     total = shares[0].copy()
     for s in shares[1:]:
         total += s
-    for s in shares:
-        s /= total
-    return peak + np.log(total), shares
+    # At the limit of a law without a floor every term is zero.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for s in shares:
+            s /= total
+        return peak + np.log(total), shares
 
 
 class TermLaw(Law):

@@ -141,4 +141,23 @@ CODES: tuple[Code, ...] = (
         _study(f"{_CELL} images = 4k", generator="features = inception()"),
         _study(f"{_CELL} images = 4k", generator="features = pixels"),
     ),
+    Code(
+        "G115",
+        "more test images than there are",
+        "An evaluation takes the first so many images of its split. It would end after the training, for want of images.",
+        "study tiny { dataset digits recipe r { loss = natural() batch = 64 lr = 0.1 }\n"
+        "  grid runs { model = cnn(1) images = 4k } evaluate e { attack = none images = 1000 } }",
+        "study tiny { dataset digits recipe r { loss = natural() batch = 64 lr = 0.1 }\n"
+        "  grid runs { model = cnn(1) images = 4k } evaluate e { attack = none images = 900 } }",
+    ),
+    Code(
+        "G116",
+        "too few classes for AutoAttack",
+        "AutoAttack's targeted DLR loss divides by the difference of the first and the mean of the third and fourth logits: it "
+        "isn't defined below four classes.",
+        "study tiny { dataset squiggles(variant = taylor, resolution = 16) recipe r { loss = natural() batch = 64 lr = 0.1 }\n"
+        "  grid runs { model = cnn(1) images = 4k } evaluate e { attack = autoattack(eps = 0.1) } }",
+        "study tiny { dataset squiggles(variant = taylor, resolution = 16) recipe r { loss = natural() batch = 64 lr = 0.1 }\n"
+        "  grid runs { model = cnn(1) images = 4k } evaluate e { attack = pgd(eps = 0.1, restarts = 5) } }",
+    ),
 )
