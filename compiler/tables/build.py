@@ -25,13 +25,18 @@ EMPTY = frozenset({"", "na", "n/a", "nan", "null", "none", "-"})
 
 
 def read_table(
-    path: str | Path, columns: str | None = None, *, limit_bytes: int = LIMIT_BYTES
+    path: str | Path,
+    columns: str | None = None,
+    *,
+    limit_bytes: int = LIMIT_BYTES,
+    delimiter: str | None = None,
 ) -> tuple[RunTable | None, tuple[Diagnostic, ...]]:
-    """Read and check a CSV or Parquet table of runs. `columns` is the text of `--columns`.
+    """Read and check a CSV or Parquet table of runs. `columns` is the text of `--columns`,
+    `delimiter` what stands between its cells (None: found).
 
     Returns (None, errors) or (table, warnings); raises nothing for any content of the file."""
     try:
-        with open_sheet(path, limit_bytes) as sheet:
+        with open_sheet(path, limit_bytes, delimiter) as sheet:
             mapped, problems = map_columns(sheet.header, columns, sheet.file)
             if problems:
                 return None, problems

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from isoloss.compiler.laws.arrays import Bools, Floats, Ints
-from isoloss.compiler.tables.columns import Formula
+from isoloss.compiler.tables.columns import Formula, written
 from isoloss.compiler.tables.problems import Tally, problem
 from isoloss.compiler.tables.table import RunTable
 from isoloss.dsl.diagnostics.diagnostic import Diagnostic
@@ -103,7 +104,7 @@ def _column(view: View, name: str, column: Floats) -> Iterator[Diagnostic]:
         tally = view.tally(over, column)
         source = view.formulas[name].text
         help = (
-            f"in percent? say so: `--columns {name}={source}/100`"
+            f"in percent? say so: `--columns {shlex.quote(f'{name}={written(source)}/100')}`"
             if float(np.nanmax(column)) <= 100.0
             else f"`{name}` is a fraction in [0, 1]"
         )

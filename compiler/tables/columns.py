@@ -6,7 +6,8 @@ of `LAYOUTS`, written in the same formulas, so that what they do can be read and
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from isoloss.compiler.tables.problems import problem
@@ -128,8 +129,8 @@ def map_columns(
     texts: dict[str, int] = {}
     for quantity, text in wanted.items():
         if quantity in TEXTS:
-            if text in header:
-                texts[quantity] = header.index(text)
+            if text.strip('"') in header:
+                texts[quantity] = header.index(text.strip('"'))
             else:
                 problems.append(_unknown_column(text, header, file))
             continue
@@ -163,7 +164,7 @@ def _number(text: str) -> float | None:
 def _parse_stated(stated: str | None, file: str, problems: list[Diagnostic]) -> dict[str, str]:
     """`params=N*1e6,loss=L` -> {"params": "N*1e6", "loss": "L"}."""
     pairs: dict[str, str] = {}
-    for part in (stated or "").split(","):
+    for part in _outside_quotes(stated or ""):
         target, equals, text = part.partition("=")
         target, text = target.strip(), text.strip()
         if not target and not equals and stated in (None, ""):
@@ -186,21 +187,33 @@ def _parse_stated(stated: str | None, file: str, problems: list[Diagnostic]) -> 
     return pairs
 
 
+def _outside_quotes(text: str) -> list[str]:
+    """The parts between commas that stand outside double quotes."""
+    return re.findall(r'(?:[^,"]|"[^"]*"?)+', text) or [text]
+
+
+def written(text: str) -> str:
+    """A formula or a column's name as `--columns` takes it: quoted where a comma would end it."""
+    return f'"{text}"' if "," in text else text
+
+
 def _parse_formula(
     text: str, header: tuple[str, ...], file: str, problems: list[Diagnostic], *, stated: bool
 ) -> Formula | None:
-    if text in header:  # A column's own name may hold `*` or `/`.
+    if text.strip('"') in header:  # A column's own name may hold `*` or `/`.
+        text = text.strip('"')
         return Formula(text, 1.0, ((header.index(text), 1),), stated)
     factor, columns, power = 1.0, [], 1
-    for token in _tokens(text):
-        if token in "*/" and token:
+    for token in _tokens(text, header):
+        if token in ("*", "/"):
             power = 1 if token == "*" else -1
+            continue
+        if token in header:
+            columns.append((header.index(token), power))
             continue
         value = _number(token)
         if value is not None and value > 0:
             factor = factor * value if power > 0 else factor / value
-        elif token in header:
-            columns.append((header.index(token), power))
         else:
             problems.append(_unknown_column(token, header, file))
             return None
@@ -210,16 +223,15 @@ def _parse_formula(
     return Formula(text, factor, tuple(columns), stated)
 
 
-def _tokens(text: str) -> Iterable[str]:
-    word = ""
-    for character in text:
-        if character in "*/":
-            yield word.strip()
-            yield character
-            word = ""
-        else:
-            word += character
-    yield word.strip()
+def _tokens(text: str, header: tuple[str, ...]) -> Iterator[str]:
+    """Names, numbers, `*` and `/` in order. A name in quotes is one; else the longest column's name that fits, which
+    may hold `/` or `*` itself."""
+    names = sorted((re.escape(name) for name in header if name), key=len, reverse=True)
+    word = "|".join(f"(?:{name})(?=\\s*(?:[*/]|$))" for name in names) or r"(?!)"
+    for quoted, name, other, sign in re.findall(rf'"([^"]*)"|({word})|([^*/]+)|([*/])', text):
+        token = quoted or name or other.strip() or sign
+        if token:
+            yield token
 
 
 def _unknown_column(name: str, header: tuple[str, ...], file: str) -> Diagnostic:

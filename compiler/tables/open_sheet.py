@@ -1,14 +1,17 @@
 """The cells of a file: path -> header and a stream of (line, cells). One pass, constant memory.
 
-CSV with comma, semicolon or tab; Parquet where pyarrow is installed (mlflow brings it)."""
+CSV with comma, semicolon, tab or bar between its cells, as a first line `sep=;` says or as gives every row as many
+cells; Parquet where pyarrow is installed (mlflow brings it)."""
 
 from __future__ import annotations
 
 import csv
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain, dropwhile, islice
 from pathlib import Path
 
 from isoloss.compiler.tables.parquet import parquet_sheet
@@ -24,15 +27,18 @@ LIMIT_LINE = 2**20
 
 
 @contextmanager
-def open_sheet(path: str | Path, limit_bytes: int = LIMIT_BYTES) -> Iterator[Sheet]:
-    """Open a table. Raises TableError for what can't be read: missing, too large, not text, no header."""
+def open_sheet(
+    path: str | Path, limit_bytes: int = LIMIT_BYTES, delimiter: str | None = None
+) -> Iterator[Sheet]:
+    """Open a table; `delimiter` is what stands between its cells, None: found. Raises TableError for what can't be
+    read: missing, too large, not text, no header."""
     name = str(path)
     _refuse_early(Path(path), name, limit_bytes)
     with open(path, "rb") as binary:
         if binary.peek(4)[:4] == b"PAR1":
             yield parquet_sheet(path, name)
         else:
-            yield _csv_sheet(_lines(binary, name, limit_bytes), name)
+            yield _csv_sheet(_lines(binary, name, limit_bytes), name, delimiter)
 
 
 def _refuse_early(path: Path, name: str, limit_bytes: int) -> None:
@@ -87,39 +93,70 @@ def _lines(binary: object, name: str, limit_bytes: int) -> Iterator[str]:
             ) from None
 
 
-def _csv_sheet(lines: Iterator[str], name: str) -> Sheet:
-    first = next((line for line in lines if line.strip()), None)
+def _csv_sheet(lines: Iterator[str], name: str, delimiter: str | None) -> Sheet:
+    lines = _told(lines)
+    first = next(lines, None)
     if first is None:
         raise stop(
             "L102", name, f"`{name}` is empty", "a table has a header line and one row per observation"
         )
-    delimiter = "," if "," in first else next((d for d in ";\t" if d in first), ",")
-    reader = csv.reader(_again(first, lines), delimiter=delimiter, strict=True)
-    rows = _numbered(reader, name)
+    stated = _SEP.fullmatch(first.strip("\r\n "))
+    sample = list(islice(lines, _SAMPLE)) if stated else [first, *islice(lines, _SAMPLE)]
+    if stated:
+        delimiter = delimiter or stated[1].replace("\\t", "\t")
+    reader = csv.reader(chain(sample, lines), delimiter=delimiter or _delimiter_of(sample), strict=True)
+    rows = _numbered(reader, name, 1 if stated else 0)
     _, cells = next(rows, (0, ()))  # Nothing but separators: an empty header, which lacks every column.
-    header = tuple(str(cell).strip() for cell in cells)
+    # A name over two lines of its cell is one name.
+    header = tuple(" ".join(str(cell).split()) for cell in cells)
     _check_header(header, name)
     return Sheet(name, header, _same_width(rows, header, name), "line")
 
 
-def _again(first: str, rest: Iterator[str]) -> Iterator[str]:
-    yield first
-    yield from rest
+def _told(lines: Iterator[str]) -> Iterator[str]:
+    """From the first line that isn't blank on."""
+    return dropwhile(lambda line: not line.strip(), lines)
 
 
-def _numbered(reader: object, name: str) -> Rows:
-    """(line, cells) of every row that isn't blank; csv's own complaints become diagnostics."""
+#: What spreadsheets write first to say what stands between cells.
+_SEP = re.compile(r"sep=(\\t|.)", re.IGNORECASE)
+#: What may stand between cells, the likeliest first, and the lines by which that is found.
+DELIMITERS, _SAMPLE = ",;\t|", 50
+
+
+def _delimiter_of(sample: list[str]) -> str:
+    """What gives all of these lines as many cells as the header, and it the most; a comma where nothing does."""
+
+    def cells(delimiter: str) -> int:
+        try:
+            rows = [
+                row for row in csv.reader(sample, delimiter=delimiter) if any(cell.strip() for cell in row)
+            ]
+        except csv.Error:
+            return 0
+        # The sample may end inside a quoted cell.
+        widths = {len(row) for row in rows[: max(1, len(rows) - 1)]}
+        return len(rows[0]) if rows and len(widths) == 1 else 0
+
+    found = max(DELIMITERS, key=cells)
+    if cells(found) > 1:
+        return found
+    return next((d for d in DELIMITERS if d in sample[0]), ",")
+
+
+def _numbered(reader: object, name: str, before: int) -> Rows:
+    """(line, cells) of every row that isn't blank, after so many lines; csv's own complaints become diagnostics."""
     while True:
         try:
             cells = next(reader)  # type: ignore[call-overload]
         except StopIteration:
             return
         except csv.Error as error:
-            line = reader.line_num  # type: ignore[attr-defined]
+            line = reader.line_num + before  # type: ignore[attr-defined]
             help = "a quote inside a quoted cell is doubled; every opening quote needs its closing one"
             raise stop("L105", name, f"line {line} is not valid CSV: {error}", help, line=line) from None
         if any(cell.strip() for cell in cells):
-            yield reader.line_num, cells  # type: ignore[attr-defined]
+            yield reader.line_num + before, cells  # type: ignore[attr-defined]
 
 
 def _check_header(header: tuple[str, ...], name: str) -> None:

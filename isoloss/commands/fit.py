@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from isoloss.compiler.laws.fitting.fit_json import fit_to_json
 from isoloss.errors import WRONG_USAGE, UserError, fault
+from isoloss.inputs.run_tables import add_table_arguments
 
 if TYPE_CHECKING:
     from isoloss.compiler.laws.fitting.fitted import LawFit
@@ -37,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="powersum, chinchilla, approach1, approach2, approach3, powerlaw; default: any, every law of single runs "
         "that the table can hold, weighed by how well it forecasts the table's own dearer runs",
     )
-    parser.add_argument("--columns", metavar="Q=COLUMN,…", help="which column is what: 'params=N*1e6,loss=L'")
+    add_table_arguments(parser)
     parser.add_argument("--where", metavar="EXPR", help="keep the runs for which this holds, as in a study")
     parser.add_argument(
         "--base",
@@ -171,7 +172,7 @@ def _check_correlated(arguments: argparse.Namespace) -> None:
 def _table(arguments: argparse.Namespace) -> tuple[RunTable, list[Diagnostic]]:
     from isoloss.inputs.run_tables import load_table
 
-    table, warnings = load_table(arguments.table, arguments.columns)
+    table, warnings = load_table(arguments.table, arguments.columns, arguments.delimiter)
     if table.has_loss:
         return table, warnings
     from isoloss.compiler.tables.suits import error_as_loss

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from isoloss.errors import WRONG_USAGE, fault
 from isoloss.inputs.arguments import FID_HELP
+from isoloss.inputs.run_tables import add_table_arguments
 
 if TYPE_CHECKING:
     from isoloss.inputs.law_file import NamedLaw
@@ -31,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     asked.add_argument("--params", metavar="N", help="the loss of one given run, with `--images`: 36M")
     asked.add_argument("--runs", metavar="TABLE", help="the losses of all runs of a table")
     parser.add_argument("--images", metavar="D", help="images that the run draws: 300M")
-    parser.add_argument("--columns", metavar="MAP", help="of `--runs`: params=N,images=D")
+    add_table_arguments(parser)
     parser.add_argument("--fid", metavar="FID", help=FID_HELP)
     parser.add_argument("--json", action="store_true", help="print JSON")
 
@@ -80,7 +81,7 @@ def _given_runs(arguments: argparse.Namespace, laws: Sequence[NamedLaw]) -> int:
     given = (
         one_run(arguments.params, arguments.images, fid)
         if alone
-        else runs_of(arguments.runs, arguments.columns, fid)
+        else runs_of(arguments.runs, arguments.columns, fid, arguments.delimiter)
     )
     found = forecast_runs(laws, given)
     if arguments.json:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from isoloss.errors import WRONG_USAGE, fault
+from isoloss.inputs.run_tables import add_table_arguments
 
 EXAMPLE = """
 examples:
@@ -22,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", required=True, metavar="OUT", help="the canonical table, or our weights"
     )
-    parser.add_argument("--columns", metavar="Q=COLUMN,…", help="which column is what: 'params=N*1e6,loss=L'")
+    add_table_arguments(parser)
     parser.add_argument("--where", metavar="EXPR", help="keep the runs for which this holds")
     parser.add_argument("--json", action="store_true", help="say what was read as JSON")
 
@@ -38,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     from isoloss.inputs.run_tables import filter_table, load_table
     from isoloss.runtime.disk import write_whole
 
-    table, warnings = load_table(arguments.table, arguments.columns)
+    table, warnings = load_table(arguments.table, arguments.columns, arguments.delimiter)
     if arguments.where:
         table = filter_table(table, arguments.where)
     output = Path(arguments.output)

@@ -27,13 +27,15 @@ def one_run(params: str, images: str, fid: float) -> GivenRuns:
     return GivenRuns(*(np.array([value], dtype=np.float64) for value in columns))
 
 
-def runs_of(path: str, columns: str | None, fid: float) -> GivenRuns:
+def runs_of(path: str, columns: str | None, fid: float, delimiter: str | None = None) -> GivenRuns:
     """The rows of a table in its order; it needs no losses. Rows without a FID have `fid`. Raises UserError with
     everything that is wrong with the table."""
-    table, _ = read_table(path, columns)
+    table, _ = read_table(path, columns, delimiter=delimiter)
     if table is None:
         # A table without losses is what a forecast is for: any number stands in for them while it is checked.
-        table, _ = read_table(path, f"{columns},loss=params" if columns else "loss=params")
+        table, _ = read_table(
+            path, f"{columns},loss=params" if columns else "loss=params", delimiter=delimiter
+        )
     if table is None:
-        table, _ = load_table(path, columns)
+        table, _ = load_table(path, columns, delimiter)
     return GivenRuns(table.params, table.images, np.where(np.isnan(table.fid), fid, table.fid))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -291,3 +292,44 @@ def test_no_text_raises(read: Reader, header: str, rows: list[str], tail: bytes)
 def test_no_columns_text_raises(read: Reader, columns: str) -> None:
     table, diagnostics = read(PLAIN, columns)
     assert table is not None or diagnostics
+
+
+ROWS = "1e6{0}1e6{0}1.9\n1e6{0}1e7{0}1.7\n1e7{0}1e7{0}1.5\n"
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("told", [False, True])
+def test_cells_are_told_apart_by_what_fits(tmp_path: Path, delimiter: str, told: bool) -> None:
+    """Found from the whole, or said as spreadsheets say it."""
+    path = tmp_path / "runs.csv"
+    first = f"sep={delimiter}\n" if told else ""
+    header = delimiter.join(["params", "images", "loss"])
+    path.write_text(first + header + "\n" + ROWS.format(delimiter))
+    table = good(read_table(path))
+    assert table.loss.tolist() == [1.9, 1.7, 1.5]
+    # Lines are counted as an editor counts them.
+    path.write_text(first + header + "\n" + ROWS.format(delimiter).replace("1.7", "x"))
+    assert f"line {4 if told else 3}" in read_table(path)[1][0].headline
+
+
+def test_a_comma_in_a_name_is_no_delimiter(tmp_path: Path) -> None:
+    path = tmp_path / "runs.csv"
+    path.write_text("params;images;loss, test\n" + ROWS.format(";"))
+    assert good(read_table(path, 'loss="loss, test"')).loss[0] == 1.9
+    path.write_text('"params\n(count)";"images\n(count)";loss\n' + ROWS.format(";"))
+    assert good(read_table(path, "params=params (count),images=images (count)")).params[0] == 1e6
+    path.write_text("params images loss\n" + ROWS.format(" "))
+    assert good(read_table(path, delimiter=" ")).loss[2] == 1.5
+
+
+@pytest.mark.parametrize("name", ["eval/robust_acc", "a*b/c", "acc, robust", "eval/a b"])
+def test_any_name_can_be_said_and_a_hint_can_be_pasted(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "runs.csv"
+    rows = "".join(f"{line},{50 + k}\n" for k, line in enumerate(ROWS.format(",").splitlines()))
+    shown = f'"{name}"' if "," in name else name
+    path.write_text(f"params,images,loss,{shown}\n{rows}")
+    [wrong] = read_table(path, f"accuracy={shown}")[1]
+    assert wrong.code == "L117"
+    hint = shlex.split(wrong.help[0].partition("`")[2].rpartition("`")[0])
+    assert hint[0] == "--columns"
+    assert good(read_table(path, hint[1])).accuracy[0] == 0.5
