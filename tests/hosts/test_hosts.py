@@ -273,3 +273,30 @@ def test_host_files(tmp_path: Path) -> None:
     assert read_hosts(path) == (Entry("worker-1", 4), Entry("10.0.0.7", 8))
     with pytest.raises(JobError, match="can't be read"):
         read_hosts(tmp_path / "nowhere")
+
+
+def test_host_files_as_deepspeed_and_open_mpi_write_them(tmp_path: Path) -> None:
+    path = tmp_path / "hosts"
+    path.write_text(
+        "\ufeffme@worker-1 slots=4 max_slots=8\nworker-2\nworker-3 max-slots=2\nworker-2\n", encoding="utf-8"
+    )
+    assert read_hosts(path) == (Entry("me@worker-1", 4), Entry("worker-2", 2), Entry("worker-3", 1))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "worker slots=٤",
+        "worker slots=4 max_slots=2",
+        "-oProxyCommand=x slots=1",
+        "a@-b",
+        "w slots=0",
+        "w\nw slots=2",
+    ],
+)
+def test_what_is_no_host_file(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "hosts"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(JobError) as caught:
+        read_hosts(path)
+    assert caught.value.code == "R214"

@@ -38,7 +38,13 @@ SSH = "ssh -o BatchMode=yes -o ConnectTimeout=10"
 _GREETING_SECONDS = 60.0
 #: Loading torch from a slow shared disk; until it is over a fork server says nothing.
 _LOADING_SECONDS = 600.0
-_LINE = re.compile(r"(?P<name>[A-Za-z0-9][\w.:-]*)\s+slots\s*=\s*(?P<slots>\d+)")
+#: `name slots=N`, as DeepSpeed and Open MPI write it: with a user or not, with Open MPI's `max_slots`, or a bare name,
+#: which is one slot each time it stands there.
+_LINE = re.compile(
+    r"(?P<name>(?:[A-Za-z0-9_][\w.-]*@)?[A-Za-z0-9][\w.:-]*)"
+    r"(?:\s+slots\s*=\s*(?P<slots>[0-9]{1,6}))?(?:\s+max[_-]slots\s*=\s*(?P<most>[0-9]{1,6}))?",
+    re.ASCII,
+)
 #: Of our environment, what a worker elsewhere needs too. It stands on command lines, which every user may read.
 _PASSED_ON = ("PYTHONPATH", "NCCL_", "GLOO_", "TORCH_")
 
@@ -54,23 +60,30 @@ class Entry:
 def read_hosts(path: Path) -> tuple[Entry, ...]:
     """The hosts of a file. Raises JobError R214 with the line."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "not a text file"
         raise JobError(
             "R214", f"the host file `{path}` can't be read: {why}", "name one: `--hosts FILE`"
         ) from error
     found: dict[str, Entry] = {}
+    bare: set[str] = set()
     for number, line in enumerate(lines, 1):
         text = line.partition("#")[0].strip()
         if not text:
             continue
         match = _LINE.fullmatch(text)
-        if match is None or int(match["slots"]) < 1:
+        slots = 1 if match is None or match["slots"] is None else int(match["slots"])
+        most = slots if match is None or match["most"] is None else int(match["most"])
+        if match is None or not 1 <= slots <= most:
             raise JobError("R214", f"`{path}`, line {number}: `{text}` names no host", "write `name slots=4`")
-        if match["name"] in found:
-            raise JobError("R214", f"`{path}`, line {number}: host `{match['name']}` stands there twice")
-        found[match["name"]] = Entry(match["name"], int(match["slots"]))
+        name, before = match["name"], found.get(match["name"])
+        if before is not None and match["slots"] is None and name in bare:
+            slots += before.slots
+        elif before is not None:
+            raise JobError("R214", f"`{path}`, line {number}: host `{name}` stands there twice")
+        bare.update({name} if match["slots"] is None else ())
+        found[name] = Entry(name, slots)
     if not found:
         raise JobError("R214", f"`{path}` names no host", "write a line for each: `name slots=4`")
     return tuple(found.values())
