@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,7 +99,9 @@ def run(arguments: argparse.Namespace) -> int:
         colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
         print("\n" + render(warnings, colour=colour))
     if arguments.output:
-        print(f"\nwritten: {arguments.output}; next: isoloss optimum {arguments.output} --compute 1e21")
+        print(
+            f"\nwritten: {arguments.output}; next: isoloss optimum {shlex.quote(arguments.output)} --compute 1e21"
+        )
     return 0
 
 

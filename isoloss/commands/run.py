@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -163,7 +164,11 @@ def _tracking(trackers: list[Tracker], store: Store) -> str:
         if reason:
             later = f"nothing is lost: the next run on this store tells it ({store.path}/logs/tracking.log)"
             return f"R701: {uri} is behind: {reason}\n         {later}"
-    return uri if uri.startswith(("http://", "https://")) else f"mlflow ui --backend-store-uri {uri}"
+    return (
+        uri
+        if uri.startswith(("http://", "https://"))
+        else f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
+    )
 
 
 def _dry_run(study: Study, arguments: argparse.Namespace) -> int:
