@@ -20,8 +20,8 @@ def shown(uri: str) -> str:
     """The URI without passwords, tokens, values of its query or its fragment. The user of a web server may be a token,
     and isn't shown either."""
     found = _URI.fullmatch(uri)
-    if found is None:
-        return uri
+    if found is None or (uri.startswith("sqlite:///") and "?" not in uri):
+        return uri  # a SQLite file's path has no secrets, whatever characters it has
     scheme, user, place = _parts(*found.groups())
     path, mark, query = re.fullmatch(r"([^?#]*)([?#]?)(.*)", place, re.DOTALL).groups()  # type: ignore[union-attr]
     return f"{scheme}://{_shown_user(scheme, user)}{path}{mark}{_shown_query(query, mark)}"
