@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 EXAMPLE = """
 examples:
   isoloss fit runs.csv -o laws.json
+  isoloss fit isoloss-store --evaluate robust -o laws.json
   isoloss fit runs.csv --law chinchilla
   isoloss fit runs.csv --law approach3 --where 'not (params < 100M and images > 10M and fid < 10)' -o fit.json
   isoloss fit runs.csv --law approach2 --base 'fid == 1.65' --quality 'fid > 2'
@@ -32,7 +33,17 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLE
-    parser.add_argument("table", metavar="RUNS", help="CSV or Parquet, one row per observation")
+    parser.add_argument(
+        "table",
+        metavar="RUNS",
+        help="CSV or Parquet, one row per observation; or a store: its networks, one row each",
+    )
+    parser.add_argument(
+        "--evaluate",
+        metavar="NAME",
+        help="of a store: by which evaluation; default: the only one that attacks",
+    )
+    parser.add_argument("--recipe", metavar="NAME", help="of a store: the networks of one recipe")
     parser.add_argument(
         "--law",
         default="any",
@@ -174,8 +185,12 @@ def _check_correlated(arguments: argparse.Namespace) -> None:
 
 def _table(arguments: argparse.Namespace) -> tuple[RunTable, list[Diagnostic]]:
     from isoloss.inputs.run_tables import load_table
+    from isoloss.inputs.store_table import is_store, table_of_store
 
-    table, warnings = load_table(arguments.table, arguments.columns, arguments.delimiter)
+    if is_store(arguments.table):
+        table, warnings = table_of_store(arguments.table, arguments.evaluate, arguments.recipe), []
+    else:
+        table, warnings = load_table(arguments.table, arguments.columns, arguments.delimiter)
     if table.has_loss:
         return table, warnings
     from isoloss.compiler.tables.suits import error_as_loss
