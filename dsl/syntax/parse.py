@@ -36,8 +36,8 @@ def parse_study(text: str, file: str, report: Report) -> ast.StudyAst | None:
             tree = parser().parse(remaining, start="start")
         except UnexpectedInput as error:
             failed = True
-            report_syntax_error(error, text, file, report)
-            blanked = _without_block_at(remaining, error.pos_in_stream)
+            mistake = report_syntax_error(error, remaining, file, report)
+            blanked = _with_study_named(remaining, error) or _without_block_at(remaining, mistake)
             if blanked is None:
                 return None
             remaining = blanked
@@ -65,6 +65,18 @@ def parse_value(text: str, file: str, report: Report) -> ast.Expression | None:
         report.add("S105", "an expression is nested too deeply", node.span, f"deeper than {MAX_DEPTH} levels")
         return None
     return node
+
+
+def _with_study_named(text: str, error: UnexpectedInput) -> str | None:
+    """The text with a name that may stand for the study's, where a reserved word stands for it: everything
+    after it can still be read."""
+    last: list[str] = []
+    for token in tokens(text):
+        if token.start_pos == error.pos_in_stream:
+            reserved = last == ["STUDY"] and token.isidentifier()
+            return text[: token.start_pos] + "_" * len(token) + text[token.end_pos :] if reserved else None
+        last = [token.type]
+    return None
 
 
 def _without_block_at(text: str, position: int) -> str | None:

@@ -8,6 +8,7 @@ from isoloss.dsl.diagnostics.collector import Report
 from isoloss.dsl.diagnostics.diagnostic import Span
 from isoloss.dsl.names import did_you_mean
 from isoloss.dsl.syntax.grammar import tokens
+from isoloss.dsl.syntax.mistyped import Mistyped, mistyped_at
 from isoloss.dsl.vocabulary.units import UNITS
 
 _UNIT_WORDS = tuple(unit for unit in UNITS if unit != "%")
@@ -35,6 +36,18 @@ _INSTEAD = {
     "“": 'write `"`',
     "”": 'write `"`',
     "…": "write `..` for a range",
+    "\u00a0": "write a blank (this one is a no-break space)",
+    "\u202f": "write a blank (this one is a narrow no-break space)",
+    "\u2009": "write a blank (this one is a thin space)",
+    "\u200b": "write nothing (this is a zero-width space)",
+    "’": 'write `"` around texts',
+    "‘": 'write `"` around texts',
+    "„": 'write `"`',
+    "÷": "write `/`",
+    "·": "write `*`",
+    "⋅": "write `*`",
+    "—": "write `-`",
+    "²": "write `**2`",
     "$": "names have letters, digits and `_`",
     "\ufeff": "save the file without a byte order mark",
 }
@@ -67,12 +80,42 @@ _OPERATORS = frozenset(
 )
 
 
-def report_syntax_error(error: UnexpectedInput, text: str, file: str, report: Report) -> None:
-    """One diagnostic for one error."""
+def report_syntax_error(error: UnexpectedInput, text: str, file: str, report: Report) -> int:
+    """One diagnostic for one error. Returns where in `text` the mistake is, which may be before the place where
+    reading failed: `8K` and a block after it read as a number and a block."""
+    habit = _habit(error, text)
+    if habit is not None:
+        report.add(
+            habit.code, habit.headline, _place(habit, text, file), "not in this language", habit.advice
+        )
+        return habit.start
     if isinstance(error, UnexpectedCharacters):
         _character(error, text, file, report)
     elif isinstance(error, UnexpectedToken):
         _token(error, text, file, report)
+    return len(text) if error.pos_in_stream is None else error.pos_in_stream
+
+
+def _habit(error: UnexpectedInput, text: str) -> Mistyped | None:
+    """What was typed from habit at the error or in the three tokens before it."""
+    position = len(text) if error.pos_in_stream is None else error.pos_in_stream
+    before: list[Token] = []
+    open_ = 0
+    for token in tokens(text):
+        if token.start_pos >= position:
+            break
+        before = [*before[-2:], token]
+        open_ += (token.type in ("LPAR", "LSQB")) - (token.type in ("RPAR", "RSQB"))
+    since = before[0].start_pos if before else position
+    return mistyped_at(text, since, position, open_ > 0)
+
+
+def _place(habit: Mistyped, text: str, file: str) -> Span:
+    """The typed text; of one that goes over several lines, its first line."""
+    line, first = text.count("\n", 0, habit.start) + 1, text.rfind("\n", 0, habit.start) + 1
+    last = text.find("\n", habit.start, habit.end)
+    end = habit.end if last < 0 else last
+    return Span(file, line, habit.start - first + 1, line, end - first + 1)
 
 
 def _character(error: UnexpectedCharacters, text: str, file: str, report: Report) -> None:
