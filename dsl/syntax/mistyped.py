@@ -12,6 +12,8 @@ from dataclasses import dataclass
 #: Texts and comments, in which nothing is mistyped.
 _QUIET = re.compile(r'"[^"\n]*"|#[^\n]*')
 _NUMBER = r"[0-9][0-9_]*(?:\.[0-9]+)?"
+#: Characters searched before and after a mistake: a file of two megabytes must not take quadratic time.
+_REACH = 1000
 #: Not inside a word or a number.
 _START = r"(?<![\w.])"
 _TIME = re.compile(r"time|wait|hours|deadline")
@@ -104,16 +106,17 @@ def mistyped_at(text: str, since: int, position: int, in_brackets: bool) -> Mist
     """The first habit whose match touches the text from `since` (where the last words before the mistake
     begin) to `position` (where reading failed)."""
     quiet = _QUIET.sub(lambda m: "\0" * len(m[0]), text)
+    first, last = max(text.rfind("\n", 0, since) + 1, position - _REACH), position + _REACH
     found: list[tuple[int, int, Mistyped]] = []
     for rank, habit in enumerate(_HABITS):
         if habit.outside_brackets and in_brackets:
             continue
-        for match in habit.pattern.finditer(quiet, max(0, text.rfind("\n", 0, since) + 1)):
+        for match in habit.pattern.finditer(quiet, first, last):
             if match.start() > position:
                 break
             if match.end() > since:
                 # What stands in the text, not its blanked form.
-                written = habit.pattern.match(text, match.start()) or match
+                written = habit.pattern.match(text, match.start(), last) or match
                 found.append((rank, match.start(), _mistyped(habit, written)))
     return min(found, key=lambda row: row[:2])[2] if found else None
 
