@@ -38,7 +38,8 @@ def check_with(checkers: Mapping[str, Checker], slot: Slot, node: ast.Expression
 
 def written(slot: Slot) -> str:
     """An example of the setting as it is written."""
-    return f"`{slot.name} {slot.form} {slot.example}`"
+    form = " " if slot.name == "dataset" else f" {slot.form} "
+    return f"`{slot.name}{form}{slot.example}`"
 
 
 def wrong_type(slot: Slot, node: ast.Expression, scope: Scope) -> Bad:

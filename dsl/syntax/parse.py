@@ -21,8 +21,8 @@ from isoloss.dsl.syntax.syntax_errors import report_syntax_error
 MAX_DEPTH = 60
 #: The same for the parser's tree, which has up to two levels for one of ours.
 MAX_TREE_DEPTH = 150
-#: Syntax errors shown for one file.
-MAX_ERRORS = 20
+#: Syntax errors shown for one file; each is found by reading the file again, so that a huge one is told two.
+MAX_ERRORS, HUGE = 20, 100_000
 #: The largest study that is read, in bytes.
 MAX_BYTES = 2_000_000
 
@@ -31,12 +31,13 @@ def parse_study(text: str, file: str, report: Report) -> ast.StudyAst | None:
     """Read one file. Returns None and reports S codes where it is not a study."""
     report.add_source(file, text)
     remaining, failed = text, False
-    for _ in range(MAX_ERRORS):
+    for _ in range(MAX_ERRORS if len(text) < HUGE else 2):
         try:
             tree = parser().parse(remaining, start="start")
         except UnexpectedInput as error:
             failed = True
-            blanked = _without_block_at(remaining, report_syntax_error(error, text, file, report))
+            mistake = report_syntax_error(error, remaining, file, report)
+            blanked = _with_study_named(remaining, error) or _without_block_at(remaining, mistake)
             if blanked is None:
                 return None
             remaining = blanked
@@ -64,6 +65,18 @@ def parse_value(text: str, file: str, report: Report) -> ast.Expression | None:
         report.add("S105", "an expression is nested too deeply", node.span, f"deeper than {MAX_DEPTH} levels")
         return None
     return node
+
+
+def _with_study_named(text: str, error: UnexpectedInput) -> str | None:
+    """The text with a name that may stand for the study's, where a reserved word stands for it: everything
+    after it can still be read."""
+    last: list[str] = []
+    for token in tokens(text):
+        if token.start_pos == error.pos_in_stream:
+            reserved = last == ["STUDY"] and token.isidentifier()
+            return text[: token.start_pos] + "_" * len(token) + text[token.end_pos :] if reserved else None
+        last = [token.type]
+    return None
 
 
 def _without_block_at(text: str, position: int) -> str | None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
-
 from lark import Token, UnexpectedCharacters, UnexpectedInput, UnexpectedToken
 
 from isoloss.dsl.diagnostics.collector import Report
 from isoloss.dsl.diagnostics.diagnostic import Span
 from isoloss.dsl.names import did_you_mean
 from isoloss.dsl.syntax.grammar import tokens
+from isoloss.dsl.syntax.mistyped import Mistyped, mistyped_at
 from isoloss.dsl.vocabulary.units import UNITS
 
 _UNIT_WORDS = tuple(unit for unit in UNITS if unit != "%")
@@ -37,27 +36,21 @@ _INSTEAD = {
     "“": 'write `"`',
     "”": 'write `"`',
     "…": "write `..` for a range",
+    "\u00a0": "write a blank (this one is a no-break space)",
+    "\u202f": "write a blank (this one is a narrow no-break space)",
+    "\u2009": "write a blank (this one is a thin space)",
+    "\u200b": "write nothing (this is a zero-width space)",
+    "’": 'write `"` around texts',
+    "‘": 'write `"` around texts',
+    "„": 'write `"`',
+    "÷": "write `/`",
+    "·": "write `*`",
+    "⋅": "write `*`",
+    "—": "write `-`",
+    "²": "write `**2`",
     "$": "names have letters, digits and `_`",
     "\ufeff": "save the file without a byte order mark",
 }
-
-#: What people write after a number for a multiple of it -> the language's letter.
-_MULTIPLES = {
-    "K": "k", "m": "M", "mil": "M", "mio": "M", "million": "M", "G": "B", "b": "B", "bn": "B", "billion": "B",
-    "thousand": "k", "kk": "M", "MM": "M",
-}  # fmt: skip
-#: Slips of the pen in and around numbers: what stands at the error -> what is wrong, and what is right, with the groups
-#: of the pattern.
-_SLIPS: tuple[tuple[re.Pattern[str], str, str], ...] = (
-    (re.compile(r"//"), "a comment begins with `#`", "write `# …`"),
-    (re.compile(r"/\*"), "a comment begins with `#`, on every line of its own", "write `# …`"),
-    (re.compile(r"(\d+):(\d\d)(:\d\d)?"), "a time is a number and its unit", "write `\\1 h`, or `90 min`"),
-    (re.compile(r"[$€£] ?(\d[\d_.]*)"), "money is a number and its currency", "write `\\1 USD`, a price `\\1 USD/h`"),
-    (re.compile(r"(\d+)['’ ](\d{3})(?!\d)"), "digits are grouped by `_`", "write `\\1_\\2`"),
-    (re.compile(r"(\d+),(\d{3})(?!\d)"), "digits are grouped by `_`", "write `\\1_\\2`"),
-    (re.compile(r"(\d+),(\d+)"), "a number has a decimal point", "write `\\1.\\2`"),
-)  # fmt: skip
-
 
 #: terminals that begin or join expressions are said in one word.
 _WORDS = {
@@ -88,16 +81,41 @@ _OPERATORS = frozenset(
 
 
 def report_syntax_error(error: UnexpectedInput, text: str, file: str, report: Report) -> int:
-    """One diagnostic for one error. Returns where in the text the fault stands, which may be before the place where the
-    parser noticed it."""
+    """One diagnostic for one error. Returns where in `text` the mistake is, which may be before the place where
+    reading failed: `8K` and a block after it read as a number and a block."""
+    habit = _habit(error, text)
+    if habit is not None:
+        report.add(
+            habit.code, habit.headline, _place(habit, text, file), "not in this language", habit.advice
+        )
+        return habit.start
     if isinstance(error, UnexpectedCharacters):
         _character(error, text, file, report)
     elif isinstance(error, UnexpectedToken):
-        word = None if error.token.type == "$END" else _unit_like(text, error.token)
-        _token(error, word, text, file, report)
-        if word is not None:
-            return int(word.start_pos or 0)
-    return int(error.pos_in_stream or 0)
+        _token(error, text, file, report)
+    return len(text) if error.pos_in_stream is None else error.pos_in_stream
+
+
+def _habit(error: UnexpectedInput, text: str) -> Mistyped | None:
+    """What was typed from habit at the error or in the three tokens before it."""
+    position = len(text) if error.pos_in_stream is None else error.pos_in_stream
+    before: list[Token] = []
+    open_ = 0
+    for token in tokens(text):
+        if token.start_pos >= position:
+            break
+        before = [*before[-2:], token]
+        open_ += (token.type in ("LPAR", "LSQB")) - (token.type in ("RPAR", "RSQB"))
+    since = before[0].start_pos if before else position
+    return mistyped_at(text, since, position, open_ > 0)
+
+
+def _place(habit: Mistyped, text: str, file: str) -> Span:
+    """The typed text; of one that goes over several lines, its first line."""
+    line, first = text.count("\n", 0, habit.start) + 1, text.rfind("\n", 0, habit.start) + 1
+    last = text.find("\n", habit.start, habit.end)
+    end = habit.end if last < 0 else last
+    return Span(file, line, habit.start - first + 1, line, end - first + 1)
 
 
 def _character(error: UnexpectedCharacters, text: str, file: str, report: Report) -> None:
@@ -108,8 +126,6 @@ def _character(error: UnexpectedCharacters, text: str, file: str, report: Report
             "S104", "this text is not closed", span, "opened here", 'close it with `"` on the same line'
         )
         return
-    if _slipped(error.pos_in_stream, text, file, report):
-        return
     shown = f"`{character}`" if character.isprintable() else f"U+{ord(character):04X}"
     help = _INSTEAD.get(character)
     report.add(
@@ -117,8 +133,7 @@ def _character(error: UnexpectedCharacters, text: str, file: str, report: Report
     )
 
 
-def _token(error: UnexpectedToken, word: Token | None, text: str, file: str, report: Report) -> None:
-    """`word`: what follows a number where a unit would."""
+def _token(error: UnexpectedToken, text: str, file: str, report: Report) -> None:
     token = error.token
     unclosed = _unclosed(text, file, None if token.type == "$END" else token)
     if token.type == "$END":
@@ -134,20 +149,18 @@ def _token(error: UnexpectedToken, word: Token | None, text: str, file: str, rep
             report.add("S102", "the file ends too early", span, "end", _expected(error))
         return
     span = _span(token, file)
-    if _slipped(token.start_pos, text, file, report):
-        return
     if token.type in _CLOSING and unclosed is not None and unclosed[0] != _CLOSING[token.type]:
         _report_unclosed(unclosed, report)
         return
+    word = _unit_like(text, token)
     if word is not None:
-        multiple = _MULTIPLES.get(str(word))
-        advice = did_you_mean(str(word), _UNIT_WORDS)
-        if multiple is not None:
-            number = text[: word.start_pos].rsplit(None, 1)[-1].rsplit("=", 1)[-1].lstrip("[(,")
-            advice = f"multiples are `k`, `M` and `B`: `{number}{multiple}`"
-        elif re.fullmatch("[xX][0-9a-fA-F]+", word):
-            advice = "numbers are decimal: write it in decimal digits"
-        report.add("U106", f"unknown unit `{word}`", _span(word, file), "not a unit", advice)
+        report.add(
+            "U106",
+            f"unknown unit `{word}`",
+            _span(word, file),
+            "not a unit",
+            did_you_mean(str(word), _UNIT_WORDS),
+        )
         return
     expected = error.accepts
     if "NAME" in expected and token.type == "UNIT" and "NUMBER" not in expected:
@@ -168,21 +181,6 @@ def _token(error: UnexpectedToken, word: Token | None, text: str, file: str, rep
     report.add("S102", f"unexpected `{_short(token)}`", span, "not expected here", *help)
 
 
-def _slipped(place: int, text: str, file: str, report: Report) -> bool:
-    """Whether a known slip stands at the error; reported if so."""
-    begin = text.rfind("\n", 0, place) + 1
-    end = text.find("\n", place)
-    line = text[begin : len(text) if end < 0 else end].partition("#")[0]
-    number = text.count("\n", 0, begin) + 1
-    for pattern, wrong, right in _SLIPS:
-        for found in pattern.finditer(line):
-            if begin + found.start() <= place <= begin + found.end():
-                span = Span(file, number, found.start() + 1, number, found.end() + 1)
-                report.add("S101", wrong, span, "not so", found.expand(right))
-                return True
-    return False
-
-
 def _unit_like(text: str, token: Token) -> Token | None:
     """The word before `token`, if it follows a number on its line: `12 hours` was meant to have a unit."""
     if token.type in ("EQUAL", "IN", "LE", "LBRACE", "DOT", "LPAR"):
@@ -192,9 +190,6 @@ def _unit_like(text: str, token: Token) -> Token | None:
         if found.start_pos >= token.start_pos:
             break
         before = [*before[-1:], found]
-    last = before[-1] if before else None
-    if last is not None and (last.type, token.type, last.end_pos) == ("NUMBER", "NAME", token.start_pos):
-        return token  # inside a list: `[1k, 5m]`
     if [t.type for t in before] == ["NUMBER", "NAME"] and before[0].line == before[1].line:
         return before[1]
     return None

@@ -188,7 +188,8 @@ def _table(arguments: argparse.Namespace) -> tuple[RunTable, list[Diagnostic]]:
     from isoloss.inputs.store_table import is_store, table_of_store
 
     if is_store(arguments.table):
-        table, warnings = table_of_store(arguments.table, arguments.evaluate, arguments.recipe), []
+        table = table_of_store(arguments.table, arguments.evaluate, arguments.recipe)
+        warnings: list[Diagnostic] = []
     else:
         table, warnings = load_table(arguments.table, arguments.columns, arguments.delimiter)
     if table.has_loss:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from isoloss.compiler.plan import is_clean
 from isoloss.compiler.tables.table import Labels, RunTable
 from isoloss.errors import fault
 from isoloss.measured.rows import Row, hardest_evaluation
@@ -19,8 +20,8 @@ def is_store(path: str | Path) -> bool:
 
 
 def table_of_store(path: str, evaluation: str | None, recipe: str | None = None) -> RunTable:
-    """The networks of a store with their losses and accuracies under `evaluation` (None: the only one that attacks) and of
-    `recipe` (None: all). Raises UserError where several could be meant, or nothing was measured."""
+    """The networks of a store with their losses and accuracies under `evaluation` (None: the only one that attacks),
+    of `recipe` (None: all). Raises UserError where several could be meant, or nothing was measured."""
     rows = [row for row in select_rows(path) if recipe in (None, row.recipe)]
     names = list(dict.fromkeys(row.evaluation for row in rows))
     if not rows:
@@ -42,11 +43,8 @@ def table_of_store(path: str, evaluation: str | None, recipe: str | None = None)
 
 
 def _only(names: Sequence[str], rows: Sequence[Row], path: str) -> str:
-    attacking = [
-        n
-        for n in names
-        if any(r.evaluation == n and not r.observation.metric.endswith("@ clean") for r in rows)
-    ]
+    attacked = {row.evaluation for row in rows if not is_clean(row.observation.metric)}
+    attacking = [name for name in names if name in attacked]
     if len(attacking) == 1 or len(names) == 1:
         return attacking[0] if attacking else names[0]
     listed, example = ", ".join(f"`{name}`" for name in names), hardest_evaluation(rows)

@@ -107,7 +107,7 @@ def test_accuracies_stand_in_for_losses(tmp_path: Path) -> None:
         ("fit runs.csv --law chinchilla --resamples -1", "L211", 2),
         ("fit runs.csv --law chinchilla --where 'params >'", "S", 1),
         ("fit runs.csv --law chinchilla --where 'parms > 1'", "N101", 1),
-        ("fit runs.csv --law chinchilla --where 'params > 1T'", "U", 1),
+        ("fit runs.csv --law chinchilla --where 'params > 1T'", "S", 1),
         ("fit runs.csv --law chinchilla --where 'params > 999B'", "L208", 1),
         ("fit runs.csv --law chinchilla --where 'epochs > 1'", "L208", 1),
         ("fit runs.csv --law approach2 --where 'fid > 99'", "L208", 1),

@@ -302,15 +302,19 @@ def test_order_of_declarations_is_irrelevant(write: Write) -> None:
     assert one == other
 
 
-@pytest.mark.parametrize("override", ["recipe.trades.lr=x y", "grid.runs.images=[5M] grid.runs.seed=[0]"])
-def test_more_than_a_value_is_told_so(override: str) -> None:
-    _, diagnostics = load_study(EXAMPLE, overrides=[override])
+def test_more_than_a_value_is_told_so() -> None:
+    _, diagnostics = load_study(EXAMPLE, overrides=["grid.runs.images=[5M] grid.runs.seed=[0]"])
     assert [d.code for d in diagnostics] == ["S102"]
     assert "expected nothing more" in diagnostics[0].help
 
 
-@pytest.mark.parametrize("number", [".5", "5."])
-def test_a_number_without_a_digit_before_or_after_its_point(number: str) -> None:
+@pytest.mark.parametrize(("number", "instead"), [(".5", "0.5"), ("5.", "5.0")])
+def test_a_number_without_a_digit_before_or_after_its_point(number: str, instead: str) -> None:
     _, diagnostics = load_study(EXAMPLE, overrides=[f"recipe.trades.lr={number}"])
     assert [d.code for d in diagnostics] == ["S102"]
-    assert "numbers begin and end with a digit: `0.5`, `5`" in diagnostics[0].help
+    assert diagnostics[0].help == (f"write `{instead}`",)
+
+
+def test_a_dataset_in_quotes_is_told_the_form_that_is_read(write: Write) -> None:
+    _, [found] = load_study(write('study tiny { dataset "digits" }'))
+    assert (found.code, found.help) == ("U101", ("for example `dataset cifar10`",))
