@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import sys
 from collections.abc import Callable
@@ -126,7 +127,8 @@ def _run(
     try:
         ended = run_study(study, store, make, on_start=track)
         report = _report(store, ended)
-        if behind(store):
+        # A store that can't be written, of a finished study, tells MLflow nothing: no promise is made for it.
+        if behind(store) and os.access(store.path, os.W_OK):
             track()
     except BaseException:
         for tracker in trackers:
@@ -141,6 +143,12 @@ def _report(store: Store, ended: Ended) -> str | None:
     from isoloss.report import write_report
     from isoloss.runtime.errors import JobError
 
+    if not ended.ran and not ended.exit_code and not os.access(store.path, os.W_OK):
+        print(
+            f"`{store.path}` can't be written: its report stays what it was",
+            file=sys.stderr,
+        )
+        return None
     try:
         path = write_report(store.path, store.path / "report.html")
     except (JobError, OSError) as error:

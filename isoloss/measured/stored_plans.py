@@ -12,8 +12,9 @@ from typing import Any
 
 import orjson
 
-from isoloss.compiler.plan import Plan, Range
+from isoloss.compiler.plan import VERSION, Plan, Range
 from isoloss.compiler.plans.plan_json import plan_from_json
+from isoloss.dsl.study.study_json import study_from_json
 from isoloss.runtime.disk import storage
 
 
@@ -75,9 +76,12 @@ def is_plan(text: bytes) -> bool:
 
 def _plan(text: bytes) -> Plan | None:
     try:
-        return plan_from_json(text)
-    except (ValueError, TypeError):
+        plan = plan_from_json(text)
+        if plan.basis.version == VERSION:
+            study_from_json(dict(plan.study))  # another version's study may have other parts
+    except (ValueError, TypeError, KeyError, AttributeError):
         return None
+    return plan
 
 
 def _head(text: bytes) -> tuple[dict[str, Any], bytes] | None:

@@ -39,6 +39,13 @@ class Material:
     def plan(self) -> Plan | None:
         return self.plans.latest
 
+    def declarations(self, part: str) -> list[Mapping[str, Any]]:
+        """What the plan's study declares under `part`: "fits", "recipes"; [] where its JSON has no such list."""
+        found = self.plan.study.get(part) if self.plan else None
+        return (
+            [item for item in found if isinstance(item, Mapping)] if isinstance(found, list | tuple) else []
+        )
+
     @cached_property
     def observations(self) -> tuple[Observation, ...]:
         return tuple(o for r in self.results.values() for o in r.observations)

@@ -165,7 +165,7 @@ def _order(material: Material) -> list[str]:
     """Names of fits: those of the first question lead, then as declared, then any others."""
     assert material.plan is not None
     about = focus(material)
-    declared = [str(f.get("name", "")) for f in material.plan.study.get("fits") or ()]
+    declared = [str(f.get("name", "")) for f in material.declarations("fits")]
     known = {name.partition("/")[0] for name in material.plan.laws}
     wanted = [*(about.laws if about else ()), *declared, *sorted(known)]
     return [name for name in dict.fromkeys(wanted) if name in known]
@@ -192,7 +192,7 @@ def focus(material: Material) -> Focus | None:
     if material.plan is None:
         return None
     for kind in ("allocations", "forecasts"):
-        for item in material.plan.study.get(kind) or ():
+        for item in material.declarations(kind):
             generator, fid = _asked_generator(material, item), item.get("fid")
             if generator is not None:
                 fid = material.quality.get(generator)

@@ -141,6 +141,10 @@ class Leases:
             silent_seconds = self._now() - path.stat().st_mtime
         except OSError:
             return None
+        if silent_seconds < -HEARTBEAT_SECONDS:
+            # Ahead of the server's clock: that was set back, or a stranger wrote it. From now on its silence counts.
+            with suppress(OSError):
+                os.utime(path)
         return found if silent_seconds < self.expiry_seconds else None
 
     def _now(self) -> float:

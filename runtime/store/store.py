@@ -19,6 +19,7 @@ import re
 import secrets
 import shutil
 import stat
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
@@ -40,6 +41,10 @@ MARKER = "isoloss.json"
 ORIGINS = ("measured", "simulated")
 _FOLDERS = ("work", "leases", "tmp", "damaged", "plans", "logs")
 _COUNTED = re.compile(r"\d{6}")
+#: What `disk.replace`, `_create_once` and leases write in before it gets its name.
+_DRAFT = re.compile(r"\..+\.\d+\.[0-9a-f]{8}|\.now-\d+")
+#: Writing a file takes seconds.
+_OLD_SECONDS = 3600.0
 _GIST_BYTES = 1 << 16
 #: Equal where a job would go on from the same state.
 Saved = str
@@ -266,7 +271,11 @@ class Store:
 
     def sweep(self) -> None:
         """Remove drafts of jobs that nobody runs any more, and checkpoints and leases of those that have a result: a
-        worker may be killed at any instant, also between any two of these."""
+        worker may be killed at any instant, also between any two of these. Drafts of killed writers too."""
+        for place in ("", "leases", "plans", "tracking"):
+            for draft in (self.path / place).glob(".*"):
+                if _DRAFT.fullmatch(draft.name) and _is_old(draft):
+                    draft.unlink(missing_ok=True)
         for job in {draft.name.partition(".")[0] for draft in (self.path / "tmp").glob("*")}:
             if self.leases.holder(job) is None:
                 self.drop_drafts(job)
@@ -297,6 +306,14 @@ def _json(path: Path) -> Any:
         return orjson.loads(path.read_bytes())
     except orjson.JSONDecodeError:
         return None
+
+
+def _is_old(draft: Path) -> bool:
+    """Nobody writes it any more. A time ahead of the clock is nobody's either."""
+    try:
+        return draft.is_file() and abs(time.time() - draft.lstat().st_mtime) > _OLD_SECONDS
+    except FileNotFoundError:
+        return False
 
 
 def _gist(path: Path, size: int) -> bytes:

@@ -177,15 +177,13 @@ def bring_home(file: Path, artefacts: Path) -> None:
         if strange:
             raise Unusable(f"{file} has runs that MLflow did not make: remove the file, and it is told anew")
         # Of the default experiment MLflow keeps them in a folder of its own.
+        place = "?1 || CASE experiment_id WHEN 0 THEN '/0' ELSE '' END"
         database.execute(
-            "UPDATE experiments SET artifact_location = CASE experiment_id WHEN 0 THEN ?1 || '/0' ELSE ?1 END",
+            f"UPDATE experiments SET artifact_location = {place} WHERE artifact_location IS NOT {place}",
             (home,),
         )
-        database.execute(
-            "UPDATE runs SET artifact_uri = ?1 || CASE experiment_id WHEN 0 THEN '/0' ELSE '' END"
-            " || '/' || run_uuid || '/artifacts'",
-            (home,),
-        )
+        place += " || '/' || run_uuid || '/artifacts'"
+        database.execute(f"UPDATE runs SET artifact_uri = {place} WHERE artifact_uri IS NOT {place}", (home,))
 
 
 def _settles(file: Path) -> float:

@@ -72,6 +72,19 @@ def test_another_host_holds_until_it_is_silent(folder: Path) -> None:
     assert isinstance(Leases(folder, expiry_seconds=30).acquire(JOB), Lease)
 
 
+def test_a_lease_ahead_of_the_clock_expires_too(folder: Path) -> None:
+    """The clock was set back, or a stranger wrote the time."""
+    path = folder / JOB
+    path.write_bytes(
+        orjson.dumps(asdict(replace(this_process(), host="elsewhere|boot|pid", name="elsewhere")))
+    )
+    ahead = time.time() + 1e6
+    os.utime(path, (ahead, ahead))
+    assert isinstance(Leases(folder, expiry_seconds=0.2).acquire(JOB), Holder)
+    time.sleep(0.3)
+    assert isinstance(Leases(folder, expiry_seconds=0.2).acquire(JOB), Lease)
+
+
 def test_a_sleeper_learns_that_its_lease_is_gone(folder: Path) -> None:
     mine = Leases(folder).acquire(JOB)
     assert isinstance(mine, Lease)

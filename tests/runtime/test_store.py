@@ -139,6 +139,25 @@ def test_what_a_killed_worker_left_beside_its_result_is_swept(store: Store) -> N
     assert not list((store.path / "tmp").iterdir())
 
 
+def test_drafts_of_killed_writers_are_swept_and_of_living_ones_stay(store: Store) -> None:
+    old = [
+        store.path / ".origin.123.0123abcd", store.path / "leases" / f".{'0' * 20}.12.0123abcd",
+        store.path / "leases" / ".now-77", store.path / "plans" / ".x.json.5.0123abcd",
+    ]  # fmt: skip
+    kept = [
+        store.path / "plans" / ".y.json.6.0123abcd",
+        store.path / "leases" / ".lock",
+        store.path / ".mine",
+    ]
+    for path in (*old, *kept):
+        path.write_text("x")
+    for path in (*old, kept[1], kept[2]):
+        os.utime(path, (1.0, 1.0))
+    store.sweep()
+    assert not [path for path in old if path.exists()]
+    assert all(path.exists() for path in kept)
+
+
 def test_nothing_there(tmp_path: Path) -> None:
     assert code_of(lambda: Store(tmp_path / "none", create=False)) == "R101"
     assert not (tmp_path / "none").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -19,7 +20,7 @@ from isoloss.runtime.tracking.database import Unusable, make_ready
 from isoloss.runtime.tracking.mirror import Mirror
 from isoloss.runtime.tracking.tracker import Tracker, behind
 from tests.runtime.fakes import generate_job
-from tests.runtime.test_tracking import begin, finish, job_note, runs
+from tests.runtime.test_tracking import begin, finish, job_note, note, runs
 
 
 @pytest.fixture(autouse=True)
@@ -159,3 +160,41 @@ def test_a_file_of_the_users_that_is_no_database_is_left_alone(tmp_path: Path) -
     with pytest.raises(Unusable, match="no SQLite database"):
         make_ready(f"sqlite:///{file}", ours=False)
     assert file.read_text() == "remember the milk"
+
+
+@pytest.mark.parametrize("how", ["moved", "copied", "planted"])
+def test_artefacts_lie_below_the_store_wherever_it_is(how: str, made: bytes, tmp_path: Path) -> None:
+    """Nothing is written where the store was, nor where a stranger's rows point."""
+    first, elsewhere = Store(tmp_path / "first"), tmp_path / "elsewhere"
+    (first.path / "mlflow.db").write_bytes(made)
+    told(first, 20)
+    # In a process of its own: MLflow remembers where a run's artefacts are.
+    assert Tracker(first, f"sqlite:///{first.path}/mlflow.db").finish() == ""
+    if how == "moved":
+        first.path.rename(elsewhere)
+    elif how == "copied":
+        shutil.copytree(first.path, elsewhere)
+    else:
+        shutil.copytree(first.path, elsewhere)
+        with closing(sqlite3.connect(elsewhere / "mlflow.db")) as opened:
+            opened.execute("UPDATE runs SET artifact_uri = ?", (f"{first.path.as_uri()}/../planted",))
+            opened.execute("UPDATE experiments SET artifact_location = ?", (str(tmp_path / "planted"),))
+            opened.commit()
+    before = [(str(path), path.stat().st_mtime_ns) for path in sorted(first.path.rglob("*"))]
+    second = Store(elsewhere)
+    uri = f"sqlite:///{second.path}/mlflow.db"
+    (second.path / "report.html").write_text("a page")
+    (tmp_path / "secret").write_text("secret")
+    for path in ("report.html", str(tmp_path / "secret"), "../secret"):
+        note(second, "file", path=path)
+    told(second, 21)
+    follower = Mirror(second, uri)
+    follower.catch_up()
+    assert len([line for line in follower.refused if "R110" in line or "outside" in line]) == 2
+    assert [(str(path), path.stat().st_mtime_ns) for path in sorted(first.path.rglob("*"))] == before
+    assert not (tmp_path / "planted").exists()
+    for run in runs(second, uri).values():
+        assert run.info.artifact_uri.startswith(f"{second.path.as_uri()}/mlruns/")
+        assert Path(run.info.artifact_uri.removeprefix("file://")).is_dir()
+    assert len(list(second.path.glob("mlruns/*/artifacts/report.html"))) == 1
+    assert not list(second.path.rglob("secret"))

@@ -39,15 +39,8 @@ def declared(material: Material, kind: str, name: str) -> Mapping[str, Any]:
     """The declaration behind an answer in the plan's study: {} where the study JSON has none of that name."""
     if material.plan is None:
         return {}
-    items = (
-        material.plan.study.get(
-            {"forecast": "forecasts", "allocate": "allocations", "fit": "fits", "compare": "comparisons"}[
-                kind
-            ]
-        )
-        or ()
-    )
-    return next((i for i in items if isinstance(i, Mapping) and i.get("name") == name), {})
+    parts = {"forecast": "forecasts", "allocate": "allocations", "fit": "fits", "compare": "comparisons"}
+    return next((item for item in material.declarations(parts[kind]) if item.get("name") == name), {})
 
 
 def verdict(answer: Answer, quantity: str = "loss") -> tuple[str, str]:

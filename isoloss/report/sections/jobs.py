@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import fields
 
 from isoloss.compiler.plan import Job
@@ -98,14 +98,13 @@ def recipe(material: Material) -> str:
     cards = []
     for part, title, shape in _PARTS:
         order = {f.name: i for i, f in enumerate(fields(shape))}
-        for item in plan.study.get(part) or ():
-            if isinstance(item, Mapping):
-                keys = sorted(
-                    (k for k in item if k not in ("name", "origin")), key=lambda k: (order.get(k, 99), k)
-                )
-                rows = [(str(k), _value(title, str(k), item[k])) for k in keys]
-                name = text(item.get("name", ""))
-                cards.append(f'<div class="card"><h3>{title} {name}</h3>{facts(rows)}</div>')
+        for item in material.declarations(part):
+            keys = sorted(
+                (k for k in item if k not in ("name", "origin")), key=lambda k: (order.get(k, 99), k)
+            )
+            rows = [(str(k), _value(title, str(k), item[k])) for k in keys]
+            name = text(item.get("name", ""))
+            cards.append(f'<div class="card"><h3>{title} {name}</h3>{facts(rows)}</div>')
     dataset = f"<p>Dataset <code>{text(plain(plan.study.get('dataset')))}</code>. "
     said = f"{dataset}Below is everything else that decides a result, defaults included.</p>"
     return section("recipe", "Recipe", said, f'<div class="cards">{"".join(cards)}</div>')
