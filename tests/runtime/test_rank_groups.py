@@ -144,7 +144,10 @@ def test_a_training_has_the_devices_of_its_plan(store: Store) -> None:
         assert two.run([job], store, "study", lambda event: None).done == {job.id}
     finally:
         two.close()
-    assert store.read(job.id).run.world_size == 2
+    result = store.read(job.id)
+    assert result.run.world_size == 2
+    assert result.run.device_seconds == 2 * result.run.seconds
+    assert {seen.devices for seen in result.observations} == {2}
     other = replace(train_job(train_spec(2, 32)), cost=Cost(placement=placement))
     one = LocalExecutor(Resources("cpu", 1), FUNCTIONS, preload=())
     with pytest.raises(JobError, match="on 2 devices and there are 1") as caught:
