@@ -447,6 +447,7 @@ class Observation:
     device: str | None = None
     flags: tuple[str, ...] = ()
     right: str | None = None  # of an accuracy: which of the `count` test images were right, their bits in hex
+    devices: int = 1  # that the job ran on
 
 
 #: Spaces whose Fréchet distance is called FID: Inception's, which the name says, and plain pixels. In the features

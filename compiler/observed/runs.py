@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from isoloss.compiler.cells.expand import Cell
+from isoloss.compiler.cost.scaling import alone_seconds
 from isoloss.compiler.jobs.factory import RunJobs
 from isoloss.compiler.laws.points import Points
 from isoloss.compiler.plan import Observation, frechet_space, is_clean
@@ -73,8 +74,10 @@ class Knowledge:
         return run.train in self.finished and all(test.job in self.finished for test in run.tests)
 
     def seconds(self, job: str) -> float | None:
-        """Wall seconds of a whole job: its latest observation's; None where none was taken."""
-        return max((o.seconds for o in self.of_job(job) if o.seconds), default=None)
+        """Seconds of a whole job as one device would take them, by the plan's law of scaling: its latest observation's;
+        None where none was taken."""
+        taken = (alone_seconds(o.seconds * o.devices, o.devices) for o in self.of_job(job) if o.seconds)
+        return max(taken, default=None)
 
     def measured(self, run: Run, evaluation: str | None) -> bool:
         """Trained, and tested by this evaluation."""

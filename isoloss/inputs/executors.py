@@ -37,7 +37,8 @@ def add_executor_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--processes", type=positive, metavar="N",
-        help="processes per training, one device each (1); results don't depend on it beyond rounding",
+        help="processes per training, one device each (as many as the plan places it on); results don't depend on it "
+        "beyond rounding",
     )  # fmt: skip
     parser.add_argument(
         "--micro-batch", type=positive, metavar="N",
@@ -75,7 +76,7 @@ def _local(study: Study, arguments: argparse.Namespace) -> Executor:
     from isoloss.runtime.executors.hosts.executor import HostsExecutor, read_hosts
     from isoloss.runtime.executors.local.executor import LocalExecutor
 
-    processes = arguments.processes or 1
+    processes = arguments.processes
     if arguments.hosts is None:
         return LocalExecutor(_resources(study, arguments), processes=processes)
     return HostsExecutor(read_hosts(Path(arguments.hosts)), _resources(study, arguments), processes=processes)
@@ -103,7 +104,7 @@ def slurm_executor(study: Study, arguments: argparse.Namespace) -> SlurmExecutor
     return SlurmExecutor(
         _resources(study, arguments),
         options=options,
-        processes=arguments.processes or 1,
+        processes=arguments.processes,
         walltime_seconds=study.budget.walltime_seconds,
     )
 

@@ -44,6 +44,7 @@ def store_state(store: Any) -> dict[str, Any]:
             "kind": result.kind,
             "state": "done",
             "seconds": run.seconds,
+            "device_seconds": run.device_seconds,
             "planned_seconds": run.planned_seconds,
             "device": run.device,
             "simulated": run.simulated,

@@ -127,12 +127,12 @@ class Material:
         return next((space for space in mine if space), None)
 
     def seconds(self, job: str) -> float | None:
-        """Wall seconds a finished job took; None for unfinished jobs, and for simulated ones."""
+        """Device-seconds a finished job took; None for unfinished jobs, and for simulated ones."""
         result = self.results.get(job)
-        return None if result is None or result.run.simulated else result.run.seconds
+        return None if result is None or result.run.simulated else result.run.device_seconds
 
     def planned(self, job: Job) -> Range | None:
-        """Wall seconds as they were planned before the job ran; None: not estimated."""
+        """Device-seconds as they were planned before the job ran; None: not estimated."""
         return self.plans.first_seconds.get(job.id, job.cost.seconds)
 
     def state(self, job: Job) -> str:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from isoloss.compiler.plan import KINDS, Job
@@ -25,11 +26,13 @@ class _Running:
 
 
 class Pace:
-    """Speed and remaining time of the jobs of one run, in wall seconds."""
+    """Speed and remaining time of the jobs of one run, in wall seconds. `devices` says how many a job takes: plans
+    count device-seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, devices: Callable[[Job], int]) -> None:
+        self._devices = devices
         self._jobs: dict[str, _Running] = {}
-        # kind -> seconds, of finished jobs that had an estimate
+        # kind -> device-seconds, of finished jobs that had an estimate
         self._measured: dict[str, float] = defaultdict(float)
         self._planned: dict[str, float] = defaultdict(float)
 
@@ -47,7 +50,7 @@ class Pace:
         """`seconds` of the job over all its attempts; 0: somebody else ran it."""
         self._jobs.pop(job.id, None)
         if seconds and job.cost.seconds is not None:
-            self._measured[job.kind] += seconds
+            self._measured[job.kind] += seconds * self._devices(job)
             self._planned[job.kind] += job.cost.seconds.mid
 
     def job(self, id: str) -> Job | None:
@@ -60,7 +63,7 @@ class Pace:
 
     @property
     def ratio(self) -> float | None:
-        """Measured over planned seconds, of all that finished in this run. None: nothing to compare."""
+        """Measured over planned device-seconds, of all that finished in this run. None: nothing to compare."""
         planned = sum(self._planned.values())
         return sum(self._measured.values()) / planned if planned else None
 
@@ -71,17 +74,18 @@ class Pace:
             return own
         if job.cost.seconds is None:
             return None
-        return job.cost.seconds.mid * self._scale(job.kind) * (1 - self.fraction(job.id))
+        device_seconds = job.cost.seconds.mid * self._scale(job.kind) * (1 - self.fraction(job.id))
+        return device_seconds / self._devices(job)
 
     def _scale(self, kind: str) -> float:
-        """Measured over planned seconds of a kind: of what has finished, and of the part of what runs; of other
+        """Measured over planned device-seconds of a kind: of what has finished, and of the part of what runs; of other
         kinds where there is neither."""
         measured, planned = self._measured.get(kind, 0.0), self._planned.get(kind, 0.0)
         for running in self._jobs.values():
             done = running.fraction - (running.first or 0.0)
             seconds = running.job.cost.seconds
             if running.job.kind == kind and seconds is not None and done >= _ENOUGH:
-                measured += time.monotonic() - running.since
+                measured += (time.monotonic() - running.since) * self._devices(running.job)
                 planned += seconds.mid * done
         return measured / planned if planned else self.ratio or 1.0
 

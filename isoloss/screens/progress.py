@@ -14,7 +14,7 @@ from typing import TextIO
 from isoloss.compiler.plan import KINDS, Job
 from isoloss.dsl.diagnostics.diagnostic import Diagnostic, Span, render
 from isoloss.dsl.vocabulary.quantity_text import flop_text, time_text
-from isoloss.runtime.executors.base import Event
+from isoloss.runtime.executors.base import Event, devices_of
 from isoloss.runtime.worker.worker import Failure
 from isoloss.screens.live_block import Screen, bar, fit
 from isoloss.screens.pace import Pace
@@ -28,16 +28,16 @@ _MOST_NAME_COLUMNS = 48
 
 @dataclass
 class Progress:
-    """A Watcher. `slots` device slots work at once, `processes` of them on a job that several share. Call `expect`
-    with each new plan's jobs that are left."""
+    """A Watcher. `slots` device slots work at once, `processes` of them on a job that several share (None: as many as
+    its plan says). Call `expect` with each new plan's jobs that are left."""
 
     out: TextIO = field(default_factory=lambda: sys.stderr)
     slots: int = 1
-    processes: int = 1
+    processes: int | None = None
 
     def __post_init__(self) -> None:
         self._screen = Screen(self.out)
-        self._pace = Pace()
+        self._pace = Pace(self._devices)
         self._left: dict[str, Job] = {}
         self._places: dict[str, str] = {}  # of jobs that are run now, by whomever
         self._done = 0
@@ -170,8 +170,11 @@ class Progress:
             if seconds is None:
                 return None
             rest[job.id] = seconds
-            work += seconds * (self.processes if KINDS[job.kind].shared else 1)
+            work += seconds * self._devices(job)
         return max(work / max(self.slots, 1), _longest_chain(self._left, rest))
+
+    def _devices(self, job: Job) -> int:
+        return devices_of(job, self.processes)
 
     def _name(self, id: str) -> str:
         job = self._pace.job(id)

@@ -65,7 +65,8 @@ def _where(job: Mapping[str, Any]) -> str:
 
 
 def _compared(jobs: Any) -> Iterator[str]:
-    """Planned against measured, per kind: sums, the median of how far off a job was, who lay inside its interval."""
+    """Planned against measured device-seconds, per kind: sums, the median of how far off a job was, who lay inside its
+    interval."""
     from statistics import median
 
     timed = [j for j in jobs if j["state"] == "done" and j["planned_seconds"] and not j["simulated"]]
@@ -76,9 +77,11 @@ def _compared(jobs: Any) -> Iterator[str]:
     for kind in dict.fromkeys(j["kind"] for j in timed):
         of_kind = [j for j in timed if j["kind"] == kind]
         planned = sum(j["planned_seconds"][1] for j in of_kind)
-        measured = sum(j["seconds"] for j in of_kind)
-        inside = sum(j["planned_seconds"][0] <= j["seconds"] <= j["planned_seconds"][2] for j in of_kind)
+        measured = sum(j["device_seconds"] for j in of_kind)
+        inside = sum(
+            j["planned_seconds"][0] <= j["device_seconds"] <= j["planned_seconds"][2] for j in of_kind
+        )
         times = f"{time_text(planned):>12}{time_text(measured):>12}"
-        error = median(j["seconds"] / j["planned_seconds"][1] - 1 for j in of_kind)
+        error = median(j["device_seconds"] / j["planned_seconds"][1] - 1 for j in of_kind)
         count = len(of_kind)
         yield f"    {kind:<10}{count:>6}{times}{error:>+15.0%}   {inside} of {count} ({inside / count:.0%})"

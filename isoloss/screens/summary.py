@@ -163,7 +163,7 @@ def _seconds(results: Mapping[str, Result]) -> tuple[list[float], float]:
     """Planned low, mid, high and measured, of jobs that have both."""
     both = [r.run for r in results.values() if r.run.planned_seconds is not None]
     planned = [sum(run.planned_seconds[i] for run in both if run.planned_seconds) for i in range(3)]
-    return planned, sum(run.seconds for run in both)
+    return planned, sum(run.device_seconds for run in both)
 
 
 def _cost(results: Mapping[str, Result]) -> Iterator[str]:
@@ -171,7 +171,7 @@ def _cost(results: Mapping[str, Result]) -> Iterator[str]:
         return
     planned, measured = _seconds(results)
     inside = [
-        r.run.planned_seconds[0] <= r.run.seconds <= r.run.planned_seconds[2]
+        r.run.planned_seconds[0] <= r.run.device_seconds <= r.run.planned_seconds[2]
         for r in results.values()
         if r.run.planned_seconds is not None
     ]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
-from isoloss.compiler.plan import Job
+from isoloss.compiler.plan import KINDS, Job
 from isoloss.runtime.context import AS_IT_FITS, Placement
 from isoloss.runtime.errors import JobError
 from isoloss.runtime.store.store import Store
@@ -78,9 +78,10 @@ class Executor(Protocol):
 
     #: "measured" or "simulated": what its results are, and which store they may enter.
     origin: str
-    #: Device slots that work at once, and how many of them a job takes that several processes can share.
+    #: Device slots that work at once, and how many of them a job takes that several processes can share (None: as many
+    #: as the plan places it on).
     width: int
-    processes: int
+    processes: int | None
 
     def run(self, jobs: Sequence[Job], store: Store, study: str, watch: Watcher) -> Outcome:
         """Run `jobs` (ready, not in the store) under the study with digest `study`. Raises JobError where
@@ -128,6 +129,16 @@ class Call:
         event = {"event": "job", "state": state, "job": job.id, "name": job.name, "study": self.study}
         with suppress(JobError):
             self.store.journal.append({**event, **facts})
+
+
+def devices_of(job: Job, processes: int | None) -> int:
+    """Devices that a job gets, one process each: those that its plan places it on. `processes`, where stated, replaces
+    the plan's number for every job that several processes can share."""
+    if not KINDS[job.kind].shared:
+        return 1
+    if processes is not None:
+        return processes
+    return 1 if job.cost.placement is None else job.cost.placement.devices
 
 
 def urgency(jobs: Sequence[Job]) -> Mapping[str, float]:

@@ -46,6 +46,11 @@ class Run:
     planned_seconds: tuple[float, float, float] | None = None  # low, mid, high of the plan it ran under
     versions: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def device_seconds(self) -> float:
+        """Devices times wall seconds: what plans count, and what is paid for."""
+        return self.seconds * self.world_size
+
 
 @dataclass(frozen=True, slots=True)
 class Result:

@@ -323,9 +323,14 @@ def check_observations(job: Job, observations: object) -> None:
 
 
 def _completed(observations: tuple[Observation, ...], run: Run) -> tuple[Observation, ...]:
-    """Where a job said nothing about time and device, what the worker knows."""
+    """Where a job said nothing about time and device, what the worker knows; how many devices it had."""
     return tuple(
-        replace(o, seconds=run.seconds if o.seconds is None else o.seconds, device=o.device or run.device)
+        replace(
+            o,
+            seconds=run.seconds if o.seconds is None else o.seconds,
+            device=o.device or run.device,
+            devices=run.world_size,
+        )
         for o in observations
     )
 

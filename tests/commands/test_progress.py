@@ -214,7 +214,7 @@ def test_time_left_counts_slots_chains_and_ranks(clock: Clock) -> None:
     watch.expect([chained, one], 0)
     assert watch.seconds_left() == 200.0
     watch.expect([one, two], 0)
-    watch.processes = 2
-    assert watch.seconds_left() == 200.0
+    watch.processes = 2  # each takes 100 device-seconds, 50 s on both slots, one after the other
+    assert watch.seconds_left() == 100.0
     watch.expect([one, replace(two, cost=Cost())], 0)
     assert watch.seconds_left() is None

@@ -13,7 +13,8 @@ from isoloss.compiler.cost.devices import BUILT_IN
 from isoloss.compiler.cost.price import Pricer, amounts
 from isoloss.compiler.cost.scaling import alone_seconds, fewest
 from isoloss.compiler.cost.speed import Speed, Work, split
-from isoloss.compiler.plan import DeviceProfile, EvaluateSpec, Plan, Range, TrainSpec
+from isoloss.compiler.observed.runs import Knowledge
+from isoloss.compiler.plan import DeviceProfile, EvaluateSpec, Observation, Plan, Range, TrainSpec
 from isoloss.compiler.plans.explain_job import explain
 from isoloss.compiler.plans.totals import wall_kwh
 
@@ -115,3 +116,10 @@ def test_what_a_time_is_spent_on_adds_up_to_it(device: str, tmp_path: Path) -> N
 def test_the_wall_s_energy_is_more_than_the_devices() -> None:
     """1.4 to 2 times."""
     assert wall_kwh(Range(1.0, 2.0, 3.0)) == Range(1.4, 3.4, 6.0)
+
+
+def test_a_job_on_eight_devices_teaches_what_one_device_takes() -> None:
+    """Device-seconds, less what the plan's law of scaling loses: not that a device is eight times as fast."""
+    seen = Observation("a", "train", "loss", 1.0, seconds=100.0, devices=8)
+    assert Knowledge([seen]).seconds("a") == pytest.approx(100.0 * 8**0.95)
+    assert Knowledge([replace(seen, devices=1)]).seconds("a") == 100.0

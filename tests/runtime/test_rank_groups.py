@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from isoloss.compiler.plan import Job
+from isoloss.compiler.plan import Cost, Job, Placement
 from isoloss.runtime.errors import JobError
 from isoloss.runtime.executors.base import Event, Outcome, Resources
 from isoloss.runtime.executors.devices import Slot
@@ -133,6 +133,28 @@ def test_ctrl_c_stops_all_ranks_at_one_step(executor: LocalExecutor, store: Stor
     assert 10 < reached < 400
     assert run(executor, [job], store)[0].done == {job.id}
     assert steps(store, job) == list(range(400))
+
+
+def test_a_training_has_the_devices_of_its_plan(store: Store) -> None:
+    """A plan's two, without an option; and where there are fewer, nothing is started."""
+    placement = Placement(2, 16, 0, 1.0, True)
+    job = replace(train_job(train_spec(1, 32)), cost=Cost(placement=placement))
+    two = LocalExecutor(Resources("cpu", 2), FUNCTIONS, preload=("tests.runtime.pair",))
+    try:
+        assert two.run([job], store, "study", lambda event: None).done == {job.id}
+    finally:
+        two.close()
+    result = store.read(job.id)
+    assert result.run.world_size == 2
+    assert result.run.device_seconds == 2 * result.run.seconds
+    assert {seen.devices for seen in result.observations} == {2}
+    other = replace(train_job(train_spec(2, 32)), cost=Cost(placement=placement))
+    one = LocalExecutor(Resources("cpu", 1), FUNCTIONS, preload=())
+    with pytest.raises(JobError, match="on 2 devices and there are 1") as caught:
+        one.run([generate_job(1), other], store, "study", lambda event: None)
+    one.close()
+    assert caught.value.code == "R213"
+    assert not store.has(generate_job(1).id)
 
 
 def test_more_processes_than_slots(store: Store) -> None:

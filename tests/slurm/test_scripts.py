@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from isoloss import cli
+from isoloss.compiler.plan import Cost, Job
+from isoloss.compiler.plan import Placement as Planned
 from isoloss.runtime.context import Placement
 from isoloss.runtime.errors import JobError
 from isoloss.runtime.executors.base import Resources
@@ -213,6 +217,50 @@ def test_ranks_are_started_by_srun_below_the_keeper(tmp_path: Path) -> None:
     assert "#SBATCH --array=0%2\n" in train, "8 devices: two trainings of 4 at once"
     other = next(path for path in written.folder.glob("*-generate.sh")).read_text()
     assert "srun --" not in other
+
+
+def placed(seed: int, devices: int) -> Job:
+    job = train_job(replace(train_spec(seed, 32), seed=seed))
+    return replace(job, cost=Cost(placement=Planned(devices, 8, 0, 1.0, True)))
+
+
+def test_each_training_gets_the_devices_that_its_plan_names(tmp_path: Path) -> None:
+    """Trainings of equal width share an array, and each array is held to what the budget's devices take of its jobs."""
+    jobs = [placed(1, 1), placed(2, 4), placed(3, 4), placed(4, 16), generate_job(1)]
+    executor = SlurmExecutor(Resources("h100", 16), functions=FUNCTIONS)
+    written = executor.prepare(jobs, Store(tmp_path / "store"), "study")
+    asked = {}
+    for group in written.groups:
+        text = (written.folder / f"{group.name}.sh").read_text()
+        (count,) = re.findall(r"#SBATCH --ntasks=(\d+)\n", text)
+        asked |= {job.id: int(count) for job in group.tasks.values()}
+        assert f"%{16 // group.devices}\n" in text
+        assert ("srun --" in text) == (group.devices > 1)
+    assert [asked[job.id] for job in jobs] == [1, 4, 4, 16, 1]
+    assert len(written.groups) == 4
+
+
+def test_processes_on_the_command_line_replace_those_of_the_plan(tmp_path: Path) -> None:
+    executor = SlurmExecutor(Resources("h100", 16), functions=FUNCTIONS, processes=2)
+    (group,) = executor.prepare([placed(1, 1), placed(2, 16)], Store(tmp_path / "store"), "study").groups
+    assert group.devices == 2
+
+
+def test_a_dry_run_of_the_paper_s_study_gives_every_job_its_planned_devices(tmp_path: Path) -> None:
+    study = str(ROOT / "examples" / "robustness_limits.study")
+    assert cli.main(["run", study, "--executor", "slurm", "--dry-run", "--store", str(tmp_path)]) == 0
+    (tasks,) = tmp_path.glob("slurm/*/tasks.json")
+    data = json.loads(tasks.read_text())
+    widths = set()
+    for group, jobs in data["groups"].items():
+        script = tasks.with_name(f"{group}.sh").read_text()
+        for job in jobs.values():
+            placement = job["cost"]["placement"]
+            planned = placement["devices"] if placement and job["kind"] == "train" else 1
+            assert f"#SBATCH --ntasks={planned}\n" in script
+            assert data["processes"][group] == planned
+            widths.add(planned)
+    assert max(widths) > 1
 
 
 def test_gpus_are_asked_for_by_task(tmp_path: Path) -> None:

@@ -205,7 +205,7 @@ RUNNING: tuple[Code, ...] = (
     Code(
         "R213",
         "more processes than device slots",
-        "`--processes N` gives each training N device slots at once. There are as many slots as the study's "
+        "A training gets as many device slots at once as its plan names, or as `--processes N` says. There are as many slots as the study's "
         "`budget.devices` and the machine allow, or the host file, whichever is less.",
         "$ isoloss run limits.study --processes 64",
         "$ isoloss run limits.study --processes 2 --set budget.devices='2 of cpu'",

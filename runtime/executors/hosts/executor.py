@@ -123,7 +123,7 @@ class HostsExecutor:
         functions: Mapping[str, str] = JOBS,
         preload: Sequence[str] = PRELOAD,
         grace_seconds: float = GRACE_SECONDS,
-        processes: int = 1,
+        processes: int | None = None,
     ) -> None:
         self.orders = Orders(
             dict(functions), processes, resources.data_root, grace_seconds, resources.placement

@@ -24,7 +24,8 @@ PRELOAD = ("isoloss.runtime.worker.preload",)
 
 
 class LocalExecutor:
-    """`processes` share each training; `functions` maps kinds to job functions (tests bring their own)."""
+    """`processes` share each training, as many as its plan says where None; `functions` maps kinds to job functions
+    (tests bring their own)."""
 
     origin = "measured"
 
@@ -34,7 +35,7 @@ class LocalExecutor:
         functions: Mapping[str, str] = JOBS,
         preload: Sequence[str] = PRELOAD,
         grace_seconds: float = GRACE_SECONDS,
-        processes: int = 1,
+        processes: int | None = None,
     ) -> None:
         self.slots = slots(resources)
         self.width, self.processes = len(self.slots), processes

@@ -19,10 +19,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from isoloss.compiler.plan import KINDS, Job
+from isoloss.compiler.plan import Job
 from isoloss.runtime.context import AS_IT_FITS, Placement
 from isoloss.runtime.errors import AGAIN, JobError
-from isoloss.runtime.executors.base import Call, Event, Outcome, Watcher, urgency
+from isoloss.runtime.executors.base import Call, Event, Outcome, Watcher, devices_of, urgency
 from isoloss.runtime.executors.processes.fork_server import ALIVE_SECONDS, Ping, Signal, Start
 from isoloss.runtime.executors.processes.rank_group import End, Host, RankGroup, Seat, Verdict
 from isoloss.runtime.executors.processes.rendezvous import LOOPBACK
@@ -38,11 +38,11 @@ _LOOK_ELSEWHERE_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """How jobs are run: `processes` for each job that several can share, `functions` by kind (tests bring their
-    own)."""
+    """How jobs are run: `processes` for each job that several can share (None: as many as its plan says), `functions`
+    by kind (tests bring their own)."""
 
     functions: Mapping[str, str]
-    processes: int = 1
+    processes: int | None = None
     data_root: Path | None = None
     grace_seconds: float = 20.0
     placement: Placement = AS_IT_FITS
@@ -72,6 +72,8 @@ class Scheduler(Call):
 
     def loop(self) -> None:
         """Launch, listen, until nothing runs and nothing can start. Raises JobError R209, R213, R215."""
+        for job in self._waiting.values():
+            self._check_slots(job)
         while True:
             if self.interrupts:
                 self._stop()
@@ -131,14 +133,8 @@ class Scheduler(Call):
 
     def _seats(self, job: Job) -> tuple[Seat, ...] | None:
         """One per process: all on one host where one is large enough, else on several. None: not yet."""
-        count = self.orders.processes if KINDS[job.kind].shared else 1
-        slots = sum(len(host.slots) for host in self.hosts)
-        if count > slots:
-            raise JobError(
-                "R213",
-                f"a training wants {count} processes and there are {slots} device slots",
-                "lower `--processes`, or raise `budget.devices` where the machine has more",
-            )
+        self._check_slots(job)  # a host may have gone away
+        count = devices_of(job, self.orders.processes)
         if any(len(host.slots) >= count for host in self.hosts):
             host = max(self.hosts, key=lambda h: len(h.free))
             return (
@@ -148,6 +144,19 @@ class Scheduler(Call):
             return None
         free = [host for host in self.hosts for _ in host.free]
         return tuple(Seat(host, host.free.pop()) for host in free[:count])
+
+    def _check_slots(self, job: Job) -> None:
+        """Raises JobError R213 where the job can't get its devices even when nothing else runs."""
+        count, slots = devices_of(job, self.orders.processes), sum(len(host.slots) for host in self.hosts)
+        if count <= slots or self.store.has(job.id):
+            return
+        if self.orders.processes is None:
+            message = f"the plan lays {job.name} on {count} devices and there are {slots} device slots"
+            help = f"run where there are as many, or say how many share a training: `--processes {slots}`"
+        else:
+            message = f"a training wants {count} processes and there are {slots} device slots"
+            help = "lower `--processes`, or raise `budget.devices` where the machine has more"
+        raise JobError("R213", message, help)
 
     def _start(self, job: Job, seats: tuple[Seat, ...]) -> None:
         rank_group = RankGroup(job, seats)

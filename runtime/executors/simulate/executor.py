@@ -30,7 +30,8 @@ class SimulateExecutor:
     """Draws in this process, one job after the other. Deterministic if `draw` is."""
 
     origin = "simulated"
-    width = processes = 1
+    width: int = 1
+    processes: int | None = 1
 
     def __init__(self, draw: Draw) -> None:
         self._draw = draw

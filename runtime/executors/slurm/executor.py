@@ -19,10 +19,10 @@ from typing import Any
 
 import orjson
 
-from isoloss.compiler.plan import KINDS, Job
+from isoloss.compiler.plan import Job
 from isoloss.runtime.disk import storage
 from isoloss.runtime.errors import AGAIN, JobError
-from isoloss.runtime.executors.base import Call, Event, Outcome, Resources, Watcher
+from isoloss.runtime.executors.base import Call, Event, Outcome, Resources, Watcher, devices_of
 from isoloss.runtime.executors.interrupts import interruptible
 from isoloss.runtime.executors.processes.rank_group import SURPRISES, failure_of
 from isoloss.runtime.executors.slurm import client as slurm_client
@@ -44,8 +44,8 @@ _SILENT_SECONDS = 600.0
 
 
 class SlurmExecutor:
-    """`options` are sbatch's long options as (name, value); `processes` per training; `functions` maps kinds
-    to job functions (tests bring their own). Raises JobError R220 without Slurm."""
+    """`options` are sbatch's long options as (name, value); `processes` per training (None: as many as its
+    plan says); `functions` maps kinds to job functions (tests bring their own). Raises JobError R220 without Slurm."""
 
     origin = "measured"
 
@@ -54,7 +54,7 @@ class SlurmExecutor:
         resources: Resources,
         *,
         options: Sequence[tuple[str, str]] = (),
-        processes: int = 1,
+        processes: int | None = None,
         walltime_seconds: float | None = None,
         lead: int | None = None,
         functions: Mapping[str, str] = JOBS,
@@ -63,15 +63,19 @@ class SlurmExecutor:
         late_seconds: float = _LATE_SECONDS,
     ) -> None:
         lead = lead_seconds(walltime_seconds) if lead is None else lead
-        self.settings = Settings(resources, functions, tuple(options), processes, walltime_seconds, lead)
-        self.width, self.processes = max(processes, resources.count), processes
+        self.settings = Settings(resources, functions, tuple(options), walltime_seconds, lead)
+        self.width, self.processes = max(processes or 1, resources.count), processes
         self.poll_seconds = poll_seconds
         self.grace_seconds = grace_seconds
         self.late_seconds = late_seconds
 
     def prepare(self, jobs: Sequence[Job], store: Store, study: str) -> Submission:
         """Write the scripts and submit nothing: `--dry-run`. Raises JobError R103, R104, R105, R226."""
-        return write(store, study, arrange(jobs, {}), self.settings)
+        return write(store, study, arrange(jobs, {}, self.devices), self.settings)
+
+    def devices(self, job: Job) -> int:
+        """Devices of a job, one task of `srun` each."""
+        return devices_of(job, self.processes)
 
     def run(self, jobs: Sequence[Job], store: Store, study: str, watch: Watcher) -> Outcome:
         """See Executor.run. Raises JobError R220 without Slurm, R221 where it refuses a submission."""
@@ -148,7 +152,9 @@ class _Run(Call):
         if not new:
             return
         attached = {id: watched.task for id, watched in self._watched.items()}
-        submission = write(self.store, self.study, arrange(new, attached), self.executor.settings)
+        submission = write(
+            self.store, self.study, arrange(new, attached, self.executor.devices), self.executor.settings
+        )
         try:
             for group in submission.groups:
                 script = submission.folder / f"{group.name}.sh"
@@ -260,7 +266,7 @@ class _Run(Call):
             self.watch(Event("stopping", None, seconds=self.executor.grace_seconds))
             slurm_client.cancel(tasks, "--state=PENDING")
             # Of a task of several processes the steps are told, not srun: it would kill them.
-            alone = [w.task for w in self._watched.values() if self._processes(w.job) == 1]
+            alone = [w.task for w in self._watched.values() if self.executor.devices(w.job) == 1]
             slurm_client.cancel(alone, "--full", "--signal=TERM")
             slurm_client.cancel([t for t in tasks if t not in alone], "--signal=TERM")
         elif self.interrupts > 1:
@@ -271,9 +277,6 @@ class _Run(Call):
         else:
             # Back in the queue: its walltime ended, or it was preempted, in this moment.
             slurm_client.cancel(tasks, "--state=PENDING")
-
-    def _processes(self, job: Job) -> int:
-        return self.executor.settings.processes if KINDS[job.kind].shared else 1
 
     def _pause(self) -> None:
         interrupts = self.interrupts

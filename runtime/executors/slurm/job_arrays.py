@@ -6,7 +6,7 @@ what it depends on. Pure: no Slurm, no files."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from isoloss.compiler.plan import Job
@@ -26,21 +26,25 @@ class Place:
 
 @dataclass
 class Group:
-    """One array. Its tasks wait for all of `after` and of `after_slurm` (ids of tasks that Slurm had before);
-    with `like`, each waits for the task with its own index in that group (`aftercorr`)."""
+    """One array of jobs of one kind, each on as many `devices`. Its tasks wait for all of `after` and of `after_slurm`
+    (ids of tasks that Slurm had before); with `like`, each waits for the task with its own index in that group
+    (`aftercorr`)."""
 
     name: str
     kind: str
+    devices: int
     after: tuple[Place, ...] = ()
     after_slurm: tuple[str, ...] = ()
     like: str | None = None
     tasks: dict[int, Job] = field(default_factory=dict)
 
 
-def arrange(jobs: Sequence[Job], attached: Mapping[str, str]) -> list[Group]:
-    """Arrays for `jobs`; `attached` maps jobs that Slurm has already to their task ids. Needs that are in
-    neither are taken for done."""
-    made = _Arrangement(attached)
+def arrange(
+    jobs: Sequence[Job], attached: Mapping[str, str], devices: Callable[[Job], int] = lambda job: 1
+) -> list[Group]:
+    """Arrays for `jobs`, those that take equally many `devices` together. `attached` maps jobs that Slurm has already
+    to their task ids. Needs that are in neither are taken for done."""
+    made = _Arrangement(attached, devices)
     for level in _levels(jobs):
         made.add(level)
     return made.groups
@@ -59,9 +63,9 @@ def _levels(jobs: Sequence[Job]) -> list[list[Job]]:
 
 
 class _Arrangement:
-    def __init__(self, attached: Mapping[str, str]) -> None:
+    def __init__(self, attached: Mapping[str, str], devices: Callable[[Job], int]) -> None:
         self.groups: list[Group] = []
-        self._attached = attached
+        self._attached, self._devices = attached, devices
         self._places: dict[str, Place] = {}
         self._open: dict[Hashable, Group] = {}
 
@@ -93,29 +97,30 @@ class _Arrangement:
     def _add_matched(self, job: Job, need: Place) -> None:
         turn = 0
         while True:
-            key = (job.kind, need.group, turn)
-            group = self._open.get(key) or self._new(key, job.kind, like=need.group)
+            key = (job.kind, self._devices(job), need.group, turn)
+            group = self._open.get(key) or self._new(key, job, like=need.group)
             if need.index not in group.tasks:
                 self._put(job, group, need.index)
                 return
             turn += 1
 
     def _append(self, job: Job, here: tuple[Place, ...], before: tuple[str, ...]) -> None:
-        key = (job.kind, here, before)
+        key = (job.kind, self._devices(job), here, before)
         group = self._open.get(key)
         if group is None or len(group.tasks) == MAX_TASKS:
-            group = self._new(key, job.kind, after=here, after_slurm=before)
+            group = self._new(key, job, after=here, after_slurm=before)
         self._put(job, group, len(group.tasks))
 
     def _new(
         self,
         key: Hashable,
-        kind: str,
+        job: Job,
         after: tuple[Place, ...] = (),
         after_slurm: tuple[str, ...] = (),
         like: str | None = None,
     ) -> Group:
-        group = Group(f"{len(self.groups)}-{kind}", kind, after, after_slurm, like)
+        name = f"{len(self.groups)}-{job.kind}"
+        group = Group(name, job.kind, self._devices(job), after, after_slurm, like)
         self.groups.append(group)
         self._open[key] = group
         return group

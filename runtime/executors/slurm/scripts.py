@@ -22,7 +22,7 @@ from typing import Any
 
 import orjson
 
-from isoloss.compiler.plan import KINDS, Job
+from isoloss.compiler.plan import Job
 from isoloss.runtime import disk
 from isoloss.runtime.errors import JobError
 from isoloss.runtime.executors.base import Resources
@@ -30,7 +30,7 @@ from isoloss.runtime.executors.devices import GPU_WORKER_THREADS
 from isoloss.runtime.executors.slurm.job_arrays import Group
 from isoloss.runtime.store.store import Store
 
-FORMAT = "isoloss.slurm/1"
+FORMAT = "isoloss.slurm/2"
 PREFIX = "isoloss-"
 _OPTION = re.compile(r"[a-z][a-z-]*")
 _VALUE = re.compile(r"[\w.,:/=@+*&|()\[\]-]*")
@@ -45,20 +45,18 @@ _OURS = frozenset(
 @dataclass(frozen=True, slots=True)
 class Settings:
     """How jobs are submitted. `options` are sbatch's long options as (name, value), value "" for a flag;
-    `processes` per training, one device each; `walltime_seconds` of one attempt, longer jobs become chains;
-    `limit` how many tasks of an array may run at once; `lead_seconds` how long before the end of its time a
+    `walltime_seconds` of one attempt, longer jobs become chains; `lead_seconds` how long before the end of its time a
     task is asked for a checkpoint (Slurm may ask a minute earlier)."""
 
     resources: Resources
     functions: Mapping[str, str]
     options: tuple[tuple[str, str], ...] = ()
-    processes: int = 1
     walltime_seconds: float | None = None
     lead_seconds: int = 120
 
-    @property
-    def limit(self) -> int:
-        return max(1, self.resources.count // self.processes)
+    def limit(self, devices: int) -> int:
+        """Tasks of an array that may run at once, each on so many devices: as many as the budget's devices hold."""
+        return max(1, self.resources.count // devices)
 
 
 def lead_seconds(walltime_seconds: float | None) -> int:
@@ -127,16 +125,17 @@ def write(store: Store, study: str, groups: Sequence[Group], settings: Settings)
 
 def script(group: Group, submission: str, folder: Path, study: str, settings: Settings) -> str:
     """One array's batch script."""
-    processes = settings.processes if KINDS[group.kind].shared else 1
+    processes = group.devices
     python = shlex.quote(sys.executable)
     guard, keeper = (
         shlex.quote(str(Path(__file__).with_name(f"{n}.py"))) for n in ("hold_signals", "signal_keeper")
     )
+    each = f", {processes} devices each" if processes > 1 else ""
     lines = [
         "#!/bin/bash",
-        f"# {len(group.tasks)} {group.kind} jobs of study {study[:20]}; index, job, what it is:",
+        f"# {len(group.tasks)} {group.kind} jobs of study {study[:20]}{each}; index, job, what it is:",
         *(f"#   {index:>3}  {job.id}  {_printable(job.name)}" for index, job in sorted(group.tasks.items())),
-        *(f"#SBATCH {option}" for option in _directives(group, submission, folder, settings, processes)),
+        *(f"#SBATCH {option}" for option in _directives(group, submission, folder, settings)),
         *(f"export {name}={value}" for name, value in _environment(settings.resources)),
         "",
         "# The guard holds signals back until the worker listens.",
@@ -156,20 +155,20 @@ def script(group: Group, submission: str, folder: Path, study: str, settings: Se
     return "\n".join(lines) + "\n"
 
 
-def _directives(group: Group, submission: str, folder: Path, settings: Settings, processes: int) -> list[str]:
+def _directives(group: Group, submission: str, folder: Path, settings: Settings) -> list[str]:
     log = folder / "logs" / f"{group.name}.%a.log"
     # B: the batch shell, which becomes the worker; steps of srun get the signal themselves.
-    whom = "" if processes > 1 else "B:"
+    whom = "" if group.devices > 1 else "B:"
     ours: dict[str, str] = {
         "job-name": f"{PREFIX}{submission}.{group.name}",
-        "array": f"{_indices(group.tasks)}%{settings.limit}",
+        "array": f"{_indices(group.tasks)}%{settings.limit(group.devices)}",
         "output": f'"{log}"',
         "open-mode": "append",
         "chdir": f'"{folder}"',
         "requeue": "",
         "kill-on-invalid-dep": "yes",
         "signal": f"{whom}USR1@{settings.lead_seconds}",
-        "ntasks": str(processes),
+        "ntasks": str(group.devices),
         "cpus-per-task": str(_threads(settings.resources)),
     }
     if settings.resources.kind != "cpu":
@@ -230,7 +229,7 @@ def _tasks(store: Store, study: str, groups: Sequence[Group], settings: Settings
         "threads": _threads(settings.resources),
         "data_root": None if root is None else str(root),
         "functions": dict(settings.functions),
-        "processes": settings.processes,
+        "processes": {group.name: group.devices for group in groups},
         "placement": asdict(settings.resources.placement),
         "groups": {g.name: {str(i): job for i, job in sorted(g.tasks.items())} for g in groups},
     }

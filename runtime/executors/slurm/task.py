@@ -20,7 +20,7 @@ from typing import Any
 
 import orjson
 
-from isoloss.compiler.plan import KINDS, Job
+from isoloss.compiler.plan import Job
 from isoloss.runtime import disk
 from isoloss.runtime.context import Placement
 from isoloss.runtime.errors import AGAIN
@@ -96,7 +96,7 @@ def _task(data: dict[str, Any], group: str, index: str) -> Task:
 
     job = TypeAdapter(Job).validate_json(orjson.dumps(data["groups"][group][index]))
     root = data["data_root"]
-    processes = data["processes"] if KINDS[job.kind].shared else 1
+    processes = data["processes"][group]
     return Task(
         job=job,
         store=Path(data["store"]),
