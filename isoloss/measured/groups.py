@@ -56,6 +56,8 @@ def _group(by: Sequence[str], key: tuple[Any, ...], rows: Sequence[Row]) -> Grou
     alone = bool(over) or seeds < len(rows)
     mean = mean_of([Scored.of(row.observation) for row in rows])
     one = rows[0].interval if len(rows) == 1 else (mean.low, mean.high)
+    if one is not None and metric == "accuracy":
+        one = max(one[0], 0.0), min(one[1], 1.0)
     return GroupRow(
         columns=dict(zip(by, values, strict=True)),
         evaluation=evaluation,

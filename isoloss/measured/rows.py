@@ -53,6 +53,9 @@ class Row:
     study: str
     identity: str | None = field(repr=False)
     observation: Observation = field(compare=False, repr=False)
+    attack: Mapping[str, Any] = field(
+        compare=False, repr=False
+    )  # what was done: {"kind": "none"} for clean images
 
     def as_data(self) -> dict[str, Any]:
         """The contract of `results --json`."""
@@ -142,6 +145,7 @@ def _row(
         study=str(plan.study.get("name")),
         identity=identity,
         observation=o,
+        attack={"kind": "none"} if is_clean(o.metric) else dict(result.spec.get("attack") or {}),
     )
 
 

@@ -11,6 +11,7 @@ from isoloss.report.gather import Material, gather
 from isoloss.report.html import text
 from isoloss.report.sections.answers import answers
 from isoloss.report.sections.cost import cost
+from isoloss.report.sections.curves import curves
 from isoloss.report.sections.fits import fits
 from isoloss.report.sections.forecasts import forecasts
 from isoloss.report.sections.frontier import frontier
@@ -32,6 +33,7 @@ _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _TITLES = {
     "answers": "Answers",
     "results": "Results",
+    "curves": "Curves",
     "scaling": "Scaling",
     "frontier": "Best use of compute",
     "laws": "Laws",
@@ -90,9 +92,11 @@ def _sections(material: Material) -> dict[str, str]:
     made = len({network.facts.generator for network in networks}) > 1 or bool(material.measures)
     laws = views(material)
     found: dict[str, str] = {}
-    if fitted:
+    if fitted or study.get("comparisons"):
         found["answers"] = answers(material)
     found["results"] = measured(material)
+    if drawn := curves(material):
+        found["curves"] = drawn
     if scales:
         found["scaling"] = scaling(material, laws)
     if fitted:

@@ -66,11 +66,13 @@ def _opening(material: Material) -> str:
     name = text(plan.study.get("name", "the study"))
     generators = len(material.generators)
     sources = f", with training images from {generators} generators" if generators > 1 else ""
+    done = f"{trained} of {total} planned trainings are done."
+    if not plan.study.get("fits"):
+        return f"The study <strong>{name}</strong> trains networks{on}{sources}, and compares them. {done}"
     return (
         f"The study <strong>{name}</strong> trains networks against adversarial examples{on}{sources}, "
         "and asks how the "
-        f"adversarial loss falls with network size N, training images D and their quality (FID). "
-        f"{trained} of {total} planned trainings are done."
+        f"adversarial loss falls with network size N, training images D and their quality (FID). {done}"
     )
 
 

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from isoloss.compiler.observed.comparison import Difference
 from isoloss.dsl.vocabulary.quantity_text import accuracy_text, decimal_text
 from isoloss.measured.groups import GroupRow, column_text, compared, difference_text, group_name, grouped
 from isoloss.measured.rows import Row, evaluations_of, hardest_evaluation, rows_of_plan, swept
 from isoloss.report.gather import Material
 from isoloss.report.html import details, figure, figures, note, section, table, text
 from isoloss.report.svg import SHAPES, Axis, Figure, category
+from isoloss.report.svg.labels import text_width
 
 #: Groups that a dot plot can name below its axis, and rows that stand open on the page.
 _NAMED, _OPEN = 10, 24
+#: Differences that stand open on the page.
+_DIFFERENCES = 6
+#: Pixels below a dot plot for their names.
+_ROOM = 340
 
 
 def measured(material: Material) -> str:
@@ -59,10 +65,13 @@ def _dots(
     groups: Sequence[GroupRow], names: Sequence[str], by: Sequence[str], metric: str, hardest: str
 ) -> str:
     shown = list(names[:_NAMED])
+    # Long names would lie over each other: the table below has them in this order.
+    numbered = sum(text_width(name, 12.0) for name in shown) > _ROOM
+    labels = [str(k + 1) for k in range(len(shown))] if numbered else shown
     write = accuracy_text if metric == "accuracy" else decimal_text
     plot = Figure(
         f"{metric} of every group under every evaluation",
-        Axis(", ".join(by), write=lambda at: shown[round(at)] if 0 <= round(at) < len(shown) else "",
+        Axis(", ".join(by), write=lambda at: labels[round(at)] if 0 <= round(at) < len(labels) else "",
              low=-0.5, high=len(shown) - 0.5, marks=tuple(map(float, range(len(shown))))),
         Axis(metric, write=write, low=0.0 if metric == "accuracy" else None),
         description=f"One marker per group and evaluation with its 95 % interval, best under {hardest} first.",
@@ -84,7 +93,8 @@ def _dots(
             tips=[f"{_name(g, by)}, {evaluation}: {_cell(g, metric)}" for g in mine],
         )
         plot.legend.append((category(i), SHAPES[i % len(SHAPES)], evaluation))
-    more = f" The best {len(shown)} of {len(names)}." if len(names) > len(shown) else ""
+    ranks = " Numbered as in the table below." if numbered else ""
+    more = f"{ranks} The best {len(shown)} of {len(names)}." if len(names) > len(shown) else ranks
     return figure(
         plot.render(), f"{metric.capitalize()} with 95 % intervals, best under {text(hardest)} first.{more}"
     )
@@ -113,10 +123,19 @@ def _differences(rows: Sequence[Row], by: Sequence[str], metric: str, hardest: s
         return ""
     if all(pair.low is None for pair in pairs):
         return note("Differences between networks aren't tested: there is one seed of each.")
-    lines = "".join(f"<li>{text(difference_text(pair, metric))}</li>" for pair in pairs)
-    return f"<h3>Differences under {text(hardest)}</h3><ul>{lines}</ul>" + note(
-        "Paired over seeds and test images; simultaneous 95 % intervals (Holm)."
+    best_first = sorted(pairs, key=lambda pair: (pair.verdict == "open", -abs(pair.value)))
+    lines = [f"<li>{text(difference_text(pair, metric, _turned(pair, metric)))}</li>" for pair in best_first]
+    shown, rest = "".join(lines[:_DIFFERENCES]), "".join(lines[_DIFFERENCES:])
+    return (
+        f"<h3>Differences under {text(hardest)}</h3><ul>{shown}</ul>"
+        + (details(f"{len(lines) - _DIFFERENCES} more differences", f"<ul>{rest}</ul>") if rest else "")
+        + note("Paired over seeds and test images; simultaneous 95 % intervals (Holm).")
     )
+
+
+def _turned(pair: Difference, metric: str) -> bool:
+    """Whether the second of a pair is the better one."""
+    return (pair.value < 0) == (metric == "accuracy")
 
 
 def _alarms(rows: Sequence[Row]) -> str:
