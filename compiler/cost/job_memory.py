@@ -13,12 +13,14 @@ from isoloss.compiler.cost.architectures.unet import count_unet
 from isoloss.compiler.cost.passes import attack_passes
 from isoloss.compiler.plan import (
     EVALUATION_BATCH,
+    KINDS,
     DenoiserSpec,
     DiscriminatorSpec,
     EvaluateSpec,
     GenerateSpec,
     Spec,
     TrainSpec,
+    kind_of,
     optimizer_states,
     weight_copies,
 )
@@ -42,7 +44,7 @@ class Need:
     batch: int
     group: int
     zero_bytes: float = 0.0
-    shared: bool = True
+    shared: bool = False
 
     @property
     def whole(self) -> float:
@@ -56,7 +58,8 @@ class Need:
 
 
 def need(spec: Spec) -> Need | None:
-    """None where it isn't estimated."""
+    """None where it isn't estimated. Several devices share what the table of kinds says they can."""
+    shared = KINDS[kind_of(spec)].shared
     if isinstance(spec, TrainSpec):
         network = count(spec.model, spec.dataset)
         width = 2 if spec.numerics["dtype"] == "bf16" else 4
@@ -68,21 +71,22 @@ def need(spec: Spec) -> Need | None:
             batch=int(spec.recipe["batch"]),
             group=int(spec.numerics["batchnorm_group"]),
             zero_bytes=4.0 * (1 + optimizer_states(spec.recipe)) * network.params,
+            shared=shared,
         )
     if isinstance(spec, EvaluateSpec):
         network = count(spec.model, spec.dataset)
         per_image = float(SAVED_PER_CONVOLUTION * 4 * network.convolution_outputs)
         # An attack's noise is drawn per batch: it isn't taken apart.
-        return Need(4.0 * network.params, per_image, EVALUATION_BATCH, EVALUATION_BATCH, shared=False)
+        return Need(4.0 * network.params, per_image, EVALUATION_BATCH, EVALUATION_BATCH, shared=shared)
     if isinstance(spec, DenoiserSpec | DiscriminatorSpec):
         # Weights, gradient, Adam's two moments and the average; a convolution's input, norm and activation. No
         # batch norm: any images may pass together.
         unet = count_unet(spec.network, spec.dataset)
         per_image = float(SAVED_PER_CONVOLUTION * 4 * unet.convolution_outputs)
-        return Need(20.0 * unet.params, per_image, int(spec.recipe["batch"]), 1, 12.0 * unet.params)
+        return Need(20.0 * unet.params, per_image, int(spec.recipe["batch"]), 1, shared=shared)
     if isinstance(spec, GenerateSpec) and "network" in spec.denoiser:
         # Weights, and the stages that the decoder waits for, at most all.
         unet = count_unet(spec.denoiser["network"], spec.dataset)
         each = 4.0 * unet.convolution_outputs
-        return Need(4.0 * unet.params, each, GENERATION_BATCH, GENERATION_BATCH, shared=False)
+        return Need(4.0 * unet.params, each, GENERATION_BATCH, GENERATION_BATCH, shared=shared)
     return None

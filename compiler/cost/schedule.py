@@ -1,7 +1,8 @@
 """When everything could be done: jobs and a number of devices -> start, width and end of each job.
 
-Pure. Jobs are moldable: on w devices a job takes its one-device seconds over w^0.95 (scaling.py), and no fewer
-devices than hold it. Not a promise: an executor decides as jobs really end.
+Pure. Trainings are moldable: on w devices one takes its one-device seconds over w^0.95 (scaling.py), on no fewer
+devices than hold it, and only on numbers that can share its batch; other jobs take one. Not a promise: an executor
+decides as jobs really end.
 
 Method (dual approximation, after Turek, Wolf and Yu 1992): for a deadline each job gets the smallest width with
 which the longest chain through it ends in time, then jobs start longest remaining chain first; the best of
@@ -11,12 +12,14 @@ from __future__ import annotations
 
 import heapq
 import math
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from isoloss.compiler.cost.placement import world_sizes
 from isoloss.compiler.cost.scaling import LOSS_PER_E_FOLD, SCALING, alone_seconds, fewest, widest_job
-from isoloss.compiler.plan import Job
+from isoloss.compiler.plan import KINDS, Job, TrainSpec
 from isoloss.compiler.rounding import rounded
 
 #: Deadlines tried, and jobs beyond which only bounds are given: a schedule of more is nothing to read.
@@ -140,7 +143,7 @@ def _widen_last(work: _Work, best: _Found, enough: float) -> _Found:
         ends = {place[each.job]: each.end for each in current.placed}
         widths = list(current.widths)
         for index in {_longest(work, i, ends) for i, end in ends.items() if end > 0.998 * current.makespan}:
-            widths[index] = min(work.widest, widths[index] + 1)
+            widths[index] = work.at_least(index, widths[index] + 1)
         if widths == current.widths:
             break
         current = _Found(*work.place(widths), widths)
@@ -173,6 +176,7 @@ class _Work:
         self.ids = [job.id for job in left]
         #: Devices of each job at least; a bound that the devices at hand can't meet is theirs.
         self.fewest = [min(widest, fewest(job.cost)) for job in left]
+        self._possible = _possible_widths(left, self.fewest, widest)
         self.alone = [
             0.0 if job.cost.seconds is None else alone_seconds(job.cost.seconds.mid, fewest(job.cost))
             for job in left
@@ -188,7 +192,8 @@ class _Work:
         self.through = self._through()
         areas = (t * w ** (1 - SCALING) for t, w in zip(self.alone, self.fewest, strict=True))
         self.work_bound = sum(areas) / devices
-        self.path_bound = max(self._after([seconds / widest**SCALING for seconds in self.alone]), default=0.0)
+        shortest = [t / w[-1] ** SCALING for t, w in zip(self.alone, self._possible, strict=True)]
+        self.path_bound = max(self._after(shortest), default=0.0)
 
     def tries(self, most: int) -> int:
         """How many schedules to try: fewer of more jobs, so that planning stays quick."""
@@ -201,11 +206,16 @@ class _Work:
             seconds += (math.ceil(seconds / self._walltime) - 1) * self._restart
         return seconds
 
+    def at_least(self, index: int, width: int) -> int:
+        """The smallest number of devices from `width` on that the job can lie on, its largest where there is none."""
+        possible = self._possible[index]
+        return possible[min(bisect_left(possible, width), len(possible) - 1)]
+
     def widths(self, deadline: float) -> list[int]:
         """The smallest width of each job with which the longest chain through it ends by the deadline."""
         return [
-            min(self.widest, max(least, math.ceil((chain / deadline) ** (1 / SCALING) - 1e-9)))
-            for chain, least in zip(self.through, self.fewest, strict=True)
+            self.at_least(index, math.ceil((chain / deadline) ** (1 / SCALING) - 1e-9))
+            for index, chain in enumerate(self.through)
         ]
 
     def place(self, widths: Sequence[int]) -> tuple[float, list[Placed]]:
@@ -257,6 +267,22 @@ class _Work:
         for index, needs in enumerate(self.needs):
             before[index] = max((before[need] + self.alone[need] for need in needs), default=0.0)
         return [early + late for early, late in zip(before, after, strict=True)]
+
+
+def _possible_widths(jobs: Sequence[Job], fewest: Sequence[int], widest: int) -> Sequence[tuple[int, ...]]:
+    """Of each job the numbers of devices, ascending, that the runtime can lay it on, from its fewest to `widest`."""
+    known: dict[tuple[int, int, int], tuple[int, ...]] = {}
+    possible: list[tuple[int, ...]] = []
+    for job, least in zip(jobs, fewest, strict=True):
+        spec = job.spec
+        if not KINDS[job.kind].shared or not isinstance(spec, TrainSpec):
+            possible.append((least,))
+            continue
+        key = int(spec.recipe["batch"]), int(spec.numerics["batchnorm_group"]), least
+        if key not in known:
+            known[key] = tuple(n for n in world_sizes(*key[:2], widest) if n >= least) or (least,)
+        possible.append(known[key])
+    return possible
 
 
 def plan_schedule(jobs: Sequence[Job], budget: Mapping[str, Any], restart_seconds: float) -> Schedule | None:

@@ -24,6 +24,8 @@ from isoloss.compiler.cost.schedule import schedule
 from isoloss.compiler.plan import Observation, Plan, TrainSpec
 from isoloss.compiler.plans.explain_job import explain
 from isoloss.compiler.plans.totals import bill_flops
+from isoloss.runtime.context import Placement as Laid
+from isoloss.runtime.training.layout import lay_out
 
 CIFAR = {"kind": "cifar10"}
 RECIPE = {
@@ -129,7 +131,9 @@ def test_a_smaller_stated_group_lets_a_batch_pass_in_pieces() -> None:
 
 
 needs = st.builds(
-    lambda state, image, group, times: Need(state, image, group * times, group, zero_bytes=0.6 * state),
+    lambda state, image, group, times: Need(
+        state, image, group * times, group, zero_bytes=0.6 * state, shared=True
+    ),
     st.floats(1e6, 1e11),
     st.floats(1e4, 1e9),
     st.integers(1, 64),
@@ -144,6 +148,13 @@ def test_a_placement_never_changes_what_is_computed(some: Need, room: float, dev
     if found is None:
         assert some.whole <= USABLE * room
         return
+    # The runtime, which refuses what would be another experiment, lays it out so.
+    laid = lay_out(some.batch, some.group, 0, found.devices, Laid(found.micro_batch, found.zero_stage))
+    assert laid.told() == {
+        "processes": found.devices,
+        "micro_batch": found.micro_batch,
+        "zero_stage": found.zero_stage,
+    }
     share = some.batch // found.devices
     assert some.batch % found.devices == 0
     assert found.devices <= devices
@@ -158,6 +169,13 @@ def test_a_placement_never_changes_what_is_computed(some: Need, room: float, dev
             assert all(some.on(n, m) > USABLE * room for n, m in zip(fewer, smallest, strict=True))
     else:
         assert found.advice
+
+
+@settings(max_examples=50, deadline=None)
+@given(needs, st.floats(1e6, 2e11), st.integers(1, 128))
+def test_what_processes_cannot_share_is_placed_on_one_device(some: Need, room: float, devices: int) -> None:
+    found = place(replace(some, shared=False), room, devices)
+    assert found is None or found.devices == 1
 
 
 def test_a_schedule_gives_every_job_the_devices_that_hold_it() -> None:

@@ -10,6 +10,7 @@ from studies import example, plan_of, study, study_of_text, text
 
 from isoloss.compiler.cost import flops as cost
 from isoloss.compiler.cost.architectures.unet import count_unet, network_of
+from isoloss.compiler.cost.job_memory import need
 from isoloss.compiler.facts.components import component
 from isoloss.compiler.facts.shards import LARGEST, shards
 from isoloss.compiler.jobs.generator_networks import unguided
@@ -52,6 +53,7 @@ def test_generators_share_a_network_that_is_trained_alike(tmp_path: Path) -> Non
     assert first.reason == "a network for 2 jobs"
     assert isinstance(first.spec, DenoiserSpec)
     assert first.spec.train_steps == round(10_000 / 128)
+    assert not need(first.spec).shared  # type: ignore[union-attr]  # its training is one process
     assert first.facts.params == count_unet(first.spec.network, first.spec.dataset).params == 188_945
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,15 +12,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isoloss.compiler.cost.schedule import SCALING, Schedule, schedule, widest_job
-from isoloss.compiler.plan import Cost, FidSpec, Job, Origin, Range
+from isoloss.compiler.plan import Cost, FidSpec, Job, Origin, Range, TrainSpec
 from isoloss.compiler.plans.totals import energy_kwh
+from isoloss.runtime.context import Placement as Laid
+from isoloss.runtime.training.layout import lay_out
 
 SPEC = FidSpec({"kind": "digits"}, {"kind": "pixels"}, (), 1, 0)
+#: A batch that every number of devices up to twelve can share, and 32.
+BATCH = 27_720 * 4
+
+
+def training(batch: int = BATCH, group: int = 1) -> TrainSpec:
+    return TrainSpec({}, {}, {}, {"batch": batch}, 1, 1, None, 0, {"batchnorm_group": group})
 
 
 def job(name: str, seconds: float | None, needs: tuple[str, ...] = (), state: str = "ready") -> Job:
     cost = Cost(seconds=None if seconds is None else Range(seconds, seconds, seconds))
-    return Job(name, "fid", name, needs, SPEC, Origin(), cost, state, "")  # type: ignore[arg-type]
+    return Job(name, "train", name, needs, training(), Origin(), cost, state, "")  # type: ignore[arg-type]
 
 
 @st.composite
@@ -62,6 +71,27 @@ def test_schedules_are_possible(jobs: list[Job], devices: int, widest: int) -> N
     alone = schedule(jobs, devices, widest=1)
     assert made.makespan <= alone.makespan * (1 + 1e-12)
     assert alone.makespan <= (alone.work_bound + alone.path_bound) * (1 + 1e-9)
+
+
+@settings(deadline=None, max_examples=60)
+@given(graphs(), st.integers(1, 12), st.data())
+def test_a_width_above_one_is_one_that_the_runtime_lays_out(
+    jobs: list[Job], devices: int, data: st.DataObject
+) -> None:
+    specs = st.sampled_from([training(96, 32), training(64, 16), training(10, 5), training(7, 7), SPEC])
+    mixed = {}
+    for each in jobs:
+        spec = data.draw(specs)
+        kind = "train" if isinstance(spec, TrainSpec) else "fid"
+        mixed[each.id] = replace(each, kind=kind, spec=spec)  # type: ignore[arg-type]
+    made = schedule(list(mixed.values()), devices)
+    check(list(mixed.values()), devices, made, devices)
+    for each in made.placed:
+        spec, width = mixed[each.job].spec, len(each.devices)
+        if isinstance(spec, TrainSpec):
+            lay_out(spec.recipe["batch"], spec.numerics["batchnorm_group"], 0, width, Laid())
+        else:
+            assert width == 1
 
 
 def test_one_long_job_gets_all_devices() -> None:
