@@ -30,7 +30,10 @@ def report(tmp_path: Path, **parts: str) -> str:
     [
         ({"radii": "attack.eps in [0.05, 0.1]"}, ["accuracy against the radius of pgd"]),
         ({"models": "in [cnn(1), cnn(2)]"}, ["accuracy against params", "robust against clean accuracy"]),
-        ({"more": "recipe.attack.eps in [0.05, 0.2]"}, ["accuracy against recipe.attack.eps", "robust against clean accuracy"]),
+        (
+            {"more": "recipe.attack.eps in [0.05, 0.2]"},
+            ["accuracy against recipe.attack.eps", "robust against clean accuracy"],
+        ),
         ({"recipes": "in [pgd_at, trades]"}, ["robust against clean accuracy"]),
         ({}, []),
     ],
