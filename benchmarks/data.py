@@ -93,7 +93,7 @@ def _import(folder: Path, options: dict[str, Any]) -> dict[str, Any]:
         (folder / name).mkdir()
     base, began = _peak(), time.monotonic()
     paths = files_below(folder / "data", "*.npz")
-    count = import_files(paths, folder / "data", Wanted(SHAPE, CLASSES), folder / "shard", folder / "work")
+    count, _ = import_files(paths, folder / "data", Wanted(SHAPE, CLASSES), folder / "shard", folder / "work")
     return {"seconds": time.monotonic() - began, "images": count, "base_bytes": base}
 
 

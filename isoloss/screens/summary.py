@@ -25,6 +25,7 @@ def text(ended: Ended, report: str | None, tracking: str) -> str:
     results = _results(ended)
     paragraphs = [
         list(_state(ended)),
+        list(_data_alarms(ended, results)),
         list(_qualities(ended, results)),
         list(results_lines(rows)) if (rows := rows_of_plan(ended.plan, results)) else [],
         list(_laws(ended)),
@@ -99,6 +100,15 @@ def _qualities(ended: Ended, results: Mapping[str, Result]) -> Iterator[str]:
     for metric, lines in spaces.items():
         yield f"measured quality ({metric}; lower is better)"
         yield from lines
+
+
+def _data_alarms(ended: Ended, results: Mapping[str, Result]) -> Iterator[str]:
+    """What is wrong with images and labels that networks were trained on."""
+    for job in ended.plan.jobs:
+        if job.kind in ("fid", "import", "generate") and job.id in results:
+            flags = (flag for seen in results[job.id].observations for flag in seen.flags)
+            for alarm in dict.fromkeys(flag for flag in flags if flag.startswith("alarm: ")):
+                yield f"! {job.name}: {alarm.removeprefix('alarm: ')}"
 
 
 def _laws(ended: Ended) -> Iterator[str]:

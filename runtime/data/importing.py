@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from isoloss.runtime import disk
 from isoloss.runtime.data.archives import open_archive
@@ -37,6 +38,46 @@ class Wanted:
     seed: int = 0
 
 
+@dataclass(slots=True)
+class Seen:
+    """What the images and labels of a set came to, while every byte is read anyway."""
+
+    low: int
+    high: int
+    counts: NDArray[np.int64]  # images by class
+
+    @classmethod
+    def nothing(cls, classes: int) -> Seen:
+        return cls(255, 0, np.zeros(classes, dtype=np.int64))
+
+    def add(self, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> None:
+        self.low, self.high = min(self.low, int(images.min())), max(self.high, int(images.max()))
+        self.counts += np.bincount(np.asarray(labels), minlength=len(self.counts))[: len(self.counts)]
+
+    def check(self, where: str) -> None:
+        """Raises JobError R409 for what nothing can be learnt from."""
+        if self.high <= 1:
+            what = "every pixel is black" if self.high == 0 else f"pixels go from {self.low} to {self.high}"
+            raise JobError(
+                "R409", f"{where}: {what}, of 0 to 255",
+                "images in [0, 1] were probably rounded to whole numbers: multiply by 255 before they are stored",
+            )  # fmt: skip
+        if self.low == self.high:
+            raise JobError("R409", f"{where}: every pixel is {self.low}", "fetch or write the images again")
+        if int((self.counts > 0).sum()) == 1:
+            only = int(np.argmax(self.counts))
+            raise JobError("R409", f"{where}: every label is {only}", "name the array that holds the labels")
+
+    @property
+    def alarms(self) -> tuple[str, ...]:
+        """Classes that no image is of."""
+        missing = [str(k) for k in np.flatnonzero(self.counts == 0)]
+        if not missing:
+            return ()
+        shown = ", ".join(missing[:10]) + (", …" if len(missing) > 10 else "")
+        return (f"alarm: no image of {len(missing)} of {len(self.counts)} classes: {shown}",)
+
+
 def import_files(
     paths: Sequence[Path],
     root: Path,
@@ -45,11 +86,13 @@ def import_files(
     work: Path,
     facts: Mapping[str, Any] | None = None,
     progress: Callable[[float], None] = lambda fraction: None,
-) -> int:
-    """Read all parts, in the order given, and write them to the folder `output`; returns the number of images.
+) -> tuple[int, tuple[str, ...]]:
+    """Read all parts, in the order given, and write them to the folder `output`; returns the number of images, and
+    alarms about them.
 
     `facts` (generator, FID, licence) go into the manifest as they are. Raises JobError: R402 another checksum,
-    R404 a file of another form, R405 fewer images than wanted, R406 a part twice, R407, R408 (hdf5.py)."""
+    R404 a file of another form, R405 fewer images than wanted, R406 a part twice, R407, R408 (hdf5.py), R409 images
+    or labels that are all the same."""
     parts = [_open(path, wanted.classes) for path in paths]
     for part in parts:
         if part.shape != wanted.shape:
@@ -68,7 +111,9 @@ def import_files(
             f"state as many as there are: `images = {count}`, or fetch the missing files",
         )  # fmt: skip
     order = Order(count, kept, wanted.seed)
-    written = write_shuffled(_chunks(parts), order, wanted.shape, output, work, progress)
+    seen = Seen.nothing(wanted.classes)
+    written = write_shuffled(_chunks(parts, seen), order, wanted.shape, output, work, progress)
+    seen.check(_files(parts))
     manifest = {
         "format": FORMAT,
         "count": kept,
@@ -82,7 +127,7 @@ def import_files(
     }
     options = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS
     disk.replace(output / MANIFEST, orjson.dumps(manifest, option=options))
-    return kept
+    return kept, seen.alarms
 
 
 def _files(parts: Sequence[Part]) -> str:
@@ -123,7 +168,7 @@ def _checksums(
     return sums
 
 
-def _chunks(parts: Sequence[Part]) -> Iterator[Chunk]:
+def _chunks(parts: Sequence[Part], seen_values: Seen) -> Iterator[Chunk]:
     """All images of all parts. Raises JobError R406 at the end of one whose images another has too: packed anew,
     the same images have another checksum."""
     seen: dict[bytes, Part] = {}
@@ -131,6 +176,7 @@ def _chunks(parts: Sequence[Part]) -> Iterator[Chunk]:
         pixels = hashlib.sha256()
         for images, labels in part.chunks():
             pixels.update(np.ascontiguousarray(images).data)
+            seen_values.add(images, labels)
             yield images, labels
         other = seen.setdefault(pixels.digest(), part)
         if other is not part:

@@ -33,6 +33,9 @@ from isoloss.runtime.quality.sets import FeatureSet, Pictures, cached, computed,
 #: compiler's limit too (a test holds them equal).
 IMAGES_PER_FEATURE = 2
 
+#: Of real images' agreement; less alarms.
+LEAST_AGREEMENT = 0.5
+
 
 @dataclass(frozen=True, slots=True)
 class Subject:
@@ -194,5 +197,14 @@ def _observation(context: JobContext, spec: FidSpec, space: Space, each: Measure
         count=each.measured.count,
         fid=each.measured.value if main else None,
         seed=spec.seed,
-        flags=(*bias, *space.notes),
+        flags=(*bias, *space.notes, *_alarms(each)),
     )
+
+
+def _alarms(each: Measure) -> tuple[str, ...]:
+    """Labels that agree with their images far less than real ones do: FID, which knows no labels, may look perfect."""
+    real = each.details.get("held_out")
+    if real is None or each.measured.value >= LEAST_AGREEMENT * float(real):
+        return ()
+    told = f"{each.measured.value:.1%} of the labels agree with their images, of real ones {float(real):.1%}"
+    return (f"alarm: {told}: are they permuted, or of another dataset?",)

@@ -15,7 +15,7 @@ from isoloss.runtime.data.registry import data_root_from_environment, describe
 
 def run(context: JobContext) -> tuple[Observation, ...]:
     """Read, check, permute, write. Begins anew after a kill: reading is all that is lost. Raises JobError R401,
-    R402, R404 to R408."""
+    R402, R404 to R409."""
     spec = context.job.spec
     assert isinstance(spec, ImportSpec)
     root = context.data_root if context.data_root is not None else data_root_from_environment()
@@ -29,8 +29,12 @@ def run(context: JobContext) -> tuple[Observation, ...]:
     known = {"generator": facts.generator, "fid": facts.fid, "licence": facts.licence, "files": spec.files}
     wanted = Wanted(row.shape, row.classes, tuple(spec.sha256), spec.images, spec.seed)
     try:
-        count = import_files(paths, root, wanted, context.output, buckets, known, context.progress)
+        count, alarms = import_files(paths, root, wanted, context.output, buckets, known, context.progress)
     finally:
         # Of files that were refused nothing is kept, and nothing to go on from.
         shutil.rmtree(buckets, ignore_errors=True)
-    return (Observation(context.job.id, "import", "images", float(count), count=count, seed=spec.seed),)
+    return (
+        Observation(
+            context.job.id, "import", "images", float(count), count=count, seed=spec.seed, flags=alarms
+        ),
+    )

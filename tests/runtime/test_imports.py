@@ -53,7 +53,7 @@ def imported(
     work = folder.with_name(f"{folder.name}.work")
     for each in (folder, work):
         each.mkdir()
-    count = import_files(paths, paths[0].parent, wanted, folder, work, facts)
+    count, _ = import_files(paths, paths[0].parent, wanted, folder, work, facts)
     assert not list(work.iterdir())
     return open_shards([folder], count, wanted.classes).first(count)
 
@@ -157,6 +157,31 @@ def refused(paths: list[Path], folder: Path, wanted: Wanted = WANTED) -> str:
 )
 def test_other_forms_are_refused(arrays: dict[str, np.ndarray], tmp_path: Path) -> None:
     assert refused([save(tmp_path / "set.npz", **arrays)], tmp_path / "out") == "R404"
+
+
+@pytest.mark.parametrize(
+    ("images", "labels"),
+    [
+        (np.zeros_like(PICTURES), LABELS),
+        (np.full_like(PICTURES, 7), LABELS),
+        ((PICTURES / 255).round().astype(np.uint8), LABELS),
+        (PICTURES, np.full_like(LABELS, 2)),
+    ],
+    ids=["black", "constant", "0 and 1 of 255", "one label"],
+)
+def test_what_nothing_can_be_learnt_from_is_refused(
+    images: np.ndarray, labels: np.ndarray, tmp_path: Path
+) -> None:
+    assert refused([save(tmp_path / "a.npz", image=images, label=labels)], tmp_path / "out") == "R409"
+
+
+def test_classes_without_an_image_are_an_alarm(tmp_path: Path) -> None:
+    """Dark images are no fault, nor is a class more or less."""
+    path = save(tmp_path / "a.npz", image=PICTURES // 50, label=np.where(LABELS == 3, 0, LABELS))
+    for name in ("out", "work"):
+        (tmp_path / name).mkdir()
+    count, alarms = import_files([path], tmp_path, WANTED, tmp_path / "out", tmp_path / "work")
+    assert (count, alarms) == (40, ("alarm: no image of 1 of 4 classes: 3",))
 
 
 def test_a_pickle_in_an_archive_never_runs(tmp_path: Path) -> None:

@@ -149,6 +149,14 @@ DATA: tuple[Code, ...] = (
         "$ isoloss run limits.study --data /data",
         "$ pip install 'isoloss[hdf5]'",
     ),
+    Code(
+        "R409",
+        "images that nothing can be learnt from",
+        "Every pixel of the imported images is the same, or they hold 0 and 1 only where 0 to 255 are meant (images in [0, 1] "
+        "that were rounded to whole numbers), or every label is the same. Classes without an image are an alarm.",
+        "$ python -c \"np.savez('images.npz', image=(x / 255).astype('uint8'), label=y)\"",
+        "$ python -c \"np.savez('images.npz', image=x.astype('uint8'), label=y)\"",
+    ),
 )
 
 QUALITY: tuple[Code, ...] = (
