@@ -327,7 +327,7 @@ class Answer:
 
     name: str
     kind: Literal["fit", "forecast", "allocate", "compare"]
-    status: Literal["answered", "pending", "unanswerable"]
+    status: Literal["answered", "wide", "pending", "not determined"]  # wide: too wide to act on
     laws: tuple[str, ...]
     values: Mapping[str, Range | None]  # params, images, flops, loss, accuracy
     notes: tuple[str, ...]

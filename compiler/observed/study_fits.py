@@ -316,7 +316,7 @@ def fit_answer(fitted: Fitted) -> Answer:
         notes.extend(fitted.fit.warnings)
         notes.extend(filter(None, [fitted.selection]))
         if fitted.complete:
-            status = "answered" if fitted.fit.usable else "unanswerable"
+            status = "answered" if fitted.fit.usable else "not determined"
     return Answer(
         name=fitted.name,
         kind="fit",

@@ -30,6 +30,7 @@ from isoloss.compiler.questions.answering import (
     Answering,
     answer,
     complete,
+    is_wide,
     predictions,
     predictor,
     progress,
@@ -105,7 +106,7 @@ class Allocations:
         notes.extend(f"waits for the fid of `{name}`" for name in waiting)
         networks = self.background.networks(question.recipe, question.families)
         offers = [] if waiting else self._offers(question, laws)
-        nothing = "unanswerable" if final and not waiting else "pending"
+        nothing = "not determined" if final and not waiting else "pending"
         if not offers or not networks:
             notes.append(self._kept_note(question))
             return answer(question, "allocate", nothing, {}, notes)
@@ -282,7 +283,7 @@ class Allocations:
         notes.extend(reach(laws, cell.flops, *seen, values["loss"]))
         train = self._request(asked, cell)
         measured = self._measured(question, cell, train, laws, values, notes)
-        status = "answered" if asked.final else "pending"
+        status = ("wide" if is_wide(values["params"], notes) else "answered") if asked.final else "pending"
         return answer(question, "allocate", status, values, notes, train.id, measured)
 
     def _more_notes(self, asked: _Asked, chosen: Chosen, cell: Cell, wished: Range | None) -> list[str]:

@@ -21,6 +21,8 @@ from isoloss.compiler.questions.buildable_networks import Network, buildable
 from isoloss.dsl.study.study import Allocate, Forecast, Study
 from isoloss.dsl.vocabulary.quantity_text import shares_text
 
+#: An interval of N* that spans more than this, end over end, is said to be wide.
+WIDE = 60.0
 #: Times the largest run from which on a question is called an extrapolation; as lint L308.
 FAR = 10.0
 
@@ -133,6 +135,16 @@ def predictions(laws: Sequence[Fitted], predicted: Range | None) -> dict[str, Ra
         )
         return {"loss": None, "accuracy": None if turned is None else tidy(turned)}
     return {"loss": tidy(predicted), "accuracy": accuracy_at(laws, predicted)}
+
+
+def is_wide(params: Range | None, notes: list[str]) -> bool:
+    """Whether an interval of N* tells hardly anything; said in a note if so."""
+    if params is None or not params.high > WIDE * params.low:
+        return False
+    notes.append(
+        f"wide: the interval of N* spans a factor of {params.high / params.low:.3g}: the data hardly bound it"
+    )
+    return True
 
 
 def made_of(law: LawFit | Portfolio, params: Range | None, images: Range | None, fid: float) -> list[str]:

@@ -29,7 +29,7 @@ def comparisons(study: Study, runs: Sequence[Run], knowledge: Knowledge) -> list
 def _answer(question: Compare, compared: Compared) -> Answer:
     pairs = compared.pairs(question.within)
     pending = bool(compared.waits) or compared.waiting
-    status = "pending" if pending else "answered" if pairs else "unanswerable"
+    status = "pending" if pending else "answered" if pairs else "not determined"
     return Answer(
         name=question.name,
         kind="compare",

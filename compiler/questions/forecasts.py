@@ -12,6 +12,7 @@ from isoloss.compiler.questions.answering import (
     Answering,
     answer,
     complete,
+    is_wide,
     made_of,
     predictions,
     predictor,
@@ -42,7 +43,7 @@ class Forecasts:
         if law is None or fid is None:
             if fid is None:
                 notes.append(f"waits for the fid of `{question.generator}`")
-            status = "unanswerable" if final and fid is not None else "pending"
+            status = "not determined" if final and fid is not None else "pending"
             return answer(question, "forecast", status, {}, notes)
         recipe = self._recipe_of(laws)
         networks = self.background.networks(recipe) if recipe else ()
@@ -57,25 +58,28 @@ class Forecasts:
         }
         notes.extend(made_of(law, optimum.params, optimum.images, fid))
         notes.extend(reach(laws, question.compute_flops, optimum.params, optimum.images, values["loss"]))
-        self._tolerance(question, values, final, notes)
+        missed = self._tolerance(question, values, final, notes)
         known = values["loss"] or values["accuracy"]
-        status = "answered" if final and known else "unanswerable" if final else "pending"
+        status = "not determined" if final else "pending"
+        if final and known:
+            status = "wide" if missed or is_wide(values["params"], notes) else "answered"
         return answer(question, "forecast", status, values, notes)
 
     def _tolerance(
         self, question: Forecast, values: dict[str, Range | None], final: bool, notes: list[str]
-    ) -> None:
+    ) -> bool:
+        """Whether the answer is wider than asked."""
         loss = values["loss"] or values["accuracy"]
         if question.within is None:
-            return
+            return False
         if loss is None:
             if final:
                 notes.append("the interval is not estimated: whether it is narrow enough is not known")
-            return
+            return final
         width = (loss.high - loss.low) / 2 / loss.mid
         if width <= question.within:
             notes.append(f"half-width {width:.2%}, within the wanted {question.within:.2%}")
-            return
+            return False
         notes.append(f"half-width {width:.2%}, wanted {question.within:.2%}")
         if final:
             headline = f"forecast `{question.name}` is known to {width:.2%}, not within {question.within:.2%}"
@@ -83,6 +87,7 @@ class Forecasts:
             self.problems.append(
                 Diagnostic("L504", headline, question.origin.span, help=helps, severity="warning")
             )
+        return True
 
     def _recipe_of(self, laws: Sequence[Fitted]) -> str | None:
         """The recipe whose cost per image counts for a forecast: the one of the grid that the law is fitted

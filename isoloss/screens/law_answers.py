@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from isoloss.compiler.questions.answering import WIDE
 from isoloss.dsl.vocabulary.quantity_text import (
     accuracy_text,
     count_text,
@@ -26,10 +27,6 @@ if TYPE_CHECKING:
     from isoloss.compiler.plan import Range
     from isoloss.dsl.diagnostics.diagnostic import Diagnostic
     from isoloss.inputs.law_file import NamedLaw
-
-
-#: An interval of N* that spans more than this, end over end, is said to be wide.
-WIDE = 60.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,7 @@ def _question(plan: Plan, answer: Answer, rows: Sequence[Mapping[str, Any]], pai
         yield from (line for sentence in _expected(rows) for line in wrapped(sentence, 4))
         if not rows:
             yield from wrapped("pending: " + "; ".join(answer.notes[:2]), 4)
-    elif answer.status == "unanswerable":
+    elif answer.status == "not determined":
         yield from wrapped(paint.warn(f"can't be answered: {answer.notes[-1] if answer.notes else ''}"), 4)
     within = asked.get("within")
     if within is not None:

@@ -98,7 +98,7 @@ def _answers(plan: Plan) -> list[str]:
 def _states(members: list[Answer]) -> str:
     counts = {
         status: sum(1 for a in members if a.status == status)
-        for status in ("answered", "pending", "unanswerable")
+        for status in ("answered", "wide", "pending", "not determined")
     }
     if len(members) == 1:
         return members[0].status

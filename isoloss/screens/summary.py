@@ -124,13 +124,17 @@ def _laws(ended: Ended) -> Iterator[str]:
         yield from (f"    note: {warning}" for warning in law.get("warnings", ()))
 
 
+def _status(answer: Answer) -> str:
+    return "answered, wider than asked" if answer.status == "wide" else answer.status
+
+
 def _answers(ended: Ended) -> Iterator[str]:
     shown = [answer for answer in ended.plan.answers if answer.kind != "fit"]
     if shown:
         yield "answers"
     for answer in shown:
         laws = f" under {', '.join(answer.laws)}" if answer.laws else ""
-        yield f"  {answer.kind} {answer.name}{laws}: {answer.status}"
+        yield f"  {answer.kind} {answer.name}{laws}: {_status(answer)}"
         if any(value is not None for value in answer.values.values()):
             yield from (
                 f"    {quantity:<12} {_estimated(value, quantity)}"

@@ -212,7 +212,7 @@ def first_answered(folder: Path, sampler: str, terms: str, **parts: str) -> Plan
     ask = f"allocate check {{ {TERMS} {terms} generator in [own] }}"
     budget = "budget { devices = 2 of cpu }"
     plans = asked(folder, ask, **{"own": OWN.format(sampler), "budget": budget, **parts})
-    return next(plan for plan in plans if allocated(plan).status == "answered")
+    return next(plan for plan in plans if allocated(plan).status in ("answered", "wide"))
 
 
 @pytest.mark.parametrize("kind", ["edm", "dg"])
@@ -309,7 +309,7 @@ def test_what_can_not_be_had_is_said_with_its_numbers(tmp_path: Path, terms: str
     assert len(warned) == 1
     assert said in warned[0].message
     assert warned[0].help
-    assert allocated(last).status == "unanswerable"
+    assert allocated(last).status == "not determined"
     assert not [j for j in last.jobs if j.facts.allocation]
 
 

@@ -13,6 +13,8 @@ from isoloss.report.gather import Material
 from isoloss.report.html import facts, note, section, state, text
 
 #: How a value of an answer is called on the page.
+#: Status of an answer -> how its badge looks.
+_TONES = {"answered": "good", "wide": "wait", "pending": "wait", "not determined": "bad"}
 LABELS = {"params": "N*", "images": "D*", "flops": "compute", "loss": "loss", "accuracy": "robust accuracy"}
 
 
@@ -80,7 +82,7 @@ def _sentence(answer: Answer, material: Material) -> str:
     if answer.kind == "compare":
         return _comparison_sentence(answer, material)
     asked = f"<em>{text(answer.name)}</em> {_asks(answer, material)}"
-    if answer.status != "answered":
+    if answer.status not in ("answered", "wide"):
         why = f" ({text(answer.notes[0])})" if answer.notes else ""
         word = "the answer is still pending" if answer.status == "pending" else "this data can’t answer it"
         return f"{asked}: {word}{why}."
@@ -130,8 +132,8 @@ def _asks(answer: Answer, material: Material) -> str:
 
 
 def _card(answer: Answer, material: Material) -> str:
-    tone = {"answered": "good", "pending": "wait", "unanswerable": "bad"}[answer.status]
-    words = {"answered": "answered", "pending": "pending", "unanswerable": "not answerable"}[answer.status]
+    tone = _TONES[answer.status]
+    words = "answered, wider than asked" if answer.status == "wide" else answer.status
     badge = state(words, tone)
     if answer.measured.get("loss") is not None:
         badge += " " + state(*verdict(answer))
