@@ -70,9 +70,10 @@ def run_study(
     *,
     compiler: Compiler | None = None,
     progress: Progress | None = None,
-    on_start: Callable[[], None] = lambda: None,
+    on_start: Callable[[Sequence[Job]], None] = lambda ready: None,
 ) -> Ended:
-    """Run `study` to its fixed point in `store`. `on_start` is called before the first job, if there is one.
+    """Run `study` to its fixed point in `store`. `on_start` is called with the jobs that are ready before the
+    first of them starts.
 
     Raises UserError where it can't be planned, JobError where nothing can be run (R1xx, R204, R209); failed
     jobs are in what it returns."""
@@ -99,7 +100,7 @@ class _Loop:
     executor: Executor
     compiler: Compiler
     progress: Progress
-    on_start: Callable[[], None]
+    on_start: Callable[[Sequence[Job]], None]
 
     def run(self) -> Ended:
         ended = self._compile()
@@ -114,8 +115,8 @@ class _Loop:
             if not ready:
                 break
             if self._said != "running":
+                self.on_start(ready)
                 self._journal("running", ended.plan)
-                self.on_start()
             self._announce(ended.plan, ready)
             forecast_ledger.record(self.store.path / "forecasts.jsonl", ended.plan, {job.id for job in ready})
             outcome = self.executor.run(ready, self.store, ended.plan.digest, self.progress)

@@ -6,15 +6,15 @@ import argparse
 import os
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from isoloss.inputs.executors import add_executor_options, executor_maker, slurm_executor
+from isoloss.inputs.executors import add_executor_options, data_root, executor_maker, slurm_executor
 from isoloss.inputs.gates import add_gates, check_gates, gated
 
 if TYPE_CHECKING:
-    from isoloss.compiler.plan import Plan
+    from isoloss.compiler.plan import Job, Plan
     from isoloss.dsl.study.study import Study
     from isoloss.loop import Ended
     from isoloss.runtime.executors.base import Executor
@@ -112,12 +112,19 @@ def _check_first(study: Study, plan: Plan | None, arguments: argparse.Namespace)
 def _run(
     study: Study, make: Callable[[Study], Executor], arguments: argparse.Namespace
 ) -> tuple[Ended, str, str | None]:
+    from isoloss.inputs.data_there import check_data
     from isoloss.loop import run_study
     from isoloss.runtime.store.store import Store
     from isoloss.runtime.tracking.tracker import Tracker, behind
+    from isoloss.screens.diagnostics import print_diagnostics
 
     store = Store(arguments.store)
     trackers: list[Tracker] = []
+
+    def begin(ready: Sequence[Job]) -> None:
+        if arguments.executor == "local":
+            print_diagnostics(check_data(ready, data_root(arguments)))
+        track()
 
     def track() -> None:
         # Started with the first job, or for what an earlier outage left: MLflow takes seconds to load.
@@ -125,7 +132,7 @@ def _run(
             trackers.append(Tracker(store))
 
     try:
-        ended = run_study(study, store, make, on_start=track)
+        ended = run_study(study, store, make, on_start=begin)
         report = _report(store, ended)
         # A store that can't be written, of a finished study, tells MLflow nothing: no promise is made for it.
         if behind(store) and os.access(store.path, os.W_OK):

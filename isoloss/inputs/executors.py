@@ -82,14 +82,19 @@ def _local(study: Study, arguments: argparse.Namespace) -> Executor:
     return HostsExecutor(read_hosts(Path(arguments.hosts)), _resources(study, arguments), processes=processes)
 
 
+def data_root(arguments: argparse.Namespace) -> Path | None:
+    """Where datasets are looked for: `--data`, else ISOLOSS_DATA."""
+    root = arguments.data or os.environ.get("ISOLOSS_DATA")
+    return Path(root).absolute() if root else None
+
+
 def _resources(study: Study, arguments: argparse.Namespace) -> Resources:
     from isoloss.runtime.context import Placement
     from isoloss.runtime.executors.base import Resources
 
-    root = arguments.data or os.environ.get("ISOLOSS_DATA")
     devices = study.budget.devices
     placement = Placement(arguments.micro_batch, arguments.zero)
-    return Resources(devices.kind, devices.count, Path(root).absolute() if root else None, placement)
+    return Resources(devices.kind, devices.count, data_root(arguments), placement)
 
 
 def slurm_executor(study: Study, arguments: argparse.Namespace) -> SlurmExecutor:

@@ -83,7 +83,7 @@ def _studies(store: Any, events: list[dict[str, Any]]) -> Iterator[dict[str, Any
             "name": event["name"],
             "digest": digest,
             "revision": event["revision"],
-            "state": states.get(digest, "running"),
+            "state": states.get(digest, "waiting"),
             "jobs": rows,
         }
 

@@ -63,6 +63,16 @@ def read_cifar100(dataset: Component, split: str, data_root: Path | None) -> Ima
     return _read(CIFAR100, split, data_root)
 
 
+def find_cifar10(split: str, data_root: Path | None) -> None:
+    """Raises JobError R401 where its files aren't there."""
+    _places(CIFAR10, split, data_root)
+
+
+def find_cifar100(split: str, data_root: Path | None) -> None:
+    """Raises JobError R401 where its files aren't there."""
+    _places(CIFAR100, split, data_root)
+
+
 def _read(edition: Edition, split: str, data_root: Path | None) -> ImageSet:
     parts = [
         parse(data, edition, edition.records[split], path) for path, data in _files(edition, split, data_root)
@@ -72,17 +82,21 @@ def _read(edition: Edition, split: str, data_root: Path | None) -> ImageSet:
 
 
 def _files(edition: Edition, split: str, data_root: Path | None) -> Iterator[tuple[Path, bytes]]:
-    """Unpacked files, which are quicker but have no published checksum, else the members of the archive."""
+    for name, path in _places(edition, split, data_root).items():
+        if path.name == edition.archive.name:
+            yield path / name, member(path, f"{edition.folder}/{name}", edition.archive)
+        else:
+            yield path, contents(path, Published(name))
+
+
+def _places(edition: Edition, split: str, data_root: Path | None) -> dict[str, Path]:
+    """Where each file is: unpacked, which is quicker but has no published checksum, else in the archive."""
     folders = [] if data_root is None else [data_root / edition.folder, data_root]
     names, source = edition.files[split], f"{_PAGE}/{edition.archive.name}"
     if any((folder / names[0]).is_file() for folder in folders):
-        for name in names:
-            path = find(Published(name), folders, dataset=edition.name, source=source)
-            yield path, contents(path, Published(name))
-        return
+        return {name: find(Published(name), folders, dataset=edition.name, source=source) for name in names}
     archive = find(edition.archive, folders[1:], dataset=edition.name, source=source)
-    for name in names:
-        yield archive / name, member(archive, f"{edition.folder}/{name}", edition.archive)
+    return dict.fromkeys(names, archive)
 
 
 def parse(data: bytes, edition: Edition, records: int, path: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -4,7 +4,8 @@ not."""
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
@@ -35,33 +36,70 @@ _FASHION_MD5 = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Edition:
+    """One of the two sets: its folders below the data root, others that are looked into, md5 by file name."""
+
+    name: str
+    below: tuple[str, ...]
+    elsewhere: tuple[Path, ...]
+    md5: Mapping[str, str]
+    source: str
+
+
+MNIST = Edition(
+    "mnist", ("mnist", "MNIST/raw"), (), _MNIST_MD5, "https://ossci-datasets.s3.amazonaws.com/mnist"
+)
+_FASHION_PAGE = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"
+FASHION_MNIST = Edition(
+    "fashion_mnist",
+    ("fashion-mnist", "FashionMNIST/raw"),
+    (DEBIAN_FASHION,),
+    _FASHION_MD5,
+    f"{_FASHION_PAGE} (or `apt-get install dataset-fashion-mnist`)",
+)
+
+
 def read_mnist(dataset: Component, split: str, data_root: Path | None) -> ImageSet:
     """60,000 training or 10,000 test images 28x28x1. Raises JobError R401, R402."""
-    folders = [] if data_root is None else [data_root / "mnist", data_root / "MNIST" / "raw"]
-    return _read("mnist", split, folders, _MNIST_MD5, "https://ossci-datasets.s3.amazonaws.com/mnist")
+    return _read(MNIST, split, data_root)
 
 
 def read_fashion_mnist(dataset: Component, split: str, data_root: Path | None) -> ImageSet:
     """60,000 training or 10,000 test images 28x28x1; Debian's dataset-fashion-mnist is found by itself.
     Raises JobError R401, R402."""
-    folders = [] if data_root is None else [data_root / "fashion-mnist", data_root / "FashionMNIST" / "raw"]
-    page = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"
-    source = f"{page} (or `apt-get install dataset-fashion-mnist`)"
-    return _read("fashion_mnist", split, [*folders, DEBIAN_FASHION], _FASHION_MD5, source)
+    return _read(FASHION_MNIST, split, data_root)
 
 
-def _read(dataset: str, split: str, folders: Sequence[Path], md5: dict[str, str], source: str) -> ImageSet:
-    def part(kind: str) -> tuple[Path, bytes]:
+def find_mnist(split: str, data_root: Path | None) -> None:
+    """Raises JobError R401 where its files aren't there."""
+    _places(MNIST, split, data_root)
+
+
+def find_fashion_mnist(split: str, data_root: Path | None) -> None:
+    """Raises JobError R401 where its files aren't there."""
+    _places(FASHION_MNIST, split, data_root)
+
+
+def _places(edition: Edition, split: str, data_root: Path | None) -> list[tuple[Path, Published]]:
+    """Where the images and the labels are, and what their bytes are checked against."""
+    below = [] if data_root is None else [data_root / folder for folder in edition.below]
+    folders = [*below, *edition.elsewhere]
+    places = []
+    for kind in ("images-idx3", "labels-idx1"):
         name = f"{_PREFIX[split]}-{kind}-ubyte"
         # People unpack them; the unpacked edition has no published checksum.
-        unpacked = next((f for f in folders if (f / name).is_file()), None)
-        file = Published(name) if unpacked else Published(f"{name}.gz", md5[f"{name}.gz"])
-        path = find(file, folders, dataset=dataset, source=source)
+        unpacked = any((folder / name).is_file() for folder in folders)
+        file = Published(name) if unpacked else Published(f"{name}.gz", edition.md5[f"{name}.gz"])
+        path = find(file, folders, dataset=edition.name, source=edition.source)
         # Debian packs the files anew: its checksums are dpkg's business.
-        trusted = Published(file.name) if path.parent == DEBIAN_FASHION else file
-        return path, contents(path, trusted)
+        places.append((path, Published(file.name) if path.parent == DEBIAN_FASHION else file))
+    return places
 
-    (images_path, image_bytes), (labels_path, label_bytes) = part("images-idx3"), part("labels-idx1")
+
+def _read(edition: Edition, split: str, data_root: Path | None) -> ImageSet:
+    (images_path, image_file), (labels_path, label_file) = _places(edition, split, data_root)
+    image_bytes, label_bytes = contents(images_path, image_file), contents(labels_path, label_file)
     images = parse(image_bytes, 3, images_path)
     labels = parse(label_bytes, 1, labels_path).astype(np.int64)
     for path, array in ((images_path, images), (labels_path, labels)):

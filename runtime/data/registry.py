@@ -30,6 +30,7 @@ Maker = Callable[[Component, str, int | None], ImageSet]
 class Dataset:
     """Where a dataset's reader is (imported on first use), its image shape (H, W, C) and classes.
 
+    `finder` looks for its files without reading them; None: none are needed.
     `validation` images of its training split are held out; the compiler's table has the same numbers.
     `makes`: there are no files, its images are made when asked for."""
 
@@ -38,10 +39,15 @@ class Dataset:
     classes: int
     validation: int
     makes: bool = False
+    finder: str | None = None
 
     def function(self) -> Callable[..., ImageSet]:
-        module, function = self.reader.split(":")
-        return cast(Callable[..., ImageSet], getattr(import_module(module), function))
+        return cast(Callable[..., ImageSet], _imported(self.reader))
+
+
+def _imported(name: str) -> Callable[..., object]:
+    module, function = name.split(":")
+    return cast(Callable[..., object], getattr(import_module(module), function))
 
 
 #: Which images are held out follows from it and nothing else.
@@ -49,11 +55,17 @@ _HELD_OUT = b"isoloss validation 1\n"
 _HERE = "isoloss.runtime.data"
 DATASETS: Mapping[str, Dataset] = {
     "digits": Dataset(f"{_HERE}.digits:read_digits", (8, 8, 1), 10, 97),
-    "cifar10": Dataset(f"{_HERE}.cifar:read_cifar10", (32, 32, 3), 10, 1024),
-    "cifar100": Dataset(f"{_HERE}.cifar:read_cifar100", (32, 32, 3), 100, 1024),
-    "svhn": Dataset(f"{_HERE}.svhn:read_svhn", (32, 32, 3), 10, 1024),
-    "mnist": Dataset(f"{_HERE}.idx:read_mnist", (28, 28, 1), 10, 1024),
-    "fashion_mnist": Dataset(f"{_HERE}.idx:read_fashion_mnist", (28, 28, 1), 10, 1024),
+    "cifar10": Dataset(
+        f"{_HERE}.cifar:read_cifar10", (32, 32, 3), 10, 1024, finder=f"{_HERE}.cifar:find_cifar10"
+    ),
+    "cifar100": Dataset(
+        f"{_HERE}.cifar:read_cifar100", (32, 32, 3), 100, 1024, finder=f"{_HERE}.cifar:find_cifar100"
+    ),
+    "svhn": Dataset(f"{_HERE}.svhn:read_svhn", (32, 32, 3), 10, 1024, finder=f"{_HERE}.svhn:find_svhn"),
+    "mnist": Dataset(f"{_HERE}.idx:read_mnist", (28, 28, 1), 10, 1024, finder=f"{_HERE}.idx:find_mnist"),
+    "fashion_mnist": Dataset(
+        f"{_HERE}.idx:read_fashion_mnist", (28, 28, 1), 10, 1024, finder=f"{_HERE}.idx:find_fashion_mnist"
+    ),
     "squiggles": Dataset(
         "isoloss.runtime.generators.squiggles.images:make_squiggles", (60, 60, 1), 2, 8192, makes=True
     ),
@@ -74,6 +86,16 @@ def describe(dataset: Component) -> Dataset:
 def data_root_from_environment() -> Path | None:
     value = os.environ.get("ISOLOSS_DATA")
     return Path(value).expanduser() if value else None
+
+
+def check_there(dataset: Component, data_root: Path | None) -> None:
+    """Look for the files of both splits, read nothing. Raises JobError R401 where one is missing, R403 for an unknown
+    dataset."""
+    finder = describe(dataset).finder
+    if finder is not None:
+        root = data_root if data_root is not None else data_root_from_environment()
+        for split in ("train", "test"):
+            _imported(finder)(split, root)
 
 
 def load(dataset: Component, split: str, data_root: Path | None = None, limit: int | None = None) -> ImageSet:

@@ -16,16 +16,19 @@ _MD5 = {"train": "e26dedcc434d2e4c54c9b2d4a06d8373", "test": "eb5a983be6a3154271
 
 def read_svhn(dataset: Component, split: str, data_root: Path | None) -> ImageSet:
     """73,257 training or 26,032 test images 32x32x3. Raises JobError R401, R402."""
-    folders = [] if data_root is None else [data_root / "svhn", data_root]
-    file = Published(f"{split}_32x32.mat", _MD5[split])
-    path = find(
-        file,
-        folders,
-        dataset="svhn",
-        source="http://ufldl.stanford.edu/housenumbers",
-    )
-    contents(path, file)
+    path = find_svhn(split, data_root)
+    contents(path, _file(split))
     return parse(path, _IMAGES[split])
+
+
+def find_svhn(split: str, data_root: Path | None) -> Path:
+    """Raises JobError R401 where its file isn't there."""
+    folders = [] if data_root is None else [data_root / "svhn", data_root]
+    return find(_file(split), folders, dataset="svhn", source="http://ufldl.stanford.edu/housenumbers")
+
+
+def _file(split: str) -> Published:
+    return Published(f"{split}_32x32.mat", _MD5[split])
 
 
 def parse(path: Path, count: int) -> ImageSet:
