@@ -122,7 +122,8 @@ def _run(
     trackers: list[Tracker] = []
 
     def begin(ready: Sequence[Job]) -> None:
-        if arguments.executor == "local":
+        # Slurm's nodes and other hosts may have files where this machine has none.
+        if arguments.executor == "local" and arguments.hosts is None:
             print_diagnostics(check_data(ready, data_root(arguments)))
         track()
 

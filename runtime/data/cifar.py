@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from isoloss.compiler.plan import Component
-from isoloss.runtime.data.files import Published, contents, damaged, find, member
+from isoloss.runtime.data.files import Published, contents, damaged, find, is_there, member
 from isoloss.runtime.data.imageset import ImageSet
 
 _PIXELS = 3 * 32 * 32
@@ -93,7 +93,7 @@ def _places(edition: Edition, split: str, data_root: Path | None) -> dict[str, P
     """Where each file is: unpacked, which is quicker but has no published checksum, else in the archive."""
     folders = [] if data_root is None else [data_root / edition.folder, data_root]
     names, source = edition.files[split], f"{_PAGE}/{edition.archive.name}"
-    if any((folder / names[0]).is_file() for folder in folders):
+    if any(is_there(folder / names[0]) for folder in folders):
         return {name: find(Published(name), folders, dataset=edition.name, source=source) for name in names}
     archive = find(edition.archive, folders[1:], dataset=edition.name, source=source)
     return dict.fromkeys(names, archive)

@@ -24,12 +24,21 @@ class Published:
     md5: str | None = None
 
 
+def is_there(path: Path) -> bool:
+    """Whether it is a file. Raises JobError R401 where that can't be looked up: no permission, too long a name."""
+    try:
+        return path.is_file()
+    except OSError as error:
+        problem = f"{path.parent} can't be read: {error.strerror}"
+        raise JobError("R401", problem, "name another folder: `--data FOLDER`") from error
+
+
 def find(file: Published, folders: Sequence[Path], *, dataset: str, source: str) -> Path:
     """The first of `folders` that has the file. Raises JobError R401 that says what to fetch and where to
     put it."""
     for folder in folders:
         path = folder / file.name
-        if path.is_file():
+        if is_there(path):
             return path
     if not folders:
         raise JobError(

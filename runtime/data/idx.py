@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isoloss.compiler.plan import Component
-from isoloss.runtime.data.files import Published, contents, damaged, find
+from isoloss.runtime.data.files import Published, contents, damaged, find, is_there
 from isoloss.runtime.data.imageset import ImageSet
 
 _IMAGES = {"train": 60_000, "test": 10_000}
@@ -89,7 +89,7 @@ def _places(edition: Edition, split: str, data_root: Path | None) -> list[tuple[
     for kind in ("images-idx3", "labels-idx1"):
         name = f"{_PREFIX[split]}-{kind}-ubyte"
         # People unpack them; the unpacked edition has no published checksum.
-        unpacked = any((folder / name).is_file() for folder in folders)
+        unpacked = any(is_there(folder / name) for folder in folders)
         file = Published(name) if unpacked else Published(f"{name}.gz", edition.md5[f"{name}.gz"])
         path = find(file, folders, dataset=edition.name, source=edition.source)
         # Debian packs the files anew: its checksums are dpkg's business.

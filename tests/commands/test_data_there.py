@@ -43,6 +43,14 @@ def test_a_run_that_needs_files_everywhere_starts_no_job(
     assert "(revision 0): waiting" in capsys.readouterr().out
 
 
+def test_a_folder_that_cannot_be_read_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    long = str(tmp_path / ("x" * 300))
+    assert cli.main(["run", study(tmp_path), "--store", str(tmp_path / "store"), "--data", long]) == 1
+    shown = capsys.readouterr()
+    assert "error[R401]" in shown.err
+    assert "File name too long" in shown.err
+
+
 def test_jobs_that_need_no_files_run_all_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     draw = np.random.default_rng(0)
     images = draw.integers(0, 256, (300, 32, 32, 3), dtype=np.uint8)
